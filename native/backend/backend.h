@@ -1,0 +1,200 @@
+// The seam between the decoder loop and a device: memory, weights and the ops of a decoder-only transformer.
+// Called by the engine thread only. Ops are queued in order (a CUDA stream) or done on return (CPU); what the host
+// reads is valid after synchronize(). Activations have the backend's own dtype (float32 on the CPU); sums are float32.
+//
+// Batch invariance (CPU): each output element is summed in an order that depends only on its own row's inputs and the
+// weight's shape: never on how many rows the batch has, how they are split over threads, or where a chunk ends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/dtype.h"
+
+namespace vitrine {
+
+/// Row-major view of device memory; rows are contiguous and adjacent.
+struct Tensor {
+  void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+
+  float* f32() const { return static_cast<float*>(data); }
+  Tensor first_rows(int64_t count) const { return {data, dtype, count, cols}; }
+};
+
+/// A parameter in the backend's own layout (packed panels on the CPU). Owned by Weights.
+class Weight {
+ public:
+  virtual ~Weight() = default;
+  virtual int64_t rows() const = 0;
+  virtual int64_t cols() const = 0;
+  virtual size_t bytes() const = 0;
+};
+
+enum class WeightKind : uint8_t {
+  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype
+  kVector,  ///< norm gains and biases, [n, 1]; held in float32
+};
+
+/// Device memory, zeroed; freed on destruction.
+class DeviceBuffer {
+ public:
+  virtual ~DeviceBuffer() = default;
+  virtual void* data() const = 0;
+  virtual size_t bytes() const = 0;
+};
+
+enum class Activation : uint8_t { kSilu, kGelu, kGeluTanh };
+
+/// cos and sin of every position, built once: cos_sin [max_positions, rotary_dim]: first half cos, second half sin.
+struct RopeTable {
+  const float* cos_sin = nullptr;
+  int64_t max_positions = 0;
+  int32_t rotary_dim = 0;
+};
+
+/// One layer of the paged KV cache. K and V each: [num_blocks, num_kv_heads, block_size, head_dim] in the model dtype.
+struct KvLayer {
+  void* k = nullptr;
+  void* v = nullptr;
+  DType dtype = DType::kFloat32;
+  int64_t num_blocks = 0;
+  int32_t block_size = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+};
+
+struct AttentionShape {
+  int32_t num_heads = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  int32_t block_size = 0;
+  float scale = 1.0f;
+};
+
+/// The batch as attention sees it (device pointers). Query token t of request r sits at position
+/// seq_lens[r] - (query_start[r+1] - query_start[r]) + (t - query_start[r]) and sees all positions up to its own.
+struct AttentionBatch {
+  int32_t num_requests = 0;
+  int32_t num_tokens = 0;
+  const int32_t* query_start = nullptr;  ///< [R+1]
+  const int32_t* seq_lens = nullptr;     ///< [R]
+  const int32_t* block_start = nullptr;  ///< [R+1]
+  const int32_t* blocks = nullptr;       ///< [block_start[R]]
+};
+
+/// Paged attention: plan once a step on the host, run once a layer.
+class AttentionBackend {
+ public:
+  virtual ~AttentionBackend() = default;
+  virtual void plan(const AttentionShape& shape, const AttentionBatch& batch) = 0;
+  /// q: rows of `qkv` [T, (H + 2K) * D], first H * D columns, already rotated; out [T, H * D].
+  /// sliding_window: positions a query sees, itself included; 0 = all.
+  virtual void run(const KvLayer& cache, const Tensor& qkv, int32_t sliding_window, const Tensor& out) = 0;
+};
+
+/// How one logits row becomes a token. Pointers are host memory.
+struct SampleParams {
+  float temperature = 0.0f;  ///< 0 = greedy: the lowest id among the largest logits
+  int32_t top_k = -1;
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  float repetition_penalty = 1.0f;
+  uint64_t seed = 0;
+  int32_t position = 0;  ///< of the sampled token in its sequence; (seed, position) fixes the random number
+  std::span<const int32_t> history;  ///< generated tokens, for the penalties
+  std::span<const int32_t> bias_ids;
+  std::span<const float> bias_values;
+};
+
+/// Log-probabilities of the raw row (no penalty, no temperature), natural log.
+struct LogprobRequest {
+  int32_t row = 0;     ///< of the logits
+  int32_t target = 0;  ///< token id
+  int32_t top_count = 0;
+  std::span<const int32_t> watch_ids;
+  float* target_logprob = nullptr;   ///< 1
+  int32_t* top_ids = nullptr;        ///< top_count, best first, ties by lower id
+  float* top_logprobs = nullptr;     ///< top_count
+  float* watch_logprobs = nullptr;   ///< watch_ids.size()
+};
+
+/// Top-k routing of a mixture-of-experts layer: ids and weights [T, top_k], in device memory.
+struct MoeRouting {
+  int32_t* expert_ids = nullptr;
+  float* expert_weights = nullptr;
+  int32_t num_experts = 0;
+  int32_t top_k = 0;
+  bool normalize = false;  ///< divide the top-k softmax weights by their sum
+};
+
+struct ExpertWeights {
+  const Weight* gate_up = nullptr;  ///< [2I, hidden]
+  const Weight* down = nullptr;     ///< [hidden, I]
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual DType activation_dtype() const = 0;
+
+  // --- memory ---------------------------------------------------------------------------------------------------
+  virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;
+  /// Makes host words readable by ops until the next synchronize(); the CPU returns the pointer itself.
+  virtual const int32_t* upload(std::span<const int32_t> words) = 0;
+  /// Copies a device tensor (activation dtype) to host floats; valid on return.
+  virtual void download(const Tensor& from, float* to) = 0;
+  virtual void synchronize() = 0;
+
+  // --- weights --------------------------------------------------------------------------------------------------
+  virtual std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) = 0;
+  /// Converts `row_count` stored rows (row-major, `stored` dtype, possibly unaligned) into rows [first_row, ...) of
+  /// the weight. Parallel inside.
+  virtual void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) = 0;
+
+  // --- ops ------------------------------------------------------------------------------------------------------
+  /// ids[i] >= 0 stays; -(s+1) becomes last_sampled[s]. In place into `out` [T].
+  virtual void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) = 0;
+  /// out[t] = row ids[t] of the table; `table` may be packed for linear() (tied embeddings).
+  virtual void embed(const Weight& table, const int32_t* ids, const Tensor& out) = 0;
+  /// out = x * rsqrt(mean(x^2) + eps) * gain, per row.
+  virtual void rms_norm(const Tensor& x, const Weight& gain, float eps, const Tensor& out) = 0;
+  /// residual += delta; out = rms_norm(residual).
+  virtual void add_rms_norm(const Tensor& residual, const Tensor& delta, const Weight& gain, float eps,
+                            const Tensor& out) = 0;
+  /// out[T, rows(w)] = x[T, cols(w)] * w^T (+ bias, may be null).
+  virtual void linear(const Weight& weight, const Weight* bias, const Tensor& x, const Tensor& out) = 0;
+  /// Per token of qkv [T, (H + 2K) * D]: optional RMSNorm of each q and k head (gains [D], null = off), rope on q and k
+  /// in place, then K and V into the cache at kv_slots[t] (block * block_size + offset).
+  virtual void rope_and_store(const Tensor& qkv, int32_t num_heads, const RopeTable& rope, const Weight* q_norm,
+                              const Weight* k_norm, float eps, const int32_t* positions, const int32_t* kv_slots,
+                              const KvLayer& cache) = 0;
+  virtual AttentionBackend& attention() = 0;
+  /// gate_up [T, 2I] -> out [T, I] = activation(gate) * up.
+  virtual void gated_activation(const Tensor& gate_up, Activation activation, const Tensor& out) = 0;
+  /// softmax over router_logits [T, E], top_k largest (ties by lower id).
+  virtual void moe_route(const Tensor& router_logits, const MoeRouting& routing) = 0;
+  /// out[t] = sum over k of weight[t,k] * down_e(activation(gate_e(x)) * up_e(x)), e = expert_ids[t,k], in order of k.
+  virtual void moe_experts(const Tensor& x, const MoeRouting& routing, std::span<const ExpertWeights> experts,
+                           Activation activation, const Tensor& out) = 0;
+  virtual void gather_rows(const Tensor& x, const int32_t* rows, const Tensor& out) = 0;
+
+  // --- sampling -------------------------------------------------------------------------------------------------
+  /// sampled[i] = token chosen from logits row rows[i] with params[i]; host results, valid on return. `logits`
+  /// [L, vocab] keep their values.
+  virtual void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
+                      int32_t* sampled) = 0;
+  virtual void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) = 0;
+};
+
+}  // namespace vitrine

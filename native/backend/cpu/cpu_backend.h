@@ -1,0 +1,33 @@
+// The CPU backend's door: instruction sets, the thread pool and the factory. Everything else is inside backend/cpu.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/thread_pool.h"
+
+namespace vitrine {
+
+enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };
+
+std::string_view cpu_isa_name(CpuIsa isa);  ///< "avx2", "avx512", "avx512_bf16"
+std::optional<CpuIsa> parse_cpu_isa(std::string_view name);
+/// Instruction sets this processor (and the OS) can run, slowest first; empty below AVX2 + FMA + F16C.
+std::vector<CpuIsa> supported_cpu_isas();
+
+/// Throws Error when `isa` is not supported here. The pool must outlive the backend.
+std::unique_ptr<Backend> make_cpu_backend(CpuIsa isa, ThreadPool& pool);
+
+struct CpuLimits {
+  int threads = 0;
+  double read_bytes_per_second = 0;
+  double float32_flops_per_second = 0;
+  double bfloat16_flops_per_second = 0;  ///< 0 without AVX512-BF16
+};
+/// Measures the machine with the pool's threads for about `seconds`.
+CpuLimits measure_cpu_limits(ThreadPool& pool, double seconds);
+
+}  // namespace vitrine

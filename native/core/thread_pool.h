@@ -1,0 +1,44 @@
+// Persistent, pinned worker threads that share loops with the engine thread. Workers spin briefly, then park: an idle
+// engine uses no CPU. Some kernels pack new threads onto one core, so every thread is pinned where allowed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace vitrine {
+
+class ThreadPool {
+ public:
+  /// `threads` includes the caller of parallel_for; 0 = processors this process may use (affinity mask and cgroup CPU
+  /// quota). The calling thread of parallel_for takes part and is pinned by pin_caller().
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const;
+  /// Pins the calling thread to the pool's first processor; call it once from the thread that will call parallel_for.
+  void pin_caller();
+
+  /// Runs task(index) for index in [0, count), each once, on any thread; returns when all are done. Not reentrant; one
+  /// caller at a time. The first exception thrown by a task is rethrown here after all have finished.
+  void run(int64_t count, void (*task)(void* context, int64_t index), void* context);
+
+  template <class Task>
+  void parallel_for(int64_t count, Task&& task) {
+    if (count <= 0) return;
+    if (count == 1 || size() == 1) {
+      for (int64_t i = 0; i < count; ++i) task(i);
+      return;
+    }
+    run(count, [](void* context, int64_t index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); },
+        &task);
+  }
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vitrine

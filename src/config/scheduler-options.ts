@@ -1,0 +1,99 @@
+// Options of the scheduler of one replica: what runs in the next step.
+import { ENGINE_OPTIONS } from './engine-options.js';
+import type { Option, OptionsOf } from './option.js';
+
+const SCHEDULING = 'Scheduling';
+
+export const SCHEDULER_OPTIONS = [
+  ...ENGINE_OPTIONS,
+  {
+    flag: 'max-running-requests',
+    key: 'maxRunningRequests',
+    type: 'integer',
+    default: 256,
+    min: 1,
+    max: 4096,
+    help: 'Most requests in one step.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'max-queued-requests',
+    key: 'maxQueuedRequests',
+    type: 'integer',
+    min: 1,
+    help: 'Most waiting requests; more are refused with 503. Default: no limit.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'chunked-prefill-size',
+    key: 'chunkedPrefillSize',
+    type: 'integer',
+    default: 2048,
+    min: -1,
+    help: 'Most prompt tokens in one step; longer prompts are cut into chunks. -1: no chunking.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'max-prefill-tokens',
+    key: 'maxPrefillTokens',
+    type: 'integer',
+    default: 16384,
+    min: 1,
+    help: 'Most prompt tokens of all requests in one step when --chunked-prefill-size is -1.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'schedule-policy',
+    key: 'schedulePolicy',
+    type: 'string',
+    default: 'fcfs',
+    choices: ['fcfs', 'lpm'],
+    help: 'Order of waiting requests: first come, or longest prefix match in the cache.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'enable-mixed-chunk',
+    key: 'enableMixedChunk',
+    type: 'flag',
+    default: true,
+    negatable: true,
+    help: 'Prefill chunks and running decodes share a step. Off: prefill steps come first, as in SGLang’s default.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'disable-radix-cache',
+    key: 'disableRadixCache',
+    type: 'flag',
+    default: false,
+    help: 'Do not keep KV blocks of finished requests for prompts with the same prefix.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'disable-overlap-schedule',
+    key: 'disableOverlapSchedule',
+    type: 'flag',
+    default: false,
+    help: 'Schedule the next step only when the last one has ended.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'decode-log-interval',
+    key: 'decodeLogInterval',
+    type: 'integer',
+    default: 40,
+    min: 1,
+    help: 'Decode steps between two log lines.',
+    group: SCHEDULING,
+  },
+  {
+    flag: 'watchdog-timeout',
+    key: 'watchdogTimeout',
+    type: 'number',
+    default: 300,
+    min: 1,
+    help: 'Seconds after which a step that has not ended stops the process with an error.',
+    group: SCHEDULING,
+  },
+] as const satisfies readonly Option[];
+
+export type SchedulerOptions = OptionsOf<typeof SCHEDULER_OPTIONS>;

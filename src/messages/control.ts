@@ -1,0 +1,49 @@
+// Everything between front end and scheduler that is not a token: state, cache, life and death.
+
+/** Scheduler state for /server_info, /metrics and the benches. Counters only grow. */
+export interface SchedulerState {
+  readonly runningRequests: number;
+  readonly queuedRequests: number;
+  readonly usedTokens: number;
+  readonly cachedTokens: number;
+  readonly totalTokens: number;
+  readonly forwardSteps: number;
+  readonly promptTokensTotal: number;
+  readonly cachedTokensTotal: number;
+  readonly generatedTokensTotal: number;
+  readonly retractionsTotal: number;
+  readonly abortedTotal: number;
+  /** Tokens per second over the last completed decode interval. */
+  readonly lastGenThroughput: number;
+}
+
+/** What a rank knows after start-up. */
+export interface RankInfo {
+  /** KV capacity in tokens. */
+  readonly maxTotalTokens: number;
+  readonly maxRunningRequests: number;
+  readonly contextLength: number;
+  readonly vocabSize: number;
+  readonly weightBytes: number;
+  readonly kvCacheBytes: number;
+  readonly dtype: string;
+  readonly device: string;
+  /** CPU instruction set in use or GPU name. */
+  readonly deviceName: string;
+  readonly loadSeconds: number;
+}
+
+/** front end → scheduler */
+export type ControlRequest =
+  | { readonly kind: 'state'; readonly id: number }
+  | { readonly kind: 'flush-cache'; readonly id: number }
+  | { readonly kind: 'shutdown' };
+
+/** scheduler → front end */
+export type ControlReply =
+  | { readonly kind: 'ready'; readonly info: RankInfo }
+  | { readonly kind: 'state-result'; readonly id: number; readonly state: SchedulerState }
+  /** `flushed` is false when a request was running or waiting; nothing was done then. */
+  | { readonly kind: 'flush-cache-result'; readonly id: number; readonly flushed: boolean }
+  /** The engine is dead; every running request has already got its final chunk. */
+  | { readonly kind: 'fatal'; readonly code: string; readonly message: string };

@@ -1,0 +1,186 @@
+// The whole boundary between TypeScript and C++, on one page. Plain objects cross at start-up only; each step is one
+// ArrayBuffer down (ForwardBatch) and one up (StepOutput), laid out by engine/forward-batch-layout.ts.
+// C++ checks every field at the door and reports a bad one by its path.
+
+export type DType = 'float32' | 'float16' | 'bfloat16';
+
+/** Rotary embedding of the first `rotaryDim` channels of each head, in the half-split ("NeoX") order of Hugging Face. */
+export interface RopeSpec {
+  readonly rotaryDim: number;
+  /** rotaryDim / 2 inverse frequencies, scaling already applied. */
+  readonly invFreq: readonly number[];
+  /** cos and sin are multiplied by it (yarn); 1 otherwise. */
+  readonly attentionFactor: number;
+  /**
+   * Dynamic NTK: position p >= originalMaxPositions uses the base
+   * theta * (factor * (p + 1) / originalMaxPositions - (factor - 1)) ^ (rotaryDim / (rotaryDim - 2)).
+   */
+  readonly dynamicNtk: { readonly theta: number; readonly factor: number; readonly originalMaxPositions: number } | null;
+}
+
+export interface MoeSpec {
+  readonly numExperts: number;
+  readonly topK: number;
+  /** Divide the top-k routing weights (softmax over all experts) by their sum. */
+  readonly normTopkProb: boolean;
+  readonly intermediateSize: number;
+}
+
+export interface LayerSpec {
+  /** Tokens a query sees, itself included; 0 = all before it. */
+  readonly slidingWindow: number;
+  /** null: dense gated MLP of `intermediateSize`. */
+  readonly moe: MoeSpec | null;
+}
+
+/** A decoder-only transformer as data; one native loop runs every spec. */
+export interface ModelSpec {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** Of dense layers. */
+  readonly intermediateSize: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly rmsNormEps: number;
+  /** Attention scores are multiplied by it; normally headDim ** -0.5. */
+  readonly attentionScale: number;
+  readonly qkvBias: boolean;
+  readonly outputBias: boolean;
+  readonly mlpBias: boolean;
+  /** RMSNorm of each q and k head before rope (Qwen3). */
+  readonly qkNorm: boolean;
+  readonly activation: 'silu' | 'gelu' | 'gelu_tanh';
+  readonly tieWordEmbeddings: boolean;
+  readonly rope: RopeSpec;
+  readonly layers: readonly LayerSpec[];
+  /** Weights and KV cache are held in it; sums are always float32. */
+  readonly dtype: DType;
+}
+
+/** Rows of one stored tensor that become the next rows of a parameter. */
+export interface TensorPiece {
+  /** Index into LoadPlan.files; -1: dummy weights, no bytes behind it. */
+  readonly file: number;
+  /** Byte offset in the file. */
+  readonly offset: number;
+  readonly dtype: DType;
+  readonly rows: number;
+  /** The checkpoint's name of the tensor, for messages. */
+  readonly source: string;
+}
+
+/**
+ * One parameter of the native model: its pieces stacked along rows. A vector is one column wide: shape [n, 1].
+ *
+ * Names and shapes [rows, cols] (H query heads, K kv heads, D headDim, I intermediate, E experts):
+ *   embed_tokens [vocab, hidden]; norm [hidden, 1]; lm_head [vocab, hidden] (absent when tied)
+ *   layers.N.input_norm, layers.N.post_attention_norm [hidden, 1]
+ *   layers.N.qkv_proj [(H + 2K) * D, hidden], layers.N.qkv_bias [(H + 2K) * D, 1]
+ *   layers.N.q_norm, layers.N.k_norm [D, 1]
+ *   layers.N.o_proj [hidden, H * D], layers.N.o_bias [hidden, 1]
+ *   layers.N.gate_up_proj [2I, hidden] (gate rows first), layers.N.gate_up_bias [2I, 1]
+ *   layers.N.down_proj [hidden, I], layers.N.down_bias [hidden, 1]
+ *   layers.N.router [E, hidden]; layers.N.experts.X.gate_up_proj, layers.N.experts.X.down_proj
+ */
+export interface ParameterPlan {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly pieces: readonly TensorPiece[];
+}
+
+export interface LoadPlan {
+  /** Memory-mapped; `bytes` is the size seen when the headers were checked. */
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  readonly parameters: readonly ParameterPlan[];
+  /** Dummy pieces are filled with N(0, 0.02) from it (norm weights with 1). */
+  readonly dummySeed: number;
+}
+
+export interface EngineConfig {
+  readonly device: 'cpu';
+  readonly spec: ModelSpec;
+  /** Compute threads, the engine thread included; 0 = all processors this process may use (cgroup and affinity). */
+  readonly cpuThreads: number;
+  /** Instruction set: 'auto' or one of BuildInfo.cpuIsas. */
+  readonly cpuIsa: string;
+}
+
+export interface CacheConfig {
+  readonly numBlocks: number;
+  /** Tokens per block. */
+  readonly blockSize: number;
+  /** Request slots. */
+  readonly maxRequests: number;
+  /** Most tokens in one ForwardBatch. */
+  readonly maxBatchTokens: number;
+  /** Longest sequence, in tokens. */
+  readonly maxContextLength: number;
+}
+
+export interface MemoryInfo {
+  readonly weightBytes: number;
+  readonly kvCacheBytes: number;
+  readonly workspaceBytes: number;
+  /** KV bytes of one token over all layers. */
+  readonly kvBytesPerToken: number;
+  /** Bytes this process may still allocate: the smaller of free memory and what its cgroup leaves. */
+  readonly availableBytes: number;
+  readonly residentBytes: number;
+}
+
+export interface BuildInfo {
+  readonly version: string;
+  readonly compiler: string;
+  readonly buildType: string;
+  /** '' or the sanitizer the addon was built with. */
+  readonly sanitizer: string;
+  /** LAYOUT_VERSION the addon was built against; must equal ours. */
+  readonly layoutVersion: number;
+  /** Instruction sets this CPU can run, slowest first: avx2, avx512, avx512_bf16. */
+  readonly cpuIsas: readonly string[];
+}
+
+export interface DeviceInfo {
+  readonly kind: 'cpu';
+  readonly name: string;
+  readonly threads: number;
+  readonly totalBytes: number;
+}
+
+/** Measured rates of this machine with all threads: what kernels are compared with. */
+export interface MachineLimits {
+  readonly threads: number;
+  /** Bytes per second of a read loop over a buffer far larger than the caches. */
+  readonly readBytesPerSecond: number;
+  readonly float32FlopsPerSecond: number;
+  /** 0 where the CPU has no bf16 dot product. */
+  readonly bfloat16FlopsPerSecond: number;
+}
+
+/** Called on the JavaScript thread after each step, in order; exactly one of the two is null. */
+export type StepCallback = (error: Error | null, output: ArrayBuffer | null) => void;
+
+export interface NativeEngine {
+  /** Blocks until all weights are packed. Throws an Error that names file and tensor. */
+  loadWeights(plan: LoadPlan): void;
+  /** Allocates the paged KV cache and the workspaces; once, after loadWeights. */
+  initCache(config: CacheConfig): void;
+  /**
+   * Queues a step and returns at once; steps run in order on the engine thread. The buffer must not be changed until
+   * its step has completed. A step that fails marks the engine dead: it and every later step report an error.
+   */
+  submit(batch: ArrayBuffer): void;
+  memoryInfo(): MemoryInfo;
+  /** Waits for the running step, drops queued ones, joins the threads, frees the memory. Idempotent. */
+  close(): void;
+}
+
+export interface NativeAddon {
+  buildInfo(): BuildInfo;
+  devices(): DeviceInfo[];
+  /** Measures for about `seconds`; call it only while no engine runs. */
+  machineLimits(seconds: number): MachineLimits;
+  readonly Engine: new (config: EngineConfig, onStep: StepCallback) => NativeEngine;
+}
