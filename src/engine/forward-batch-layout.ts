@@ -20,13 +20,13 @@ export interface SectionSpec {
   readonly doc: string;
 }
 
-const section = (name: string, type: WordType, length: string, doc: string, optional = false): SectionSpec => ({
-  name,
-  type,
-  length,
-  optional,
-  doc,
-});
+const section = <const Name extends string>(
+  name: Name,
+  type: WordType,
+  length: string,
+  doc: string,
+  optional = false,
+) => ({ name, type, length, optional, doc }) satisfies SectionSpec;
 
 /** Header words of both buffers; word 0 is the magic number, word 1 the version, word 2 the total length in words. */
 export const FORWARD_BATCH_HEADER = [

@@ -1,0 +1,35 @@
+// Loads a model and starts its scheduler on a channel: what a rank process does, and the in-process engine too.
+import { ModelRunner, type RunnerDeps } from '../engine/model-runner.js';
+import type { SchedulerChannel } from '../messages/channel.js';
+import { Scheduler } from './scheduler.js';
+
+export interface SchedulerHandle {
+  /** Resolves with the exit code. */
+  readonly closed: Promise<number>;
+  shutdown(): void;
+}
+
+/** Blocks while the weights load; then sends `ready` and serves the channel. */
+export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerChannel }): SchedulerHandle {
+  const { addon, model, options, channel, log } = deps;
+  const runner = ModelRunner.create(deps);
+  const scheduler = new Scheduler({ runner, options, eosTokenIds: model.eosTokenIds, channel, log });
+  const { limits } = runner;
+  const device = addon.devices()[0]!;
+  channel.send({
+    kind: 'ready',
+    info: {
+      maxTotalTokens: limits.numBlocks * limits.blockSize,
+      maxRunningRequests: limits.maxRequests,
+      contextLength: limits.contextLength,
+      vocabSize: limits.vocabSize,
+      weightBytes: limits.weightBytes,
+      kvCacheBytes: limits.kvCacheBytes,
+      dtype: model.spec.dtype,
+      device: device.kind,
+      deviceName: device.name,
+      loadSeconds: limits.loadSeconds,
+    },
+  });
+  return scheduler;
+}
