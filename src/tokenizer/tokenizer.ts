@@ -2,7 +2,8 @@
 import { AddedToken, Tokenizer as LibraryTokenizer } from 'tokenizers';
 import { toError, VitrineError } from '../util/errors.js';
 import { isJsonObject } from '../util/read-json.js';
-import { createTokenDecoder, type TokenDecoder, type TokenStream } from './token-decoder.js';
+import { createTokenDecoder } from './create-token-decoder.js';
+import type { TokenDecoder, TokenStream } from './token-decoder.js';
 import { type AddedTokenEntry, readAddedToken, readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 import { Vocabulary } from './vocabulary.js';
 
