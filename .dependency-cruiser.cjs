@@ -2,7 +2,7 @@
 const FLOORS = [
   ['util'],
   ['native', 'messages', 'config'],
-  ['kv-cache', 'model', 'tokenizer'],
+  ['kv-cache', 'model', 'tokenizer', 'trace'],
   ['engine'],
   ['scheduler', 'frontend'],
   ['runtime'],

@@ -1,0 +1,22 @@
+// What the trace writer and its thread say to each other.
+import type { ErrorCode } from '../util/errors.js';
+import type { CpuProfile } from './cpu-profile.js';
+import type { SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
+
+export type ToTraceWriter =
+  | { readonly kind: 'open'; readonly options: TraceDocumentOptions }
+  | { readonly kind: 'source'; readonly process: SpanProcess }
+  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk }
+  | { readonly kind: 'cpu-profile'; readonly pid: number; readonly thread: SpanThread; readonly profile: CpuProfile }
+  | { readonly kind: 'dropped'; readonly reason: string; readonly count: number }
+  | { readonly kind: 'finish' }
+  | { readonly kind: 'discard' };
+
+export type FromTraceWriter =
+  | { readonly kind: 'opened' }
+  /** A chunk of `bytes` was taken in; the file has now this many bytes. */
+  | { readonly kind: 'taken'; readonly bytes: number; readonly fileBytes: number; readonly textBytes: number }
+  | { readonly kind: 'finished'; readonly info: TraceFileInfo }
+  | { readonly kind: 'discarded' }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly param: string | undefined };

@@ -1,0 +1,59 @@
+// The trace writer's own thread: encodes and compresses what arrives, at low priority.
+import { parentPort } from 'node:worker_threads';
+import { invariant, toError, VitrineError } from '../util/errors.js';
+import { lowerThreadPriority } from './low-priority.js';
+import { TraceDocument } from './trace-document.js';
+import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
+
+invariant(parentPort, 'the trace writer runs in a worker thread');
+const port = parentPort;
+const say = (message: FromTraceWriter) => port.postMessage(message);
+let document: TraceDocument | undefined;
+
+function handle(message: ToTraceWriter): void {
+  if (message.kind === 'open') {
+    document = new TraceDocument(message.options);
+    say({ kind: 'opened' });
+    return;
+  }
+  if (document === undefined) return;
+  switch (message.kind) {
+    case 'source':
+      document.addSource(message.process);
+      break;
+    case 'chunk': {
+      const bytes = message.chunk.records.byteLength;
+      document.addChunk(message.source, message.chunk);
+      say({ kind: 'taken', bytes, fileBytes: document.fileBytes, textBytes: document.textBytes });
+      break;
+    }
+    case 'cpu-profile':
+      document.addCpuProfile(message.pid, message.thread, message.profile);
+      break;
+    case 'dropped':
+      document.drop(message.reason, message.count);
+      break;
+    case 'finish':
+      say({ kind: 'finished', info: document.finish() });
+      port.close();
+      break;
+    case 'discard':
+      document.discard();
+      say({ kind: 'discarded' });
+      port.close();
+  }
+}
+
+lowerThreadPriority();
+port.on('message', (message: ToTraceWriter) => {
+  try {
+    handle(message);
+  } catch (thrown) {
+    const error = toError(thrown);
+    document?.discard();
+    document = undefined;
+    const { code, param } = error instanceof VitrineError ? error : { code: 'INTERNAL' as const, param: undefined };
+    say({ kind: 'failed', code, message: error.message, param });
+    port.close();
+  }
+});

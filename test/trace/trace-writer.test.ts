@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { notWritten } from '#vitrine/trace/gzip-file.js';
+import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
+import { TraceDocument } from '#vitrine/trace/trace-document.js';
+import { TraceWriter } from '#vitrine/trace/trace-writer.js';
+import { rawChunk } from '../support/span-chunks.js';
+import { temporaryDirectory } from '../support/temporary-directory.js';
+import { readTrace, spansOf, traceProblems } from '../support/trace-checker.js';
+import { writerOptions } from '../support/trace-files.js';
+
+const thread = { tid: 11, name: 'main', sortIndex: 0 };
+const testProcess = { pid: 10, name: 'rank 0', labels: 'CPU', sortIndex: 10 };
+
+const HOSTILE = [
+  'quote " backslash \\ slash /',
+  'control \u0000\u0001\u001f\u007f\n\r\t\b\f',
+  'lone high \ud800 end',
+  'lone low \udfff end',
+  'pair \u{1f600} and \u2028\u2029',
+  '</script><!--',
+  '{"ph":"X"},',
+  '',
+  '\ufeffbom',
+  '__proto__',
+];
+
+test('a trace of the recorder is whole, in the dialect, and exact', async (t) => {
+  const path = join(await temporaryDirectory(t), 'new', 'directory', 'a.trace.json.gz');
+  const recorder = new SpanRecorder({ capacity: 100, thread });
+  const writer = await TraceWriter.open(writerOptions(path));
+  const source = writer.addSource(testProcess);
+  recorder.start();
+  for (let step = 0; step < 10; step++) {
+    const mark = recorder.begin('userAnnotation', recorder.name('step'));
+    recorder.args(mark, 'step', step, 1, 4, 4, 0, 0);
+    recorder.flow('start', 'request', recorder.name('request'), step);
+    const op = recorder.begin('cpuOp', recorder.name('gemm'), 0);
+    recorder.args(op, 'gemm', 4, 8, 16, 8, 1000);
+    recorder.end(op);
+    recorder.flow('end', 'request', recorder.name('request'), step);
+    recorder.end(mark);
+    recorder.counter(recorder.name('KV cache'), 'cacheUse', step, 0, 10);
+    const chunk = recorder.drain();
+    if (chunk) assert.equal(writer.write(source, chunk), true);
+  }
+  assert.equal(existsSync(path), false, 'no file before it is whole');
+  const info = await writer.finish();
+  const trace = readTrace(path);
+  assert.deepEqual(traceProblems(trace), []);
+  assert.equal(info.events, trace.traceEvents.length);
+  assert.equal(info.fileBytes, readFileSync(path).length);
+  assert.equal(info.textBytes, gunzipSync(readFileSync(path)).length);
+  assert.deepEqual(readdirSync(join(path, '..')), ['a.trace.json.gz'], 'no temporary file is left');
+  assert.equal(spansOf(trace, 'user_annotation').length, 10);
+  assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, {
+    layer: 0,
+    bytes: 1000,
+    'Input Dims': [
+      [4, 8],
+      [16, 8],
+    ],
+  });
+  assert.equal(trace.schemaVersion, 1);
+  assert.equal(trace.displayTimeUnit, 'ms');
+  assert.equal(trace.baseTimeNanoseconds % 7_889_238_000_000_000, 0);
+  assert.equal(trace.with_stack, 0);
+  assert.deepEqual(trace.distributedInfo, { backend: 'shm', rank: 0, world_size: 1 });
+  assert.equal(trace.vitrine?.droppedRecords, 0);
+  for (const name of ['Iteration Start: Vitrine Profiler', 'Record Window End']) {
+    assert.equal(trace.traceEvents.filter((e) => e.ph === 'i' && e.name === name).length, 1, name);
+  }
+});
+
+test('whatever names contain, the JSON is valid and says them', async (t) => {
+  const path = join(await temporaryDirectory(t), 'hostile.trace.json.gz');
+  const document = new TraceDocument(writerOptions(path, { metadata: { 'key "\n': HOSTILE } }));
+  const source = document.addSource({ pid: 1, name: HOSTILE[0]!, labels: HOSTILE[1]!, sortIndex: 0 });
+  const records = HOSTILE.map((_, i) => ({ name: i, begin: BigInt(10 * i + 1), end: BigInt(10 * i + 5) }));
+  document.addChunk(
+    source,
+    rawChunk({ records, names: HOSTILE, threads: [{ tid: 2, name: HOSTILE[2]!, sortIndex: 0 }] }),
+  );
+  document.finish();
+  const trace = readTrace(path);
+  assert.deepEqual(traceProblems(trace), []);
+  const wellFormed = (text: string) => Buffer.from(text, 'utf8').toString('utf8');
+  assert.deepEqual(
+    spansOf(trace, 'cpu_op').map((e) => e.name),
+    HOSTILE.map(wellFormed),
+  );
+  const raw = gunzipSync(readFileSync(path)).toString('latin1');
+  assert.equal(/\\ud[89a-f]/i.test(raw.slice(raw.indexOf('"traceEvents"'))), false, 'no escaped lone surrogates');
+});
+
+test('nanoseconds survive at any distance from the base, also before and after 2^53', async (t) => {
+  const path = join(await temporaryDirectory(t), 'precise.trace.json.gz');
+  const monotonicToWallNs = 1_769_071_195_000_000_123n;
+  const options = writerOptions(path);
+  const document = new TraceDocument({
+    ...options,
+    vitrine: { ...options.vitrine, monotonicToWallNs: String(monotonicToWallNs) },
+  });
+  const source = document.addSource(testProcess);
+  const begins = [0n, 1n, 999n, 1000n, 123_456_789n, 86_400_000_000_001n, 999_999_999_999_999n];
+  const baseNs = 77_000_000_000_007n;
+  const records = begins.map((begin) => ({ begin, end: begin + 1n }));
+  document.addChunk(source, rawChunk({ records, names: ['x'], threads: [thread], baseNs }));
+  document.finish();
+  const text = gunzipSync(readFileSync(path)).toString();
+  const base = BigInt(/"baseTimeNanoseconds":(\d+)/.exec(text)![1]!);
+  const found = [...text.matchAll(/"cat":"cpu_op".*"ts":(\d+)\.(\d{3}),"dur":(\d+\.\d{3})/g)];
+  assert.deepEqual(
+    found.map((m) => BigInt(m[1]!) * 1000n + BigInt(m[2]!) + base - monotonicToWallNs - baseNs),
+    begins,
+  );
+  assert.deepEqual(new Set(found.map((m) => m[3])), new Set(['0.001']));
+});
+
+test('arguments of `more` records join those of the record before', async (t) => {
+  const path = join(await temporaryDirectory(t), 'kernel.trace.json.gz');
+  const document = new TraceDocument(writerOptions(path));
+  const source = document.addSource(testProcess);
+  document.addChunk(
+    source,
+    rawChunk({
+      records: [
+        { category: 'kernel', begin: 1n, end: 2n, id: 99n, schema: 'gpuPlace', words: [0, 1, 7, 32, 1024, 3, 4] },
+        { kind: 'more', schema: 'gpuLaunch', words: [8, 1, 1, 128, 2, 1] },
+        { begin: 3n, end: 4n },
+      ],
+      names: ['k'],
+      threads: [thread],
+    }),
+  );
+  document.finish();
+  const [kernel] = spansOf(readTrace(path), 'kernel');
+  assert.equal(kernel?.args?.correlation, 99);
+  assert.equal(kernel?.args?.stream, 7);
+  assert.deepEqual(kernel?.args?.grid, [8, 1, 1]);
+  assert.deepEqual(kernel?.args?.block, [128, 2, 1]);
+});
+
+test('shapes are left out on request', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const document = new TraceDocument(writerOptions(path, { recordShapes: false }));
+  const source = document.addSource(testProcess);
+  const records = [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4, 5, 0] } as const];
+  document.addChunk(source, rawChunk({ records, names: ['gemm'], threads: [thread] }));
+  document.finish();
+  assert.deepEqual(spansOf(readTrace(path), 'cpu_op')[0]?.args, { bytes: 5 });
+});
+
+test('dropped records are counted by reason: full rings, a slow writer, a full file', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path, { maxPendingBytes: 64 + 64 * 10 }));
+  const source = writer.addSource(testProcess);
+  const records = Array.from({ length: 10 }, (_, i) => ({ name: 0, begin: BigInt(2 * i + 1), end: BigInt(2 * i + 2) }));
+  assert.equal(writer.write(source, rawChunk({ records, names: ['a'], threads: [thread], dropped: 5 })), true);
+  // The writer has not answered yet: the second chunk does not fit, but its names are needed by the third.
+  assert.equal(writer.write(source, rawChunk({ records, names: ['b'] })), false);
+  while (writer.pendingBytes > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.equal(writer.write(source, rawChunk({ records: [{ name: 2, begin: 100n, end: 101n }], names: ['c'] })), true);
+  const info = await writer.finish();
+  assert.equal(info.droppedRecords, 15);
+  const trace = readTrace(path);
+  assert.deepEqual(traceProblems(trace), []);
+  assert.deepEqual(trace.vitrine?.dropped, { buffer: 5, slow_writer: 10 });
+  assert.equal(spansOf(trace, 'cpu_op').at(-1)?.name, 'c');
+
+  const small = new TraceDocument(writerOptions(path, { maxFileBytes: 10 }));
+  small.addChunk(small.addSource(testProcess), rawChunk({ records, names: ['a'], threads: [thread] }));
+  assert.equal(small.finish().droppedRecords, 10);
+  assert.deepEqual(traceProblems(readTrace(path)), []);
+});
+
+test('a directory that cannot be made or written is a coded error and leaves nothing', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writeFileSync(join(directory, 'file'), '');
+  const expected = { code: 'TRACE_NOT_WRITTEN', param: 'output_dir' };
+  await assert.rejects(TraceWriter.open(writerOptions(join(directory, 'file', 'sub', 'a.trace.json.gz'))), expected);
+  if (process.getuid?.() !== 0) {
+    chmodSync(directory, 0o500);
+    await assert.rejects(TraceWriter.open(writerOptions(join(directory, 'a.trace.json.gz'))), expected);
+    chmodSync(directory, 0o700);
+  }
+  assert.deepEqual(readdirSync(directory), ['file']);
+});
+
+test('a file that cannot be completed fails finish(), not the recording', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  mkdirSync(path);
+  const source = writer.addSource(testProcess);
+  writer.write(source, rawChunk({ records: [{ begin: 1n, end: 2n }], names: ['a'], threads: [thread] }));
+  await assert.rejects(writer.finish(), { code: 'TRACE_NOT_WRITTEN' });
+  assert.equal(writer.failure?.code, 'TRACE_NOT_WRITTEN');
+  assert.equal(writer.write(source, rawChunk({ records: [] })), false);
+  assert.deepEqual(readdirSync(directory), ['a.trace.json.gz'], 'the temporary file is gone');
+});
+
+test('a full disk is said to be one', () => {
+  const error = notWritten('/x/a.trace.json.gz', Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC' }));
+  assert.equal(error.code, 'TRACE_NOT_WRITTEN');
+  assert.match(error.message, /\/x\/a\.trace\.json\.gz: no space left on the device/);
+});
+
+test('discard() leaves nothing; reserved metadata and broken chunks are refused', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  await writer.discard();
+  await assert.rejects(TraceWriter.open(writerOptions(path, { metadata: { traceEvents: [] } })), {
+    code: 'INVALID_REQUEST',
+    param: 'metadata.traceEvents',
+  });
+  const broken = await TraceWriter.open(writerOptions(path));
+  broken.write(broken.addSource(testProcess), { records: new ArrayBuffer(100), names: [], threads: [] });
+  await assert.rejects(broken.finish(), { code: 'INTERNAL' });
+  assert.deepEqual(readdirSync(directory), []);
+});
+
+test('an empty trace is a valid file', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  const info = await writer.finish();
+  assert.equal(info.events, 0);
+  assert.deepEqual(traceProblems(readTrace(path)), []);
+});
