@@ -12,6 +12,11 @@ function sectionEnum(name, sections) {
   return `enum class ${name} : int {\n${rows.join('\n')}\n  kCount = ${sections.length},\n};`;
 }
 
+function sectionNames(name, sections) {
+  const rows = sections.map((s) => `    "${s.name}",`);
+  return `inline constexpr std::array<std::string_view, ${sections.length}> ${name} = {\n${rows.join('\n')}\n};`;
+}
+
 function headerEnum(name, words) {
   return `enum class ${name} : int {\n${words.map((w, i) => `  k${pascal(w)} = ${i},`).join('\n')}\n};`;
 }
@@ -30,9 +35,11 @@ function layoutHeader() {
   return `// Generated from src/engine/forward-batch-layout.ts by \`npm run generate\`. Do not edit.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace vitrine::layout {
 
@@ -53,6 +60,9 @@ ${headerEnum('OutputHeader', layout.STEP_OUTPUT_HEADER)}
 ${sectionEnum('BatchSection', layout.FORWARD_BATCH_SECTIONS)}
 
 ${sectionEnum('OutputSection', layout.STEP_OUTPUT_SECTIONS)}
+
+/// The sections' names in forward-batch-layout.ts, for messages.
+${sectionNames('kBatchSectionNames', layout.FORWARD_BATCH_SECTIONS)}
 
 ${accessors('ForwardBatch', 'BatchSection', layout.FORWARD_BATCH_SECTIONS)}
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,6 +27,9 @@ struct Tensor {
 
   float* f32() const { return static_cast<float*>(data); }
   Tensor first_rows(int64_t count) const { return {data, dtype, count, cols}; }
+  Tensor rows_from(int64_t first, int64_t count) const {
+    return {static_cast<char*>(data) + first * cols * static_cast<int64_t>(dtype_size(dtype)), dtype, count, cols};
+  }
 };
 
 /// A parameter in the backend's own layout (packed panels on the CPU). Owned by Weights.
@@ -109,7 +113,7 @@ struct SampleParams {
   float presence_penalty = 0.0f;
   float repetition_penalty = 1.0f;
   uint64_t seed = 0;
-  int32_t position = 0;  ///< of the sampled token in its sequence; (seed, position) fixes the random number
+  int32_t position = 0;              ///< of the sampled token in its sequence; (seed, position) fixes the random number
   std::span<const int32_t> history;  ///< generated tokens, for the penalties
   std::span<const int32_t> bias_ids;
   std::span<const float> bias_values;
@@ -121,10 +125,10 @@ struct LogprobRequest {
   int32_t target = 0;  ///< token id
   int32_t top_count = 0;
   std::span<const int32_t> watch_ids;
-  float* target_logprob = nullptr;   ///< 1
-  int32_t* top_ids = nullptr;        ///< top_count, best first, ties by lower id
-  float* top_logprobs = nullptr;     ///< top_count
-  float* watch_logprobs = nullptr;   ///< watch_ids.size()
+  float* target_logprob = nullptr;  ///< 1
+  int32_t* top_ids = nullptr;       ///< top_count, best first, ties by lower id
+  float* top_logprobs = nullptr;    ///< top_count
+  float* watch_logprobs = nullptr;  ///< watch_ids.size()
 };
 
 /// Top-k routing of a mixture-of-experts layer: ids and weights [T, top_k], in device memory.
@@ -152,6 +156,8 @@ class Backend {
   virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;
   /// Makes host words readable by ops until the next synchronize(); the CPU returns the pointer itself.
   virtual const int32_t* upload(std::span<const int32_t> words) = 0;
+  /// Copies host bytes into device memory, after the ops queued so far; `host` may change on return.
+  virtual void write(void* device, const void* host, size_t bytes) { std::memcpy(device, host, bytes); }
   /// Copies a device tensor (activation dtype) to host floats; valid on return.
   virtual void download(const Tensor& from, float* to) = 0;
   virtual void synchronize() = 0;

@@ -22,7 +22,8 @@ template <class... Parts>
 /// Checks what comes from outside; `parts` make the sentence.
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] fail(parts...);
+  if (!condition) [[unlikely]]
+    fail(parts...);
 }
 
 }  // namespace vitrine

@@ -1,9 +1,11 @@
 // Generated from src/engine/forward-batch-layout.ts by `npm run generate`. Do not edit.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace vitrine::layout {
 
@@ -91,6 +93,38 @@ enum class OutputSection : int {
   kLogitStart = 7,  // i32[L+1] CSR into `logits`: vocabSize entries for rows that return logits, else none
   kLogits = 8,  // f32[n] raw logits
   kCount = 9,
+};
+
+/// The sections' names in forward-batch-layout.ts, for messages.
+inline constexpr std::array<std::string_view, 28> kBatchSectionNames = {
+    "tokenIds",
+    "positions",
+    "kvSlots",
+    "reqSlots",
+    "queryStart",
+    "seqLens",
+    "reqFlags",
+    "blockStart",
+    "blocks",
+    "temperature",
+    "topK",
+    "topP",
+    "minP",
+    "frequencyPenalty",
+    "presencePenalty",
+    "repetitionPenalty",
+    "seeds",
+    "topLogprobs",
+    "biasStart",
+    "biasIds",
+    "biasValues",
+    "historyStart",
+    "historyIds",
+    "watchStart",
+    "watchIds",
+    "rowTokens",
+    "rowRequests",
+    "rowTargets",
 };
 
 /// Read access to every section of a ForwardBatch; no checks (see validate()).

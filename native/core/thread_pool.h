@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <type_traits>
 
 namespace vitrine {
 
@@ -32,12 +32,16 @@ class ThreadPool {
       for (int64_t i = 0; i < count; ++i) task(i);
       return;
     }
-    run(count, [](void* context, int64_t index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); },
+    run(
+        count, [](void* context, int64_t index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); },
         &task);
   }
 
  private:
   struct State;
+
+  void stop();
+
   std::unique_ptr<State> state_;
 };
 

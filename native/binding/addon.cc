@@ -1,0 +1,81 @@
+// The module: what it was built as, what it runs on, and the Engine class. See src/native/addon.ts.
+#include <napi.h>
+
+#include <fstream>
+#include <future>
+#include <string>
+
+#include "backend/cpu/cpu_backend.h"
+#include "binding/addon_engine.h"
+#include "binding/value_reader.h"
+#include "core/forward_batch_layout.h"
+#include "core/memory_probe.h"
+#include "core/thread_pool.h"
+
+namespace vitrine {
+namespace {
+
+Napi::Value build_info(const Napi::CallbackInfo& info) {
+  const auto isas = Napi::Array::New(info.Env());
+  for (const CpuIsa isa : supported_cpu_isas()) isas.Set(isas.Length(), std::string(cpu_isa_name(isa)));
+  const auto result = Napi::Object::New(info.Env());
+  result.Set("version", VITRINE_VERSION);
+  result.Set("compiler", VITRINE_COMPILER);
+  result.Set("buildType", VITRINE_BUILD_TYPE);
+  result.Set("sanitizer", VITRINE_SANITIZER_NAME);
+  result.Set("layoutVersion", layout::kVersion);
+  result.Set("cpuIsas", isas);
+  return result;
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "x86-64 processor";
+}
+
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  const auto cpu = Napi::Object::New(info.Env());
+  cpu.Set("kind", "cpu");
+  cpu.Set("name", processor_name());
+  cpu.Set("threads", ThreadPool(0).size());
+  cpu.Set("totalBytes", static_cast<double>(MemoryProbe().total_bytes()));
+  const auto result = Napi::Array::New(info.Env());
+  result.Set(uint32_t{0}, cpu);
+  return result;
+}
+
+Napi::Value machine_limits(const Napi::CallbackInfo& info) {
+  const double seconds = ValueReader(info[0], "seconds").positive_number();
+  // On a thread of its own: measuring pins its caller, and the JavaScript thread must stay free.
+  const auto measure = [seconds] {
+    ThreadPool pool(0);
+    pool.pin_caller();
+    return measure_cpu_limits(pool, seconds);
+  };
+  const CpuLimits limits = std::async(std::launch::async, measure).get();
+  const auto result = Napi::Object::New(info.Env());
+  result.Set("threads", limits.threads);
+  result.Set("readBytesPerSecond", limits.read_bytes_per_second);
+  result.Set("float32FlopsPerSecond", limits.float32_flops_per_second);
+  result.Set("bfloat16FlopsPerSecond", limits.bfloat16_flops_per_second);
+  return result;
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports.Set("buildInfo", Napi::Function::New(env, build_info, "buildInfo"));
+  exports.Set("devices", Napi::Function::New(env, devices, "devices"));
+  exports.Set("machineLimits", Napi::Function::New(env, machine_limits, "machineLimits"));
+  exports.Set("Engine", AddonEngine::define(env));
+  return exports;
+}
+
+}  // namespace
+}  // namespace vitrine
+
+static Napi::Object initialize_module(Napi::Env env, Napi::Object exports) { return vitrine::initialize(env, exports); }
+
+NODE_API_MODULE(vitrine, initialize_module)

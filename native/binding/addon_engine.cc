@@ -1,0 +1,150 @@
+// Crossing of steps, and the engine's end in all the ways it can come: close(), garbage collection, the end of the
+// environment (exit or a terminated Worker).
+#include "binding/addon_engine.h"
+
+#include <cstring>
+#include <utility>
+
+#include "binding/read_config.h"
+#include "core/check.h"
+#include "core/memory_probe.h"
+
+namespace vitrine {
+namespace {
+
+constexpr size_t kIdleSteps = 4;
+constexpr size_t kIdleStepWords = size_t{1} << 20;  // larger buffers are not kept
+
+}  // namespace
+
+Napi::Function AddonEngine::define(Napi::Env env) {
+  return DefineClass(env, "Engine",
+                     {
+                         InstanceMethod<&AddonEngine::load_weights>("loadWeights"),
+                         InstanceMethod<&AddonEngine::init_cache>("initCache"),
+                         InstanceMethod<&AddonEngine::submit>("submit"),
+                         InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
+                         InstanceMethod<&AddonEngine::close>("close"),
+                     });
+}
+
+AddonEngine::AddonEngine(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
+  require(info[1].IsFunction(), "onStep: expected a function");
+  EngineOptions options = read_engine_config(info[0]);
+  announcer_ = Announcer::New(env_, info[1].As<Napi::Function>(), "vitrine.onStep", 0, 1, this);
+  announcer_.Unref(env_);
+  try {
+    engine_ = std::make_unique<Engine>(std::move(options), [this](std::unique_ptr<Step> step) {
+      if (announcer_.NonBlockingCall(step.get()) == napi_ok) step.release();
+    });
+  } catch (...) {
+    announcer_.Abort();
+    throw;
+  }
+  // The hooks of an environment run last in, first out: this one before that of the thread-safe function, which would
+  // otherwise be freed under the engine thread.
+  napi_add_env_cleanup_hook(env_, at_environment_end, this);
+}
+
+void AddonEngine::at_environment_end(void* self) { static_cast<AddonEngine*>(self)->shut_down(); }
+
+void AddonEngine::shut_down() {
+  if (!engine_) return;
+  engine_->close();
+  engine_.reset();
+  announcer_.Abort();  // results that were not delivered yet are dropped
+  napi_remove_env_cleanup_hook(env_, at_environment_end, this);
+}
+
+void AddonEngine::deliver(Napi::Env env, Napi::Function callback, AddonEngine* self, Step* raw_step) {
+  std::unique_ptr<Step> step(raw_step);
+  if (static_cast<napi_env>(env) == nullptr || !self->engine_) return;  // closed: nothing is delivered any more
+  Napi::Value error = env.Null();
+  Napi::Value output = env.Null();
+  if (step->error.empty()) {
+    const size_t bytes = step->output.size() * sizeof(int32_t);
+    auto buffer = Napi::ArrayBuffer::New(env, bytes);
+    std::memcpy(buffer.Data(), step->output.data(), bytes);
+    output = buffer;
+  } else {
+    error = Napi::Error::New(env, step->error).Value();
+  }
+  self->keep_step(std::move(step));
+  const Napi::Value keep_alive = self->Value();
+  self->count_pending(env, -1);
+  callback.Call({error, output});
+}
+
+std::unique_ptr<Step> AddonEngine::take_step() {
+  if (idle_.empty()) return std::make_unique<Step>();
+  std::unique_ptr<Step> step = std::move(idle_.back());
+  idle_.pop_back();
+  return step;
+}
+
+void AddonEngine::keep_step(std::unique_ptr<Step> step) {
+  if (idle_.size() >= kIdleSteps || step->batch.capacity() > kIdleStepWords ||
+      step->output.capacity() > kIdleStepWords) {
+    return;
+  }
+  idle_.push_back(std::move(step));
+}
+
+void AddonEngine::count_pending(Napi::Env env, int change) {
+  pending_ += change;
+  if (change > 0 && pending_ == 1) {
+    announcer_.Ref(env);
+    Ref();
+  } else if (change < 0 && pending_ == 0) {
+    announcer_.Unref(env);
+    Unref();
+  }
+}
+
+void AddonEngine::load_weights(const Napi::CallbackInfo& info) {
+  require(engine_ != nullptr, "loadWeights: the engine is closed");
+  engine_->load_weights(read_load_plan(info[0]));
+}
+
+void AddonEngine::init_cache(const Napi::CallbackInfo& info) {
+  require(engine_ != nullptr, "initCache: the engine is closed");
+  engine_->init_cache(read_cache_config(info[0]));
+}
+
+void AddonEngine::submit(const Napi::CallbackInfo& info) {
+  require(engine_ != nullptr, "submit: the engine is closed");
+  require(info[0].IsArrayBuffer(), "submit: expected an ArrayBuffer");
+  auto buffer = info[0].As<Napi::ArrayBuffer>();
+  require(buffer.ByteLength() % sizeof(int32_t) == 0, "submit: expected whole 32-bit words, got ", buffer.ByteLength(),
+          " bytes");
+  // A copy (microseconds) instead of a reference: the engine thread never reads memory that JavaScript can change or
+  // give away.
+  std::unique_ptr<Step> step = take_step();
+  step->batch.resize(buffer.ByteLength() / sizeof(int32_t));
+  if (!step->batch.empty()) std::memcpy(step->batch.data(), buffer.Data(), buffer.ByteLength());
+  engine_->submit(std::move(step));
+  count_pending(info.Env(), 1);
+}
+
+Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
+  require(engine_ != nullptr, "memoryInfo: the engine is closed");
+  const EngineMemory& memory = engine_->memory();
+  const MemoryProbe probe;
+  const auto result = Napi::Object::New(info.Env());
+  const auto set = [&](const char* key, size_t bytes) { result.Set(key, static_cast<double>(bytes)); };
+  set("weightBytes", memory.weight_bytes);
+  set("kvCacheBytes", memory.kv_cache_bytes);
+  set("workspaceBytes", memory.workspace_bytes);
+  set("kvBytesPerToken", memory.kv_bytes_per_token);
+  set("availableBytes", probe.available_bytes());
+  set("residentBytes", probe.resident_bytes());
+  return result;
+}
+
+void AddonEngine::close(const Napi::CallbackInfo&) {
+  shut_down();
+  if (pending_ > 0) Unref();
+  pending_ = 0;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,44 @@
+// The Engine class that JavaScript sees: checks arguments, carries buffers across, delivers steps to onStep. All of it
+// runs on the JavaScript thread of one Node environment, but for the call that announces a finished step.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace vitrine {
+
+class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
+ public:
+  static Napi::Function define(Napi::Env env);
+
+  explicit AddonEngine(const Napi::CallbackInfo& info);
+  ~AddonEngine() override { shut_down(); }
+
+ private:
+  static void deliver(Napi::Env env, Napi::Function callback, AddonEngine* self, Step* step);
+  using Announcer = Napi::TypedThreadSafeFunction<AddonEngine, Step, deliver>;
+
+  void load_weights(const Napi::CallbackInfo& info);
+  void init_cache(const Napi::CallbackInfo& info);
+  void submit(const Napi::CallbackInfo& info);
+  Napi::Value memory_info(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info);
+
+  static void at_environment_end(void* self);
+  void shut_down();
+  std::unique_ptr<Step> take_step();
+  void keep_step(std::unique_ptr<Step> step);
+  void count_pending(Napi::Env env, int change);
+
+  std::unique_ptr<Engine> engine_;
+  Announcer announcer_;
+  napi_env env_;
+  int pending_ = 0;                          ///< steps submitted and not delivered; while there are some, Node stays
+  std::vector<std::unique_ptr<Step>> idle_;  ///< buffers for the next steps
+};
+
+}  // namespace vitrine

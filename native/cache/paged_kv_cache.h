@@ -1,0 +1,27 @@
+// The paged KV cache: one buffer per layer, K and V of all blocks. Which block holds what is decided in TypeScript.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace vitrine {
+
+class PagedKvCache {
+ public:
+  /// Throws Error when the device has no room for it.
+  PagedKvCache(Backend& backend, int32_t num_layers, const KvLayer& shape);
+
+  const KvLayer& layer(int32_t index) const { return layers_[static_cast<size_t>(index)]; }
+  size_t bytes() const;
+
+  /// Bytes of one token's K and V over all layers.
+  static size_t bytes_per_token(int32_t num_layers, const KvLayer& shape);
+
+ private:
+  std::vector<std::unique_ptr<DeviceBuffer>> buffers_;
+  std::vector<KvLayer> layers_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,84 @@
+// The engine: one thread that owns backend, weights, KV cache and slots, and runs steps in the order of submission.
+// All public functions are called by one thread (JavaScript's); the listener is called by the engine thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "backend/backend.h"
+#include "core/thread_pool.h"
+#include "engine/model_runner.h"
+#include "engine/step.h"
+#include "engine/step_queue.h"
+#include "model/load_plan.h"
+#include "model/model_spec.h"
+#include "model/weights.h"
+
+namespace vitrine {
+
+struct EngineOptions {
+  ModelSpec spec;
+  int threads = 0;  ///< as ThreadPool
+  std::function<std::unique_ptr<Backend>(ThreadPool&)> make_backend;
+};
+
+struct EngineMemory {
+  size_t weight_bytes = 0;
+  size_t kv_cache_bytes = 0;
+  size_t workspace_bytes = 0;
+  size_t kv_bytes_per_token = 0;
+};
+
+class Engine {
+ public:
+  /// Gets each step back, in order, with its output or its error. Called by the engine thread; must not throw.
+  using StepListener = std::function<void(std::unique_ptr<Step>)>;
+
+  /// Starts the thread and the backend; throws what the backend throws.
+  Engine(EngineOptions options, StepListener listener);
+  ~Engine() { close(); }
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Blocks. Once; an engine whose load failed may try again.
+  void load_weights(const LoadPlan& plan);
+  /// Blocks. Once, after load_weights.
+  void init_cache(const CacheConfig& config);
+  /// Queues a step. After a step has failed the engine is dead: every later step comes back with that error.
+  void submit(std::unique_ptr<Step> step);
+  const EngineMemory& memory() const { return memory_; }
+  /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
+  void close();
+  bool closed() const { return !thread_.joinable(); }
+
+ private:
+  void thread_main(std::promise<void>& started);
+  void run_step(std::unique_ptr<Step> step);
+  /// Runs it on the engine thread and waits; rethrows what it throws.
+  void call(const char* what, const std::function<void()>& task);
+
+  const ModelSpec spec_;
+  const int threads_;
+  const std::function<std::unique_ptr<Backend>(ThreadPool&)> make_backend_;
+  const StepListener listener_;
+  StepQueue queue_;
+  EngineMemory memory_;  ///< written while call() waits
+  bool has_weights_ = false;
+  bool has_cache_ = false;
+
+  // Of the engine thread alone; destroyed by it, in reverse order.
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Backend> backend_;
+  std::optional<Weights> weights_;
+  std::unique_ptr<ModelRunner> runner_;
+  std::string death_;  ///< why the engine is dead
+
+  std::thread thread_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,118 @@
+// Sampling state and the translation of a ForwardBatch's sampling sections into backend calls.
+#include "engine/sampler.h"
+
+#include "core/check.h"
+
+namespace vitrine {
+namespace {
+
+template <class T>
+std::span<const T> list_of(std::span<const int32_t> starts, std::span<const T> values, size_t request) {
+  if (starts.empty()) return {};
+  const auto begin = static_cast<size_t>(starts[request]);
+  return values.subspan(begin, static_cast<size_t>(starts[request + 1]) - begin);
+}
+
+template <class T>
+void set_if_given(T& to, std::span<const T> values, size_t request) {
+  if (!values.empty()) to = values[request];
+}
+
+}  // namespace
+
+Sampler::Sampler(Backend& backend, int32_t max_requests)
+    : backend_(backend),
+      last_sampled_(backend.allocate(static_cast<size_t>(max_requests) * sizeof(int32_t))),
+      slots_(static_cast<size_t>(max_requests)) {}
+
+void Sampler::begin(const ForwardBatchView& batch) {
+  ++steps_;
+  for (size_t r = 0; r < batch.req_slots().size(); ++r) {
+    Slot& slot = slots_[static_cast<size_t>(batch.req_slots()[r])];
+    require(slot.last_step != steps_, "ForwardBatch.reqSlots[", r, "]: expected a slot of its own, got ",
+            batch.req_slots()[r], ", which another request of the batch has");
+    slot.last_step = steps_;
+    if ((batch.req_flags()[r] & layout::kFlagResetSlot) != 0) {
+      const auto history = list_of(batch.history_start(), batch.history_ids(), r);
+      slot.history.assign(history.begin(), history.end());
+      slot.has_token = false;
+    }
+  }
+  const auto ids = batch.token_ids();
+  for (size_t t = 0; t < ids.size(); ++t) {
+    require(ids[t] >= 0 || slots_[static_cast<size_t>(-(ids[t] + 1))].has_token, "ForwardBatch.tokenIds[", t,
+            "]: expected a slot in which a token was sampled, got slot ", -(ids[t] + 1));
+  }
+}
+
+void Sampler::process(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output) {
+  sample(batch, logits, first_row, output);
+  return_logprobs(batch, logits, first_row, output);
+  return_logits(logits, first_row, output);
+}
+
+SampleParams Sampler::params_of(const ForwardBatchView& batch, size_t row) const {
+  const auto r = static_cast<size_t>(batch.row_requests()[row]);
+  SampleParams params;
+  set_if_given(params.temperature, batch.temperature(), r);
+  set_if_given(params.top_k, batch.top_k(), r);
+  set_if_given(params.top_p, batch.top_p(), r);
+  set_if_given(params.min_p, batch.min_p(), r);
+  set_if_given(params.frequency_penalty, batch.frequency_penalty(), r);
+  set_if_given(params.presence_penalty, batch.presence_penalty(), r);
+  set_if_given(params.repetition_penalty, batch.repetition_penalty(), r);
+  if (!batch.seeds().empty()) params.seed = batch.seeds()[2 * r] | (uint64_t{batch.seeds()[2 * r + 1]} << 32);
+  params.position = batch.positions()[static_cast<size_t>(batch.row_tokens()[row])] + 1;
+  params.history = slots_[static_cast<size_t>(batch.req_slots()[r])].history;
+  params.bias_ids = list_of(batch.bias_start(), batch.bias_ids(), r);
+  params.bias_values = list_of(batch.bias_start(), batch.bias_values(), r);
+  return params;
+}
+
+void Sampler::sample(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output) {
+  rows_.clear();
+  params_.clear();
+  for (int32_t i = 0; i < logits.rows; ++i) {
+    const size_t row = first_row + static_cast<size_t>(i);
+    if (batch.row_targets()[row] >= 0) continue;
+    rows_.push_back(i);
+    params_.push_back(params_of(batch, row));
+  }
+  if (rows_.empty()) return;
+  sampled_.resize(rows_.size());
+  backend_.sample(logits, rows_, params_, sampled_.data());
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const auto request = static_cast<size_t>(batch.row_requests()[first_row + static_cast<size_t>(rows_[i])]);
+    const int32_t slot_index = batch.req_slots()[request];
+    Slot& slot = slots_[static_cast<size_t>(slot_index)];
+    slot.has_token = true;
+    if ((batch.req_flags()[request] & layout::kFlagTrackHistory) != 0) slot.history.push_back(sampled_[i]);
+    backend_.write(static_cast<int32_t*>(last_sampled_->data()) + slot_index, &sampled_[i], sizeof(int32_t));
+    output.sampled_id(request) = sampled_[i];
+  }
+}
+
+void Sampler::return_logprobs(const ForwardBatchView& batch, const Tensor& logits, size_t first_row,
+                              StepOutput& output) {
+  logprobs_.clear();
+  for (int32_t i = 0; i < logits.rows; ++i) {
+    const size_t row = first_row + static_cast<size_t>(i);
+    const auto request = static_cast<size_t>(batch.row_requests()[row]);
+    if ((batch.req_flags()[request] & layout::kFlagReturnLogprob) == 0) continue;
+    const int32_t target = batch.row_targets()[row];
+    logprobs_.push_back(
+        {i, target >= 0 ? target : output.sampled_id(request), static_cast<int32_t>(output.top_ids(row).size()),
+         list_of(batch.watch_start(), batch.watch_ids(), request), &output.row_logprob(row), output.top_ids(row).data(),
+         output.top_logprobs(row).data(), output.watch_logprobs(row).data()});
+  }
+  if (!logprobs_.empty()) backend_.logprobs(logits, logprobs_);
+}
+
+void Sampler::return_logits(const Tensor& logits, size_t first_row, StepOutput& output) {
+  for (int64_t i = 0; i < logits.rows; ++i) {
+    const auto to = output.logits(first_row + static_cast<size_t>(i));
+    if (!to.empty()) backend_.download(logits.rows_from(i, 1), to.data());
+  }
+}
+
+}  // namespace vitrine

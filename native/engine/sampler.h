@@ -1,0 +1,53 @@
+// What outlives a step: the token last sampled in each request slot and, for penalties, the tokens generated there.
+// Turns logits into sampled tokens and log-probabilities. Runs on the engine thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/forward_batch.h"
+#include "engine/step_output.h"
+
+namespace vitrine {
+
+class Sampler {
+ public:
+  Sampler(Backend& backend, int32_t max_requests);
+
+  /// Device memory [slots]; what -(slot + 1) among the token ids refers to.
+  const int32_t* last_sampled() const { return static_cast<const int32_t*>(last_sampled_->data()); }
+
+  /// Before the forward pass: resets slots and checks slot references. Throws Error: a slot used by two requests, a
+  /// reference to a slot that has no token.
+  void begin(const ForwardBatchView& batch);
+
+  /// Rows [first_row, first_row + logits.rows) of the batch.
+  void process(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
+
+ private:
+  struct Slot {
+    int64_t last_step = 0;
+    bool has_token = false;
+    std::vector<int32_t> history;
+  };
+
+  SampleParams params_of(const ForwardBatchView& batch, size_t row) const;
+  void sample(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
+  void return_logprobs(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
+  void return_logits(const Tensor& logits, size_t first_row, StepOutput& output);
+
+  Backend& backend_;
+  std::unique_ptr<DeviceBuffer> last_sampled_;
+  std::vector<Slot> slots_;
+  int64_t steps_ = 0;
+
+  // Reused from step to step.
+  std::vector<int32_t> rows_;
+  std::vector<int32_t> sampled_;
+  std::vector<SampleParams> params_;
+  std::vector<LogprobRequest> logprobs_;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,37 @@
+// Where each parameter's bytes lie, as src/native/addon.ts defines it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace vitrine {
+
+struct TensorPiece {
+  int32_t file = -1;  ///< index into LoadPlan::files, -1 = dummy
+  int64_t offset = 0;
+  DType dtype = DType::kFloat32;
+  int64_t rows = 0;
+  std::string source;
+};
+
+struct ParameterPlan {
+  std::string name;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::vector<TensorPiece> pieces;
+};
+
+struct LoadPlan {
+  struct File {
+    std::string path;
+    int64_t bytes = 0;
+  };
+  std::vector<File> files;
+  std::vector<ParameterPlan> parameters;
+  uint64_t dummy_seed = 0;
+};
+
+}  // namespace vitrine

@@ -1,0 +1,132 @@
+// Checks a load plan against the spec, then converts piece by piece.
+#include "model/weight_loader.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/check.h"
+#include "core/mapped_file.h"
+#include "model/dummy_weights.h"
+
+namespace vitrine {
+namespace {
+
+/// Source bytes that are resident at a time. Whole panels of rows, whatever the backend packs by.
+constexpr int64_t kChunkBytes = int64_t{64} << 20;
+constexpr int64_t kChunkRowMultiple = 256;
+
+int64_t chunk_rows(int64_t row_bytes) {
+  return std::max<int64_t>(1, kChunkBytes / (row_bytes * kChunkRowMultiple)) * kChunkRowMultiple;
+}
+
+class WeightLoader {
+ public:
+  WeightLoader(const LoadPlan& plan, Backend& backend, ThreadPool& pool) : plan_(plan), backend_(backend), pool_(pool) {
+    files_.reserve(plan.files.size());
+    for (const LoadPlan::File& file : plan.files) files_.emplace_back(file.path, file.bytes);
+  }
+
+  void load(const ParameterPlan& parameter, const ParameterSlot& slot, DType dtype) {
+    require(parameter.rows == slot.rows && parameter.cols == slot.cols, "parameter ", parameter.name,
+            sources(parameter), ": expected shape [", slot.rows, ", ", slot.cols, "], got [", parameter.rows, ", ",
+            parameter.cols, "]");
+    int64_t rows = 0;
+    for (const TensorPiece& piece : parameter.pieces) {
+      check_piece(parameter, piece);
+      rows += piece.rows;
+    }
+    require(rows == parameter.rows, "parameter ", parameter.name, sources(parameter), ": expected pieces of ",
+            parameter.rows, " rows in all, got ", rows);
+
+    const DType held = slot.kind == WeightKind::kVector ? DType::kFloat32 : dtype;
+    auto weight = backend_.create_weight(slot.kind, slot.rows, slot.cols, held);
+    int64_t first_row = 0;
+    for (const TensorPiece& piece : parameter.pieces) {
+      if (piece.file < 0) {
+        fill(parameter, piece, first_row, *weight);
+      } else {
+        copy(parameter, piece, first_row, *weight);
+      }
+      first_row += piece.rows;
+    }
+    *slot.slot = std::move(weight);
+  }
+
+ private:
+  static std::string sources(const ParameterPlan& parameter) {
+    std::string text;
+    for (const TensorPiece& piece : parameter.pieces) text += (text.empty() ? " (from " : ", ") + piece.source;
+    return text.empty() ? text : text + ")";
+  }
+
+  void check_piece(const ParameterPlan& parameter, const TensorPiece& piece) const {
+    require(piece.rows >= 1, "parameter ", parameter.name, ": expected at least one row of ", piece.source, ", got ",
+            piece.rows);
+    if (piece.file < 0) return;
+    require(static_cast<size_t>(piece.file) < files_.size(), "parameter ", parameter.name, ", tensor ", piece.source,
+            ": expected a file index below ", files_.size(), ", got ", piece.file);
+    const MappedFile& file = files_[static_cast<size_t>(piece.file)];
+    const int64_t row_bytes = parameter.cols * static_cast<int64_t>(dtype_size(piece.dtype));
+    require(
+        piece.offset >= 0 && piece.offset <= file.bytes() && piece.rows <= (file.bytes() - piece.offset) / row_bytes,
+        file.path(), ": tensor ", piece.source, " (", piece.rows, " rows of ", row_bytes, " bytes at offset ",
+        piece.offset, ") ends outside the file's ", file.bytes(), " bytes");
+  }
+
+  void copy(const ParameterPlan& parameter, const TensorPiece& piece, int64_t first_row, Weight& weight) {
+    const MappedFile& file = files_[static_cast<size_t>(piece.file)];
+    const int64_t row_bytes = parameter.cols * static_cast<int64_t>(dtype_size(piece.dtype));
+    const int64_t step = chunk_rows(row_bytes);
+    for (int64_t done = 0; done < piece.rows; done += step) {
+      const int64_t rows = std::min(step, piece.rows - done);
+      const int64_t offset = piece.offset + done * row_bytes;
+      backend_.load_rows(weight, first_row + done, rows, file.fetch(offset, rows * row_bytes), piece.dtype);
+      backend_.synchronize();
+      file.release(offset, rows * row_bytes);
+    }
+  }
+
+  void fill(const ParameterPlan& parameter, const TensorPiece& piece, int64_t first_row, Weight& weight) {
+    if (!dummy_) dummy_.emplace(plan_.dummy_seed);
+    const int64_t step = chunk_rows(parameter.cols * static_cast<int64_t>(sizeof(float)));
+    for (int64_t done = 0; done < piece.rows; done += step) {
+      const int64_t rows = std::min(step, piece.rows - done);
+      numbers_.resize(static_cast<size_t>(rows * parameter.cols));
+      dummy_->fill(parameter.name, (first_row + done) * parameter.cols, rows * parameter.cols, pool_, numbers_.data());
+      backend_.load_rows(weight, first_row + done, rows, numbers_.data(), DType::kFloat32);
+      backend_.synchronize();
+    }
+  }
+
+  const LoadPlan& plan_;
+  Backend& backend_;
+  ThreadPool& pool_;
+  std::optional<DummyWeights> dummy_;  ///< made when the first dummy piece comes
+  std::vector<MappedFile> files_;
+  std::vector<float> numbers_;
+};
+
+}  // namespace
+
+Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool) {
+  Weights weights;
+  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  std::unordered_map<std::string_view, const ParameterSlot*> by_name;
+  for (const ParameterSlot& slot : slots) by_name.emplace(slot.name, &slot);
+
+  WeightLoader loader(plan, backend, pool);
+  for (const ParameterPlan& parameter : plan.parameters) {
+    const auto found = by_name.find(parameter.name);
+    require(found != by_name.end(), "parameter ", parameter.name, ": the model has no such parameter");
+    require(*found->second->slot == nullptr, "parameter ", parameter.name, ": it is in the plan twice");
+    loader.load(parameter, *found->second, spec.dtype);
+  }
+  for (const ParameterSlot& slot : slots) {
+    require(*slot.slot != nullptr, "parameter ", slot.name, " [", slot.rows, ", ", slot.cols, "]: missing in the plan");
+  }
+  return weights;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,16 @@
+// Brings a model's parameters from mapped checkpoint files (or out of nothing, for dummy weights) into the backend.
+#pragma once
+
+#include "backend/backend.h"
+#include "core/thread_pool.h"
+#include "model/load_plan.h"
+#include "model/model_spec.h"
+#include "model/weights.h"
+
+namespace vitrine {
+
+/// Throws Error naming file, parameter and tensor: a file of another size, a missing, surplus or doubled parameter, a
+/// wrong shape, a piece outside its file. The pages of the files do not stay resident. Called by the engine thread.
+Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool);
+
+}  // namespace vitrine
