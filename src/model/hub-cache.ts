@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
-const COMMIT = /^[0-9a-f]{40}$/;
+export function isCommit(revision: string): boolean {
+  return /^[0-9a-f]{40}$/.test(revision);
+}
 
 export class HubCache {
   readonly #repository: string;
@@ -27,7 +29,7 @@ export class HubCache {
 
   /** Remembers that `revision` is `commit`. */
   async writeRef(revision: string, commit: string): Promise<void> {
-    if (COMMIT.test(revision)) return;
+    if (isCommit(revision)) return;
     const path = join(this.#repository, 'refs', revision);
     await mkdir(dirname(path), { recursive: true });
     await replaceFile(path, (temporary) => writeFile(temporary, commit));

@@ -9,7 +9,7 @@ import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } f
 import { toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { weightFileNames } from './checkpoint.js';
-import { HubCache } from './hub-cache.js';
+import { HubCache, isCommit } from './hub-cache.js';
 import { type Environment, hubCacheDirectory, hubEndpoint, hubToken, isOffline } from './hub-environment.js';
 
 /** Which files are needed. config: config.json and generation_config.json; model: those and the weights. */
@@ -38,6 +38,7 @@ const REQUIRED_FILE: Readonly<Record<WantedFiles, RegExp>> = {
   model: /\.safetensors$/,
   tokenizer: /^tokenizer\.json$/,
 };
+const REVISION = /^(?!.*\.\.)[\w-][\w./-]*$/;
 const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
 
 /**
@@ -50,6 +51,10 @@ export async function resolveModelDirectory(pathOrId: string, options: ResolveOp
   if (status !== null) throw notFound(`${pathOrId} is a file; expected a folder in Hugging Face layout or a hub id.`);
   if (!HUB_ID.test(pathOrId)) {
     throw notFound(`Folder ${pathOrId} does not exist (and it is no hub id of the form owner/name).`);
+  }
+  if (!REVISION.test(options.revision)) {
+    const message = `--revision must be a branch, tag or commit, got "${options.revision}".`;
+    throw new VitrineError('INVALID_OPTION', message, { param: '--revision' });
   }
   const env = options.env ?? process.env;
   const cache = new HubCache(hubCacheDirectory(env), pathOrId);
@@ -90,9 +95,10 @@ async function download(id: string, cache: HubCache, options: ResolveOptions, en
   const hub = { hubUrl: hubEndpoint(env), ...(token === undefined ? {} : { accessToken: token }) };
   const { revision, what, log } = options;
   const { sha: commit } = await modelInfo({ ...hub, name: id, revision, additionalFields: ['sha'] });
+  if (!isCommit(commit)) throw new Error(`the hub names commit "${commit}"`);
   const listed: ListFileEntry[] = [];
   for await (const entry of listFiles({ ...hub, repo: id, revision: commit })) {
-    if (entry.type === 'file') listed.push(entry);
+    if (entry.type === 'file' && !/[/\\]/.test(entry.path)) listed.push(entry);
   }
   const names = listed.map((entry) => entry.path);
   const wanted = wantedFiles(names, what);
@@ -104,7 +110,7 @@ async function download(id: string, cache: HubCache, options: ResolveOptions, en
   }
   for (const entry of listed.filter(({ path }) => wanted.includes(path))) {
     const blob = entry.lfs?.oid ?? entry.oid ?? entry.xetHash;
-    if (blob === undefined) throw new Error(`the hub gives no hash for ${entry.path}`);
+    if (blob === undefined || !/^\w+$/.test(blob)) throw new Error(`the hub gives no hash for ${entry.path}`);
     await cache.addFile(commit, entry.path, blob, async (path) => {
       log?.info(`Downloading ${id}/${entry.path} (${(entry.size / 1e6).toFixed(1)} MB)`);
       const file = await downloadFile({ ...hub, repo: id, path: entry.path, revision: commit });

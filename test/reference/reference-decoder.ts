@@ -39,7 +39,7 @@ export class ReferenceDecoder {
 
   #forward(id: number): Float64Array {
     const { hiddenSize, tieWordEmbeddings, rmsNormEps } = this.#spec;
-    let hidden = this.#weight('embed_tokens').slice(id * hiddenSize, (id + 1) * hiddenSize);
+    let hidden: Float64Array = this.#weight('embed_tokens').slice(id * hiddenSize, (id + 1) * hiddenSize);
     for (const [index, layer] of this.#spec.layers.entries()) {
       const name = (part: string) => `layers.${index}.${part}`;
       const normed = rmsNorm(hidden, this.#weight(name('input_norm')), rmsNormEps);
