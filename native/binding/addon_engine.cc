@@ -70,9 +70,13 @@ void AddonEngine::deliver(Napi::Env env, Napi::Function callback, AddonEngine* s
     error = Napi::Error::New(env, step->error).Value();
   }
   self->keep_step(std::move(step));
-  const Napi::Value keep_alive = self->Value();
   self->count_pending(env, -1);
-  callback.Call({error, output});
+  try {
+    callback.Call({error, output});
+  } catch (const Napi::Error& thrown) {
+    // Left pending it would only be a warning (DEP0168); thrown by a callback it must be an uncaught exception.
+    napi_fatal_exception(env, thrown.Value());
+  }
 }
 
 std::unique_ptr<Step> AddonEngine::take_step() {

@@ -27,38 +27,45 @@ int64_t page_size() {
 }  // namespace
 
 MappedFile::MappedFile(std::string path, int64_t expected_bytes) : path_(std::move(path)), bytes_(expected_bytes) {
-  const int descriptor = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  require(descriptor >= 0, "cannot open ", path_, ": ", std::strerror(errno));
-  struct stat status;
-  const bool known = fstat(descriptor, &status) == 0;
-  if (!known || status.st_size != expected_bytes) {
-    close(descriptor);
-    fail(path_, ": expected ", expected_bytes, " bytes (as when its header was read), got ",
-         known ? static_cast<int64_t>(status.st_size) : int64_t{-1});
-  }
-  if (bytes_ > 0) {
-    void* mapping = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int reason = errno;
-    close(descriptor);
-    require(mapping != MAP_FAILED, "cannot map ", path_, ": ", std::strerror(reason));
+  descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  require(descriptor_ >= 0, "cannot open ", path_, ": ", std::strerror(errno));
+  try {
+    check_size();
+    if (bytes_ == 0) return;
+    void* mapping = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ, MAP_PRIVATE, descriptor_, 0);
+    require(mapping != MAP_FAILED, "cannot map ", path_, ": ", std::strerror(errno));
     data_ = static_cast<char*>(mapping);
-  } else {
-    close(descriptor);
+  } catch (...) {
+    close(descriptor_);
+    throw;
   }
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+  if (descriptor_ >= 0) close(descriptor_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+    : path_(std::move(other.path_)),
+      bytes_(other.bytes_),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      data_(std::exchange(other.data_, nullptr)) {}
+
+void MappedFile::check_size() const {
+  struct stat status;
+  require(fstat(descriptor_, &status) == 0, path_, ": ", std::strerror(errno));
+  require(S_ISREG(status.st_mode) && status.st_size == bytes_, path_, ": expected a file of ", bytes_,
+          " bytes (as when its header was read), got ", S_ISREG(status.st_mode) ? "" : "something else of ",
+          status.st_size, " bytes");
+}
 
 const void* MappedFile::fetch(int64_t offset, int64_t length) const {
+  check_size();
   const int64_t start = offset / page_size() * page_size();
   if (madvise(data_ + start, static_cast<size_t>(offset + length - start), MADV_POPULATE_READ) != 0 &&
       (errno == EFAULT || errno == EIO)) {
-    fail(path_, ": bytes ", offset, " to ", offset + length, " cannot be read; was the file truncated?");
+    fail(path_, ": bytes ", offset, " to ", offset + length, " cannot be read: ", std::strerror(errno));
   }
   return data_ + offset;
 }

@@ -25,8 +25,11 @@ class MappedFile {
   void release(int64_t offset, int64_t length) const;
 
  private:
+  void check_size() const;
+
   std::string path_;
   int64_t bytes_ = 0;
+  int descriptor_ = -1;
   char* data_ = nullptr;
 };
 
