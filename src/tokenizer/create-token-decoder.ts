@@ -1,6 +1,7 @@
 // From token ids to text, synchronously: the decoders of tokenizer.json that current models use, rebuilt here because
 // the library's decode is asynchronous and text is needed per token on the event loop.
 import type { Decoder } from 'tokenizers';
+import { VitrineError } from '../util/errors.js';
 import { isJsonObject, type JsonObject } from '../util/read-json.js';
 import { ByteLevelDecoder } from './byte-level-decoder.js';
 import { JoinDecoder, LibraryDecoder } from './library-decoder.js';
@@ -13,11 +14,14 @@ import type { Vocabulary } from './vocabulary.js';
 export function createTokenDecoder(json: unknown, vocabulary: Vocabulary, library: Decoder | null): TokenDecoder {
   if (library === null) return new JoinDecoder(vocabulary);
   const steps = flatten(json);
+  if (steps.some((step) => step.type === 'Strip' && step.stop !== 0)) {
+    // It cannot be streamed, and the library's own aborts the process on an empty token.
+    throw new VitrineError('TOKENIZER_INVALID', 'tokenizer.json: decoder Strip with "stop" above 0 is not supported.');
+  }
   if (steps.length === 1 && steps[0]!.type === 'ByteLevel') return new ByteLevelDecoder(vocabulary);
   if (steps.length === 1 && steps[0]!.type === 'Metaspace') {
     const metaspace = steps[0]!;
-    const never = metaspace.prepend_scheme === 'never' || metaspace.add_prefix_space === false;
-    return new MetaspaceDecoder(vocabulary, String(metaspace.replacement), never);
+    return new MetaspaceDecoder(vocabulary, String(metaspace.replacement), metaspace.prepend_scheme === 'never');
   }
   const rules = pieceRules(steps);
   return rules === undefined ? new LibraryDecoder(vocabulary, library) : new PieceDecoder(vocabulary, rules);
@@ -49,8 +53,8 @@ function pieceRules(steps: readonly JsonObject[]): PieceRules | undefined {
     } else if (step.type === 'Fuse') {
       fused = true;
     } else {
-      // Strip works on the whole text only after Fuse; stripping the end cannot be streamed.
-      if (!fused || strip !== null || step.stop !== 0) return undefined;
+      // Strip works on the whole text only after Fuse.
+      if (!fused || strip !== null) return undefined;
       if (typeof step.content !== 'string' || typeof step.start !== 'number') return undefined;
       strip = { content: step.content, count: step.start };
     }
