@@ -28,6 +28,8 @@ export interface Option {
   readonly choices?: readonly string[];
   readonly min?: number;
   readonly max?: number;
+  /** `inf` is a legal value (numbers only). */
+  readonly infinite?: boolean;
   /** Environment variable read when the flag is absent. */
   readonly env?: string;
   readonly help: string;

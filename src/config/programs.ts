@@ -1,0 +1,70 @@
+// Every program of the `vitrine` command.
+import { BENCH_SERVING_OPTIONS } from './bench-serving-options.js';
+import { GENERATE_OPTIONS } from './generate-options.js';
+import { ONE_BATCH_OPTIONS } from './one-batch-options.js';
+import type { Option } from './option.js';
+import type { Program } from './program.js';
+import { SERVER_OPTIONS } from './server-options.js';
+import {
+  UNSUPPORTED_BENCH_SERVING_FLAGS,
+  UNSUPPORTED_ONE_BATCH_FLAGS,
+  UNSUPPORTED_SERVER_FLAGS,
+} from './sglang-flags.js';
+
+export const LAUNCH_SERVER: Program<typeof SERVER_OPTIONS> = {
+  name: 'launch-server',
+  summary: 'Serve a model over HTTP: /generate and the OpenAI routes.',
+  options: SERVER_OPTIONS,
+  unsupported: UNSUPPORTED_SERVER_FLAGS,
+  examples: ['vitrine launch-server --model-path models/stories260K --port 30000'],
+};
+
+export const GENERATE: Program<typeof GENERATE_OPTIONS> = {
+  name: 'generate',
+  summary: 'Continue one prompt in this process and stream the text to the terminal.',
+  options: GENERATE_OPTIONS,
+  unsupported: UNSUPPORTED_SERVER_FLAGS,
+  examples: [
+    'vitrine generate --model-path models/stories260K --prompt "Once upon a time" --max-new-tokens 200',
+    'echo "Once upon a time" | vitrine generate --model-path models/stories260K --temperature 0',
+  ],
+};
+
+const oneBatchFlags = new Set<string>(ONE_BATCH_OPTIONS.map((option) => option.flag));
+
+export const BENCH_ONE_BATCH: Program<typeof ONE_BATCH_OPTIONS> = {
+  name: 'bench-one-batch',
+  summary: 'Time the prefill and decode steps of one static batch, without a server.',
+  options: ONE_BATCH_OPTIONS,
+  inert: {
+    options: SERVER_OPTIONS.filter((option: Option) => !oneBatchFlags.has(option.flag)),
+    reason: 'they cannot matter without a scheduler and a server, and a warning says so.',
+  },
+  unsupported: [...UNSUPPORTED_SERVER_FLAGS, ...UNSUPPORTED_ONE_BATCH_FLAGS],
+  examples: [
+    'vitrine bench-one-batch --model-path models/stories260K --batch-size 1 8 32 --input-len 128 --output-len 32',
+    'vitrine bench-one-batch --model-path DIR --load-format dummy --json-model-override-args \'{"num_hidden_layers": 2}\'',
+  ],
+};
+
+export const BENCH_SERVING: Program<typeof BENCH_SERVING_OPTIONS> = {
+  name: 'bench-serving',
+  summary: 'Send requests to a running server and measure latencies and throughput.',
+  options: BENCH_SERVING_OPTIONS,
+  unsupported: UNSUPPORTED_BENCH_SERVING_FLAGS,
+  examples: [
+    'vitrine bench-serving --backend sglang --dataset-name random --num-prompts 64 --random-input 128 --random-output 64',
+    'vitrine bench-serving --backend vllm --base-url http://127.0.0.1:8000 --dataset-path sharegpt.json --request-rate 4',
+  ],
+};
+
+export const PROGRAMS: readonly Program[] = [LAUNCH_SERVER, GENERATE, BENCH_ONE_BATCH, BENCH_SERVING];
+
+/** SGLang programs without a counterpart here, with dashes. */
+export const UNSUPPORTED_PROGRAMS: readonly string[] = [
+  'bench-one-batch-server',
+  'bench-offline-throughput',
+  'profiler',
+  'send-one',
+  'launch-router',
+];
