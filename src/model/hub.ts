@@ -135,7 +135,7 @@ function wantedFiles(names: readonly string[], what: WantedFiles): readonly stri
 }
 
 function notFound(message: string, cause?: unknown): VitrineError {
-  return new VitrineError('MODEL_NOT_FOUND', message, { param: '--model-path', cause });
+  return new VitrineError('MODEL_NOT_FOUND', message, { cause });
 }
 
 function refusedByHub(id: string, revision: string, error: HubApiError): VitrineError {

@@ -172,13 +172,20 @@ function firstDuplicateKey(json: string): string | undefined {
     else if (char === '"') {
       const start = i++;
       while (json[i] !== '"') i += json[i] === '\\' ? 2 : 1;
-      if (depth !== 1 || !/^\s*:/.test(json.slice(i + 1, i + 20))) continue;
+      if (depth !== 1 || !isKeyEnd(json, i)) continue;
       const key = JSON.parse(json.slice(start, i + 1)) as string;
       if (seen.has(key)) return key;
       seen.add(key);
     }
   }
   return undefined;
+}
+
+/** Whether the string that ends at `quote` is followed by a colon. */
+function isKeyEnd(json: string, quote: number): boolean {
+  let next = quote + 1;
+  while (' \t\n\r'.includes(json[next] ?? 'x')) next++;
+  return json[next] === ':';
 }
 
 function invalid(path: string, problem: string): VitrineError {

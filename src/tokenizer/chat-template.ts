@@ -1,10 +1,10 @@
 // Chat messages → prompt text, by the model's own Jinja template.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { toError, VitrineError } from '../util/errors.js';
 import { isJsonObject, readJsonObjectIfPresent } from '../util/read-json.js';
 import { type ChatMessage, normalizeMessages } from './chat-message.js';
+import { JinjaProgram } from './jinja-program.js';
 import { TokenizerConfig } from './tokenizer-files.js';
 
 export interface RenderOptions {
@@ -18,7 +18,7 @@ export interface RenderOptions {
 
 interface NamedTemplate {
   readonly name: string;
-  readonly template: Template;
+  readonly template: JinjaProgram;
   /** Whether it prints content that comes as a list of parts. */
   readonly takesParts: boolean;
 }
@@ -66,6 +66,7 @@ export class ChatTemplate {
 
   #variables(messages: readonly Record<string, unknown>[], options: RenderOptions): Record<string, unknown> {
     return {
+      documents: null,
       ...this.#tokens,
       ...options.extra,
       messages,
@@ -80,7 +81,7 @@ export class ChatTemplate {
     return (withTools ? byName('tool_use') : undefined) ?? byName('default')!;
   }
 
-  #takesParts(template: Template): boolean {
+  #takesParts(template: JinjaProgram): boolean {
     const content = [{ type: 'text', text: PROBE }];
     try {
       const text = template.render(this.#variables([{ role: 'user', content }], { addGenerationPrompt: false }));
@@ -134,9 +135,9 @@ function readNamed(value: unknown, origin: string): ReadonlyMap<string, string> 
   );
 }
 
-function parse(source: string, origin: string, name: string): Template {
+function parse(source: string, origin: string, name: string): JinjaProgram {
   try {
-    return new Template(source);
+    return new JinjaProgram(source);
   } catch (thrown) {
     const message = `${origin}: chat template "${name}" is not valid Jinja: ${toError(thrown).message}`;
     throw new VitrineError('TOKENIZER_INVALID', message, { cause: thrown });

@@ -245,3 +245,24 @@ describe('content', () => {
     });
   }
 });
+
+describe('the language', () => {
+  const cases: [string, string][] = [
+    ['{% for i in range(3) %}{{ i }}{% endfor %}', '012'],
+    ['{% for i in range(1, 8, 3) %}{{ i }}{% endfor %}|{% for i in range(3, 0, -1) %}{{ i }}{% endfor %}', '147|321'],
+    ['{{ None is none }}{{ True }}{{ False }}{{ none }}', 'truetruefalse'],
+    ['{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}', '1'],
+    ['{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f("a") }}', '<a>'],
+    ['{{ documents is none }}', 'true'],
+    ['{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}x{% endfor %}', ''],
+    ['{% generation %}x{% endgeneration %}', 'x'],
+  ];
+  for (const [source, expected] of cases) {
+    test(source, async (t) => assert.equal(await render(t, source), expected));
+  }
+
+  test('a range that never ends is refused', async (t) => {
+    await assert.rejects(render(t, '{% for i in range(1, 2, 0) %}{% endfor %}'), /range\(\) arg 3 must not be zero/);
+    await assert.rejects(render(t, '{% for i in range(100001) %}{% endfor %}'), /range too big, at most 100000 items/);
+  });
+});
