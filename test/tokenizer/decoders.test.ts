@@ -6,8 +6,8 @@ import { describe, type TestContext, test } from 'node:test';
 import { Tokenizer as LibraryTokenizer } from 'tokenizers';
 import { IncrementalDetokenizer } from '#vitrine/tokenizer/incremental-detokenizer.js';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
+import { createRandom } from '../support/random.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { createRandom } from './random.js';
 import { unigramJson, wordLevelJson } from './tokenizer-json.js';
 
 const BYTES = ['<0x0A>', '<0x20>', '<0x41>', '<0xC3>', '<0xA9>', '<0xE2>', '<0x82>', '<0xAC>', '<0xFF>', '<0xZZ>'];

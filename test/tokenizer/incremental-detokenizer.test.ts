@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { IncrementalDetokenizer } from '#vitrine/tokenizer/incremental-detokenizer.js';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
 import { modelDirectory } from '../reference/reference-files.js';
-import { createRandom } from './random.js';
+import { createRandom } from '../support/random.js';
 import { readVectors, unpackTokenizer } from './tokenizer-fixtures.js';
 
 function detokenizer(tokenizer: Tokenizer, skipSpecialTokens: boolean, precedingIds: readonly number[] = []) {

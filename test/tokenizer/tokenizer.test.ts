@@ -5,8 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { Tokenizer as LibraryTokenizer } from 'tokenizers';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
 import { modelDirectory, REFERENCE_MODELS, readReference } from '../reference/reference-files.js';
+import { createRandom } from '../support/random.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { createRandom } from './random.js';
 import { readVectors, unpackTokenizer } from './tokenizer-fixtures.js';
 import { wordLevelJson } from './tokenizer-json.js';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { classifySequence, incompleteTail } from '#vitrine/tokenizer/utf8.js';
-import { createRandom } from './random.js';
+import { createRandom } from '../support/random.js';
 
 test('incompleteTail cuts in front of a character that is not complete', () => {
   const cases: [number[], number][] = [
