@@ -1,0 +1,138 @@
+// Where the interesting members of one trace event lie in its text, so that they can be read or replaced without
+// touching the rest. One object is reused for all events.
+import { isUtf8 } from 'node:buffer';
+import { INCOMPLETE, type JsonCursor, type MemberVisitor } from './json-cursor.js';
+
+/** A member by its path in the event: `pid`, or `args.correlation`. */
+export type FieldPath = string;
+
+interface KnownKey {
+  readonly bytes: Buffer;
+  readonly index: number;
+}
+
+/** Known keys by length, then by bytes. */
+class KeyTable {
+  readonly #byLength = new Map<number, KnownKey[]>();
+
+  add(key: string, index: number): void {
+    const bytes = Buffer.from(key);
+    const same = this.#byLength.get(bytes.length);
+    if (same) same.push({ bytes, index });
+    else this.#byLength.set(bytes.length, [{ bytes, index }]);
+  }
+
+  /** Index of the key that lies at [start, end), or -1. */
+  find(buffer: Buffer, start: number, end: number): number {
+    const candidates = this.#byLength.get(end - start);
+    if (candidates === undefined) return -1;
+    for (const { bytes, index } of candidates) {
+      let i = 0;
+      while (i < bytes.length && buffer[start + i] === bytes[i]) i++;
+      if (i === bytes.length) return index;
+    }
+    return -1;
+  }
+}
+
+/** Paths are numbered in the order given; `args.x` is looked up one level down. */
+export class EventFields {
+  /** The text, after a successful parse(): [start, end) of `buffer`. */
+  buffer: Buffer = Buffer.alloc(0);
+  start = 0;
+  end = 0;
+  /** For field i: value offsets at 2i and 2i + 1; -1 where the event has none. */
+  readonly #offsets: Int32Array;
+  readonly #keys = new KeyTable();
+  readonly #argKeys = new KeyTable();
+  readonly #argsIndex: number;
+  readonly #cursor: JsonCursor;
+
+  constructor(paths: readonly FieldPath[], cursor: JsonCursor) {
+    this.#cursor = cursor;
+    this.#offsets = new Int32Array(2 * paths.length);
+    paths.forEach((path, index) => {
+      if (path.startsWith('args.')) this.#argKeys.add(path.slice(5), index);
+      else this.#keys.add(path, index);
+    });
+    this.#argsIndex = paths.length;
+    this.#keys.add('args', this.#argsIndex);
+  }
+
+  /**
+   * Reads the event that starts at `at` of the cursor's buffer. Returns the offset after it, or INCOMPLETE.
+   * Throws JsonSyntaxError. As in JSON.parse, the last of equal keys counts (of two `args`, both are looked into).
+   */
+  parse(at: number): number {
+    const cursor = this.#cursor;
+    this.#offsets.fill(-1);
+    const end = cursor.skipObject(at, 1, this.#visitMember, this.#descend);
+    if (end === INCOMPLETE) return INCOMPLETE;
+    this.buffer = cursor.buffer;
+    this.start = at;
+    this.end = end;
+    return end;
+  }
+
+  /** Bytes that are no UTF-8 become U+FFFD, as every text decoder would have it. True where there were any. */
+  repair(): boolean {
+    const bytes = this.buffer.subarray(this.start, this.end);
+    if (isUtf8(bytes)) return false;
+    const cursor = this.#cursor;
+    const { buffer, end } = cursor;
+    cursor.buffer = Buffer.from(bytes.toString('utf8'));
+    cursor.end = cursor.buffer.length;
+    this.parse(0);
+    cursor.buffer = buffer;
+    cursor.end = end;
+    return true;
+  }
+
+  has(field: number): boolean {
+    return this.#offsets[2 * field]! >= 0;
+  }
+
+  valueStart(field: number): number {
+    return this.#offsets[2 * field]!;
+  }
+
+  valueEnd(field: number): number {
+    return this.#offsets[2 * field + 1]!;
+  }
+
+  /** The field's JSON text; '' where it is absent. */
+  raw(field: number): string {
+    const start = this.#offsets[2 * field]!;
+    return start < 0 ? '' : this.buffer.toString('utf8', start, this.#offsets[2 * field + 1]!);
+  }
+
+  /** First byte of the field's JSON text; 0 where it is absent. */
+  firstByte(field: number): number {
+    const start = this.#offsets[2 * field]!;
+    return start < 0 ? 0 : this.buffer[start]!;
+  }
+
+  readonly #visitMember = (keyStart: number, keyEnd: number, escaped: boolean, start: number, end: number): void => {
+    const index = this.#find(this.#keys, keyStart, keyEnd, escaped);
+    if (index < 0 || index === this.#argsIndex) return;
+    this.#offsets[2 * index] = start;
+    this.#offsets[2 * index + 1] = end;
+  };
+
+  readonly #visitArgument = (keyStart: number, keyEnd: number, escaped: boolean, start: number, end: number): void => {
+    const index = this.#find(this.#argKeys, keyStart, keyEnd, escaped);
+    if (index < 0) return;
+    this.#offsets[2 * index] = start;
+    this.#offsets[2 * index + 1] = end;
+  };
+
+  readonly #descend = (keyStart: number, keyEnd: number, escaped: boolean): MemberVisitor | undefined =>
+    this.#find(this.#keys, keyStart, keyEnd, escaped) === this.#argsIndex ? this.#visitArgument : undefined;
+
+  #find(table: KeyTable, start: number, end: number, escaped: boolean): number {
+    const { buffer } = this.#cursor;
+    if (!escaped) return table.find(buffer, start, end);
+    const key = Buffer.from(JSON.parse(buffer.toString('utf8', start - 1, end + 1)) as string);
+    return table.find(key, 0, key.length);
+  }
+}
