@@ -63,7 +63,10 @@ struct RopeTable {
   int32_t rotary_dim = 0;
 };
 
-/// One layer of the paged KV cache. K and V each: [num_blocks, num_kv_heads, block_size, head_dim] in the model dtype.
+/// One layer of the paged KV cache, in the model dtype. K and V each have num_kv_heads * block_size * head_dim elements
+/// a block, so that whole blocks can be copied. V: [num_blocks, num_kv_heads, block_size, head_dim]. How K lies within
+/// a block is the backend's: [num_kv_heads, head_dim, block_size] on the CPU, and for bfloat16 there [num_kv_heads,
+/// head_dim / 2, block_size, 2] followed by [block_size] for the last channel of an odd head_dim.
 struct KvLayer {
   void* k = nullptr;
   void* v = nullptr;

@@ -32,9 +32,10 @@ class ThreadPool {
       for (int64_t i = 0; i < count; ++i) task(i);
       return;
     }
+    using Body = std::remove_reference_t<Task>;
     run(
-        count, [](void* context, int64_t index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); },
-        &task);
+        count, [](void* context, int64_t index) { (*static_cast<Body*>(context))(index); },
+        const_cast<void*>(static_cast<const void*>(&task)));
   }
 
  private:

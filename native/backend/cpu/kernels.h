@@ -1,0 +1,117 @@
+// The table of kernels each instruction set fills in. Plain pointers and numbers only: the files that implement it are
+// compiled with ISA flags and must not emit any inline function that the linker could pick for the common files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/backend.h"
+#include "core/dtype.h"
+
+namespace vitrine {
+
+/// Output rows of a weight that are stored side by side; see packed_matrix.h.
+inline constexpr int kPanelRows = 32;
+/// Columns of one vector register group: a panel is two of them.
+inline constexpr int kGroupColumns = 16;
+/// Keys of one attention tile; tiles start at multiples of it in the sequence.
+inline constexpr int kTileKeys = 64;
+
+/// What a GEMM kernel reads as x: rows in blocks, block b holding rows [b * rows / blocks, (b + 1) * rows / blocks),
+/// each block k-major: [K][block rows] float32, or [ceil(K / 2)][block rows] pairs of bfloat16.
+struct PackedRows {
+  const void* data = nullptr;
+  int64_t rows = 0;
+  int64_t blocks = 0;
+  int64_t row_bytes = 0;  ///< of one packed row: 4 K, or 4 ceil(K / 2)
+};
+
+/// Bytes of one row of PackedRows. Static: each file has its own copy.
+static inline int64_t packed_row_bytes(int64_t k, bool as_pairs) { return as_pairs ? (k + 1) / 2 * 4 : k * 4; }
+
+struct GemmArgs {
+  PackedRows x;
+  const void* weight = nullptr;  ///< packed panels
+  DType dtype = DType::kFloat32;
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t panel_bytes = 0;
+  const float* bias = nullptr;  ///< [n] or null
+  float* out = nullptr;         ///< [rows, n]
+};
+
+/// Part of a GEMM: column groups [first_group, end_group) of all, blocks [first_block, end_block) of x.
+struct GemmRange {
+  int64_t first_group = 0;
+  int64_t end_group = 0;
+  int64_t first_block = 0;
+  int64_t end_block = 0;
+};
+
+struct AttentionArgs {
+  const float* q = nullptr;  ///< rows of qkv
+  int64_t q_stride = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+  KvLayer cache;
+  int32_t group = 1;  ///< query heads of one kv head
+  int32_t window = 0;
+  float scale = 1.0f;
+};
+
+/// Consecutive query tokens of one request under one kv head.
+struct AttentionItem {
+  int32_t first_token = 0;
+  int32_t tokens = 0;
+  int32_t first_position = 0;
+  int32_t kv_head = 0;
+  const int32_t* blocks = nullptr;  ///< the request's block table
+};
+
+struct CpuKernels {
+  /// Most rows of one block of PackedRows.
+  int max_block_rows;
+  /// The processor multiplies pairs of bfloat16: then x is rounded to bfloat16 for bfloat16 weights.
+  bool bf16_pairs;
+
+  /// Packs rows [first, first + rows) of x [.., k] (row stride `stride`) into one block.
+  void (*pack_rows)(const float* x, int64_t stride, int64_t rows, int64_t k, bool as_pairs, void* block);
+  void (*gemm)(const GemmArgs& args, const GemmRange& range);
+
+  void (*attend)(const AttentionArgs& args, const AttentionItem& item, void* scratch);
+  /// Bytes of scratch `attend` needs for an item of `rows` = tokens * group.
+  size_t (*attention_scratch_bytes)(int64_t rows, int32_t head_dim);
+  /// Query rows of one item that keep its tiles in the first cache levels.
+  int attention_rows;
+
+  void (*rms_norm)(const float* x, const float* gain, float eps, int64_t n, float* out);
+  void (*add_rms_norm)(float* residual, const float* delta, const float* gain, float eps, int64_t n, float* out);
+  /// cos, sin [half]; x [2 * half] in place.
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t half);
+  void (*store_row)(const float* x, int64_t n, DType dtype, void* to);
+  void (*load_row)(const void* x, DType dtype, int64_t n, float* to);
+  void (*gated)(const float* gate, const float* up, Activation activation, int64_t n, float* out);
+  /// to += weight * x.
+  void (*add_scaled)(float* to, const float* x, float weight, int64_t n);
+
+  /// Largest of x[0, n); false when some value is infinite or NaN. n >= 1.
+  bool (*finite_max)(const float* x, int64_t n, float* max);
+  /// First index with x[i] >= threshold, from `first`; n when there is none.
+  int64_t (*find_ge)(const float* x, int64_t first, int64_t n, float threshold);
+  /// out[i] = exp((x[i] - max) / temperature) (out may be null); returns their sum in float64, in a fixed order.
+  double (*exp_sum)(const float* x, int64_t n, float max, float temperature, float* out);
+
+  /// For measure_cpu_limits: each returns something that depends on all it did.
+  float (*read_bytes)(const void* from, size_t bytes);
+  float (*float32_flops)(int64_t rounds);   ///< rounds * kFlopsPerRound
+  float (*bfloat16_flops)(int64_t rounds);  ///< null without bf16 pairs; rounds * 2 * kFlopsPerRound
+};
+
+/// Operations of one round of CpuKernels::float32_flops.
+inline constexpr int64_t kFlopsPerRound = 16 * 16 * 2;
+
+const CpuKernels& avx2_kernels();
+const CpuKernels& avx512_kernels();
+const CpuKernels& avx512_bf16_kernels();
+
+}  // namespace vitrine

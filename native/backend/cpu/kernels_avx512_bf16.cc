@@ -1,0 +1,40 @@
+// The kernel table of AVX-512 with BF16 dot products. Compiled with the flags of that instruction set: include nothing
+// here that defines inline functions with external linkage.
+#include "backend/cpu/simd_avx512.h"
+
+#define VT_MAX_ROWS 12
+#define VT_ACCUMULATORS 24
+
+#include "backend/cpu/attention.inc"
+#include "backend/cpu/elementwise.inc"
+#include "backend/cpu/gemm.inc"
+
+namespace vitrine {
+
+const CpuKernels& avx512_bf16_kernels() {
+  static constexpr CpuKernels kernels = {
+      .max_block_rows = VT_MAX_ROWS,
+      .bf16_pairs = true,
+      .pack_rows = pack_rows,
+      .gemm = gemm,
+      .attend = attend,
+      .attention_scratch_bytes = attention_scratch_bytes,
+      .attention_rows = 48,
+      .rms_norm = rms_norm,
+      .add_rms_norm = add_rms_norm,
+      .rotate = rotate,
+      .store_row = store_row,
+      .load_row = load_row,
+      .gated = gated,
+      .add_scaled = add_scaled,
+      .finite_max = finite_max,
+      .find_ge = find_ge,
+      .exp_sum = exp_sum,
+      .read_bytes = read_bytes,
+      .float32_flops = float32_flops,
+      .bfloat16_flops = bfloat16_flops,
+  };
+  return kernels;
+}
+
+}  // namespace vitrine

@@ -1,0 +1,89 @@
+// How a product is cut: rows in chunks whose packed form stays in cache, output columns (and for many rows, rows too)
+// in tasks that take a few microseconds or more.
+#include "backend/cpu/linear.h"
+
+#include <algorithm>
+
+namespace vitrine {
+namespace {
+
+constexpr int64_t kPackedBytes = int64_t{4} << 20;  // of one chunk of x
+constexpr int64_t kTileGroupsOfFewRows = 8;         // the widest tile of the kernels
+constexpr double kBytesPerNanosecond = 20;          // rough rates of one core: they choose the grain, nothing else
+constexpr double kProductsPerNanosecond = 60;
+constexpr double kInlineNanoseconds = 6000;
+constexpr double kTaskNanoseconds = 4000;
+constexpr int64_t kTasksPerThread = 8;
+
+}  // namespace
+
+void Linear::run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
+  const int64_t row_bytes = std::max<int64_t>(packed_row_bytes(weight.cols(), false), 1);
+  const int64_t block = kernels_.max_block_rows;
+  const int64_t chunk = std::max<int64_t>(kPackedBytes / row_bytes / block, 8) * block;
+  for (int64_t first = 0; first < rows; first += chunk) {
+    run_rows(weight, bias, x + first * weight.cols(), std::min(chunk, rows - first), out + first * weight.rows());
+  }
+}
+
+PackedRows Linear::pack(const float* x, int64_t rows, int64_t k, bool as_pairs) {
+  PackedRows packed;
+  packed.rows = rows;
+  packed.blocks = (rows + kernels_.max_block_rows - 1) / kernels_.max_block_rows;
+  packed.row_bytes = packed_row_bytes(k, as_pairs);
+  if (rows == 1 && !as_pairs) {  // already k-major
+    packed.data = x;
+    return packed;
+  }
+  char* to = static_cast<char*>(packed_.reserve(static_cast<size_t>(rows * packed.row_bytes)));
+  packed.data = to;
+  const auto pack_block = [&](int64_t block) {
+    const int64_t row = block * rows / packed.blocks;
+    const int64_t end = (block + 1) * rows / packed.blocks;
+    kernels_.pack_rows(x + row * k, k, end - row, k, as_pairs, to + row * packed.row_bytes);
+  };
+  if (rows * k < 32768) {
+    for (int64_t block = 0; block < packed.blocks; ++block) pack_block(block);
+  } else {
+    pool_.parallel_for(packed.blocks, pack_block);
+  }
+  return packed;
+}
+
+void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
+  const int64_t n = weight.rows();
+  if (n == 0) return;
+  const int64_t k = weight.cols();
+  GemmArgs args;
+  args.x = pack(x, rows, k, kernels_.bf16_pairs && weight.dtype() == DType::kBFloat16);
+  args.weight = weight.data();
+  args.dtype = weight.dtype();
+  args.n = n;
+  args.k = k;
+  args.panel_bytes = weight.panel_bytes();
+  args.bias = bias;
+  args.out = out;
+
+  const int64_t groups = (n + kGroupColumns - 1) / kGroupColumns;
+  const double cost = std::max(static_cast<double>(weight.bytes()) / kBytesPerNanosecond,
+                               static_cast<double>(rows * n) * static_cast<double>(k) / kProductsPerNanosecond);
+  if (pool_.size() == 1 || cost < kInlineNanoseconds) {
+    kernels_.gemm(args, {0, groups, 0, args.x.blocks});
+    return;
+  }
+  const int64_t wanted =
+      std::clamp<int64_t>(static_cast<int64_t>(cost / kTaskNanoseconds), pool_.size(), kTasksPerThread * pool_.size());
+  const int64_t unit = rows <= kernels_.max_block_rows ? kTileGroupsOfFewRows : 2;
+  const int64_t units = (groups + unit - 1) / unit;
+  const int64_t column_tasks = std::min(units, wanted);
+  // Too few columns for all threads: split the rows as well.
+  const int64_t row_tasks = std::min(args.x.blocks, (wanted + column_tasks - 1) / column_tasks);
+  pool_.parallel_for(column_tasks * row_tasks, [&](int64_t task) {
+    const int64_t c = task / row_tasks;
+    const int64_t r = task % row_tasks;
+    kernels_.gemm(args, {c * units / column_tasks * unit, std::min(groups, (c + 1) * units / column_tasks * unit),
+                         r * args.x.blocks / row_tasks, (r + 1) * args.x.blocks / row_tasks});
+  });
+}
+
+}  // namespace vitrine

@@ -1,0 +1,27 @@
+// out = x * w^T + bias: packs x, cuts the product into tasks for the threads and runs the GEMM kernels.
+#pragma once
+
+#include "backend/cpu/aligned_buffer.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/packed_matrix.h"
+#include "core/thread_pool.h"
+
+namespace vitrine {
+
+class Linear {
+ public:
+  Linear(const CpuKernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
+
+  /// x [rows, cols(w)], out [rows, rows(w)], both contiguous; `bias` may be null.
+  void run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
+
+ private:
+  void run_rows(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
+  PackedRows pack(const float* x, int64_t rows, int64_t k, bool as_pairs);
+
+  const CpuKernels& kernels_;
+  ThreadPool& pool_;
+  AlignedBuffer packed_;
+};
+
+}  // namespace vitrine
