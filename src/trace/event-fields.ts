@@ -13,23 +13,24 @@ interface KnownKey {
 
 /** Known keys by length, then by bytes. */
 class KeyTable {
-  readonly #byLength = new Map<number, KnownKey[]>();
+  readonly #byLength: KnownKey[][] = [];
 
   add(key: string, index: number): void {
     const bytes = Buffer.from(key);
-    const same = this.#byLength.get(bytes.length);
-    if (same) same.push({ bytes, index });
-    else this.#byLength.set(bytes.length, [{ bytes, index }]);
+    while (this.#byLength.length <= bytes.length) this.#byLength.push([]);
+    this.#byLength[bytes.length]!.push({ bytes, index });
   }
 
   /** Index of the key that lies at [start, end), or -1. */
   find(buffer: Buffer, start: number, end: number): number {
-    const candidates = this.#byLength.get(end - start);
-    if (candidates === undefined) return -1;
-    for (const { bytes, index } of candidates) {
+    const length = end - start;
+    if (length >= this.#byLength.length) return -1;
+    const candidates = this.#byLength[length]!;
+    for (let c = 0; c < candidates.length; c++) {
+      const { bytes, index } = candidates[c]!;
       let i = 0;
-      while (i < bytes.length && buffer[start + i] === bytes[i]) i++;
-      if (i === bytes.length) return index;
+      while (i < length && buffer[start + i] === bytes[i]) i++;
+      if (i === length) return index;
     }
     return -1;
   }
@@ -46,6 +47,7 @@ export class EventFields {
   readonly #keys = new KeyTable();
   readonly #argKeys = new KeyTable();
   readonly #argsIndex: number;
+  readonly #wanted: boolean;
   readonly #cursor: JsonCursor;
 
   constructor(paths: readonly FieldPath[], cursor: JsonCursor) {
@@ -56,6 +58,7 @@ export class EventFields {
       else this.#keys.add(path, index);
     });
     this.#argsIndex = paths.length;
+    this.#wanted = paths.length > 0;
     this.#keys.add('args', this.#argsIndex);
   }
 
@@ -66,7 +69,7 @@ export class EventFields {
   parse(at: number): number {
     const cursor = this.#cursor;
     this.#offsets.fill(-1);
-    const end = cursor.skipObject(at, 1, this.#visitMember, this.#descend);
+    const end = this.#wanted ? cursor.skipObject(at, 1, this.#visitMember, this.#descend) : cursor.skipObject(at, 1);
     if (end === INCOMPLETE) return INCOMPLETE;
     this.buffer = cursor.buffer;
     this.start = at;
@@ -106,10 +109,32 @@ export class EventFields {
     return start < 0 ? '' : this.buffer.toString('utf8', start, this.#offsets[2 * field + 1]!);
   }
 
-  /** First byte of the field's JSON text; 0 where it is absent. */
-  firstByte(field: number): number {
+  /** Byte `offset` of the field's JSON text; 0 where there is none. */
+  byteAt(field: number, offset: number): number {
+    const at = this.#offsets[2 * field]! + offset;
+    return at < offset || at >= this.#offsets[2 * field + 1]! ? 0 : this.buffer[at]!;
+  }
+
+  /** The field as a whole number of at most 13 digits; -1 where it is anything else. */
+  plainInteger(field: number): number {
     const start = this.#offsets[2 * field]!;
-    return start < 0 ? 0 : this.buffer[start]!;
+    const end = this.#offsets[2 * field + 1]!;
+    if (start < 0 || end - start > 13) return -1;
+    let value = 0;
+    for (let at = start; at < end; at++) {
+      const digit = this.buffer[at]! - 0x30;
+      if (digit < 0 || digit > 9) return -1;
+      value = value * 10 + digit;
+    }
+    return value;
+  }
+
+  /** The field's JSON text is `bytes`. */
+  equals(field: number, bytes: Uint8Array): boolean {
+    const start = this.#offsets[2 * field]!;
+    if (start < 0 || this.#offsets[2 * field + 1]! - start !== bytes.length) return false;
+    for (let i = 0; i < bytes.length; i++) if (this.buffer[start + i] !== bytes[i]) return false;
+    return true;
   }
 
   readonly #visitMember = (keyStart: number, keyEnd: number, escaped: boolean, start: number, end: number): void => {

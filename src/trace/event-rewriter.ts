@@ -37,10 +37,14 @@ const ID_RANGE = 2 ** 40;
 const MAX_FILES = 8191;
 /** Ids of other shapes (strings, hexadecimal, negative, huge) are numbered one by one in the range after the last. */
 const MAX_ODD_IDS = 1 << 22;
+/** Process labels that are remembered. */
+const MAX_PIDS = 10_000;
 const SEPARATOR = Buffer.from(',\n');
 const FIRST_SEPARATOR = Buffer.from('\n');
-const FLOW_PHASES = new Set(['"s"', '"t"', '"f"']);
-const PLAIN_ID = /^\d{1,13}$/;
+/** Phases by their letter. */
+const METADATA = 0x4d;
+const COUNTER = 0x43;
+const isFlow = (phase: number) => phase === 0x73 || phase === 0x74 || phase === 0x66;
 
 /** Numbers that are unlike those of any other file. Ids of the first file stay as they are. */
 export class IdSpace {
@@ -53,15 +57,16 @@ export class IdSpace {
     this.#odd.clear();
   }
 
-  map(file: number, raw: string): string {
-    if (PLAIN_ID.test(raw)) {
-      const id = Number(raw);
-      if (id < ID_RANGE) return String(file * ID_RANGE + id);
-    }
+  /** `field` holds an id of file number `file`; its new JSON text, undefined where it stays. */
+  map(file: number, fields: EventFields, field: number): string | undefined {
+    const plain = fields.plainInteger(field);
+    if (plain >= 0 && plain < ID_RANGE) return file === 0 ? undefined : String(file * ID_RANGE + plain);
+    const raw = fields.raw(field);
     let id = this.#odd.get(raw);
     if (id === undefined) {
-      if (this.#odd.size >= MAX_ODD_IDS)
+      if (this.#odd.size >= MAX_ODD_IDS) {
         throw new TraceDamage(`it has more than ${MAX_ODD_IDS} ids that are not plain numbers`);
+      }
       id = MAX_FILES * ID_RANGE + this.#oddNumbers++;
       this.#odd.set(raw, id);
     }
@@ -88,8 +93,13 @@ export interface EventRewriterOptions {
 export class EventRewriter {
   readonly #options: EventRewriterOptions;
   readonly #shared: ReadonlySet<string>;
-  readonly #pids = new Map<string, string>();
+  readonly #pids = new Map<string, Buffer>();
+  /** The pid of the event before, and what became of it: most events have the pid of their neighbour. */
+  #lastPid = Buffer.alloc(0);
+  #lastLabelled = Buffer.alloc(0);
   #first: boolean;
+  /** Fields replaced in the current event. */
+  readonly #replaced: number[] = [];
   /** Offset up to which the current event has been written. */
   #written = 0;
 
@@ -100,68 +110,81 @@ export class EventRewriter {
   }
 
   write(fields: EventFields): void {
-    const { output, shiftNs } = this.#options;
+    const { output } = this.#options;
     output.writeBytes(this.#first ? FIRST_SEPARATOR : SEPARATOR);
     this.#first = false;
     this.#written = fields.start;
-    const phase = fields.raw(PH);
-    // In the order of the text; an event has few replaced members, so sorting their numbers is cheap.
-    const replaced: number[] = [];
-    const replace = (field: number) => {
-      if (fields.has(field)) replaced.push(field);
-    };
-    replace(PID);
-    if (phase === '"M"') replace(SORT_INDEX);
-    else if (shiftNs !== 0) replace(TS);
-    if (phase !== '"C"') replace(ID);
-    replace(BIND_ID);
-    replace(CORRELATION);
-    replace(EXTERNAL_ID);
-    replace(EXTERNAL_ID_OLD);
-    replaced.sort((a, b) => fields.valueStart(a) - fields.valueStart(b));
-    for (const field of replaced) {
-      const value = this.#replacement(fields, field);
+    this.#collect(fields);
+    for (const field of this.#replaced) {
+      const value = field === PID ? this.#pid(fields) : this.#replacement(fields, field);
       if (value === undefined) continue;
-      output.writeBytes(fields.buffer.subarray(this.#written, fields.valueStart(field)));
-      output.write(value);
+      output.writeBytes(fields.buffer, this.#written, fields.valueStart(field));
+      if (typeof value === 'string') output.write(value);
+      else output.writeBytes(value);
       this.#written = fields.valueEnd(field);
     }
-    output.writeBytes(fields.buffer.subarray(this.#written, fields.end));
+    output.writeBytes(fields.buffer, this.#written, fields.end);
+  }
+
+  /** Lists the fields to replace in the order of the text. */
+  #collect(fields: EventFields): void {
+    const replaced = this.#replaced;
+    replaced.length = 0;
+    const phase = fields.byteAt(PH, 1);
+    this.#consider(fields, PID);
+    if (phase === METADATA) this.#consider(fields, SORT_INDEX);
+    else if (this.#options.shiftNs !== 0) this.#consider(fields, TS);
+    if (phase !== COUNTER) this.#consider(fields, ID);
+    this.#consider(fields, BIND_ID);
+    this.#consider(fields, CORRELATION);
+    this.#consider(fields, EXTERNAL_ID);
+    this.#consider(fields, EXTERNAL_ID_OLD);
+  }
+
+  #consider(fields: EventFields, field: number): void {
+    if (!fields.has(field)) return;
+    const replaced = this.#replaced;
+    let at = replaced.length;
+    const start = fields.valueStart(field);
+    for (; at > 0 && fields.valueStart(replaced[at - 1]!) > start; at--) replaced[at] = replaced[at - 1]!;
+    replaced[at] = field;
   }
 
   /** New JSON text of a member; undefined: it stays. */
   #replacement(fields: EventFields, field: number): string | undefined {
-    const raw = fields.raw(field);
+    const { ids, file } = this.#options;
     switch (field) {
-      case PID:
-        return this.#pid(raw);
       case TS: {
-        const ns = parseMicroseconds(raw);
+        const ns = parseMicroseconds(fields.raw(TS));
         return Number.isNaN(ns) ? undefined : formatMicroseconds(Math.max(ns + this.#options.shiftNs, 0));
       }
       case SORT_INDEX:
         return this.#sortIndex(fields);
       case ID:
       case BIND_ID:
-        return this.#isShared(fields) ? undefined : this.#options.ids.map(this.#options.file, raw);
+        return this.#isShared(fields) ? undefined : ids.map(file, fields, field);
       default:
         // 0 says that there is none.
-        return PLAIN_ID.test(raw) && Number(raw) !== 0 ? this.#options.ids.map(this.#options.file, raw) : undefined;
+        return fields.plainInteger(field) > 0 ? ids.map(file, fields, field) : undefined;
     }
   }
 
   /** An arrow that may go from rank to rank. */
   #isShared(fields: EventFields): boolean {
-    return this.#shared.size > 0 && FLOW_PHASES.has(fields.raw(PH)) && this.#shared.has(fields.raw(CAT));
+    return this.#shared.size > 0 && isFlow(fields.byteAt(PH, 1)) && this.#shared.has(fields.raw(CAT));
   }
 
-  #pid(raw: string): string {
+  #pid(fields: EventFields): Buffer {
+    if (fields.equals(PID, this.#lastPid)) return this.#lastLabelled;
+    const raw = fields.raw(PID);
     let labelled = this.#pids.get(raw);
     if (labelled === undefined) {
       const pid = raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
-      labelled = quoteJson(`${this.#options.label} ${pid}`);
-      this.#pids.set(raw, labelled);
+      labelled = Buffer.from(quoteJson(`${this.#options.label} ${pid}`));
+      if (this.#pids.size < MAX_PIDS) this.#pids.set(raw, labelled);
     }
+    this.#lastPid = Buffer.from(raw);
+    this.#lastLabelled = labelled;
     return labelled;
   }
 

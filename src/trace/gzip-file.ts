@@ -8,6 +8,8 @@ import { toError, VitrineError } from '../util/errors.js';
 /** Deflate level 1: trace text shrinks about tenfold at it, and higher levels cost several times more for little. */
 const LEVEL = 1;
 const PART_BYTES = 1 << 20;
+/** Up to this many bytes a loop is faster than making a view to copy from. */
+const SHORT_COPY = 160;
 const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);
 
 /** A position to come back to. */
@@ -81,11 +83,16 @@ export class GzipFile {
     this.#filled += this.#part.write(text, this.#filled, 'utf8');
   }
 
-  writeBytes(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
+  writeBytes(bytes: Uint8Array, start = 0, end = bytes.length): void {
+    for (let at = start; at < end; ) {
       if (this.#filled === PART_BYTES) this.#flush();
-      const length = Math.min(PART_BYTES - this.#filled, bytes.length - at);
-      this.#part.set(bytes.subarray(at, at + length), this.#filled);
+      const length = Math.min(PART_BYTES - this.#filled, end - at);
+      if (length <= SHORT_COPY) {
+        const part = this.#part;
+        for (let i = 0; i < length; i++) part[this.#filled + i] = bytes[at + i]!;
+      } else {
+        this.#part.set(bytes.subarray(at, at + length), this.#filled);
+      }
       this.#filled += length;
       at += length;
     }

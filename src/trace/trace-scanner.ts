@@ -1,6 +1,6 @@
 // Reads a Chrome trace as it streams in: hands out events one by one and the other top-level members whole. Accepts
 // both forms of the format, an object with `traceEvents` (anywhere among its members) and a bare array of events.
-import { isAscii } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import { EventFields, type FieldPath } from './event-fields.js';
 import { INCOMPLETE, JsonCursor, JsonSyntaxError } from './json-cursor.js';
 
@@ -24,6 +24,13 @@ const CLOSE_BRACKET = 0x5d;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 
+/** Offset before the last character that starts with a lead byte: it may be cut. */
+function lastWholeCharacter(buffer: Buffer): number {
+  let at = buffer.length;
+  while (at > 0 && buffer.length - at < 3 && (buffer[at - 1]! & 0xc0) === 0x80) at--;
+  return at > 0 && buffer[at - 1]! >= 0xc0 ? at - 1 : buffer.length;
+}
+
 type State = 'start' | 'first key' | 'key' | 'after member' | 'first event' | 'event' | 'after event' | 'done';
 
 /** push() … end(). Both throw TraceDamage; nothing is handed out after that. */
@@ -44,7 +51,8 @@ export class TraceScanner {
   #heldBytes = 0;
   #retryAt = 0;
   #consumed = 0;
-  #ascii = true;
+  /** The text at hand is UTF-8, so no event of it needs a look of its own. */
+  #isText = true;
 
   constructor(handler: TraceHandler, fields: readonly FieldPath[]) {
     this.#handler = handler;
@@ -75,7 +83,7 @@ export class TraceScanner {
     const buffer = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held);
     this.#cursor.buffer = buffer;
     this.#cursor.end = buffer.length;
-    this.#ascii = isAscii(buffer);
+    this.#isText = isUtf8(buffer.subarray(0, lastWholeCharacter(buffer)));
     let at = 0;
     try {
       for (;;) {
@@ -143,7 +151,7 @@ export class TraceScanner {
     if (this.#cursor.buffer[at] !== OPEN_BRACE) throw new JsonSyntaxError('an event that is no object', at);
     const end = fields.parse(at);
     if (end === INCOMPLETE) return INCOMPLETE;
-    if (!this.#ascii && fields.repair()) this.repaired++;
+    if (!this.#isText && fields.repair()) this.repaired++;
     this.events++;
     this.#handler.event(fields);
     return this.#to('after event', end);
