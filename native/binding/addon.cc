@@ -10,6 +10,7 @@
 #include "binding/value_reader.h"
 #include "core/forward_batch_layout.h"
 #include "core/memory_probe.h"
+#include "core/processors.h"
 #include "core/thread_pool.h"
 
 namespace vitrine {
@@ -41,7 +42,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   const auto cpu = Napi::Object::New(info.Env());
   cpu.Set("kind", "cpu");
   cpu.Set("name", processor_name());
-  cpu.Set("threads", ThreadPool(0).size());
+  cpu.Set("threads", usable_processor_count());
   cpu.Set("totalBytes", static_cast<double>(MemoryProbe().total_bytes()));
   const auto result = Napi::Array::New(info.Env());
   result.Set(uint32_t{0}, cpu);

@@ -3,6 +3,7 @@
 #include "binding/addon_engine.h"
 
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "binding/read_config.h"
@@ -14,6 +15,28 @@ namespace {
 
 constexpr size_t kIdleSteps = 4;
 constexpr size_t kIdleStepWords = size_t{1} << 20;  // larger buffers are not kept
+
+/// The two arguments of onStep. False when JavaScript cannot run any more: a Worker that is being terminated. The plain
+/// C functions, because those of node-addon-api throw in that state, and so end the process.
+bool step_to_js(napi_env env, const Step& step, napi_value (&arguments)[2]) {
+  napi_value null;
+  if (napi_get_null(env, &null) != napi_ok) return false;
+  arguments[0] = arguments[1] = null;
+  std::string error = step.error;
+  if (error.empty()) {
+    const size_t bytes = step.output.size() * sizeof(int32_t);
+    void* data = nullptr;
+    if (napi_create_arraybuffer(env, bytes, &data, &arguments[1]) == napi_ok) {
+      std::memcpy(data, step.output.data(), bytes);
+      return true;
+    }
+    arguments[1] = null;
+    error = "no memory for a step's output of " + std::to_string(bytes) + " bytes";
+  }
+  napi_value message;
+  return napi_create_string_utf8(env, error.data(), error.size(), &message) == napi_ok &&
+         napi_create_error(env, nullptr, message, &arguments[0]) == napi_ok;
+}
 
 }  // namespace
 
@@ -59,23 +82,16 @@ void AddonEngine::shut_down() {
 void AddonEngine::deliver(Napi::Env env, Napi::Function callback, AddonEngine* self, Step* raw_step) {
   std::unique_ptr<Step> step(raw_step);
   if (static_cast<napi_env>(env) == nullptr || !self->engine_) return;  // closed: nothing is delivered any more
-  Napi::Value error = env.Null();
-  Napi::Value output = env.Null();
-  if (step->error.empty()) {
-    const size_t bytes = step->output.size() * sizeof(int32_t);
-    auto buffer = Napi::ArrayBuffer::New(env, bytes);
-    std::memcpy(buffer.Data(), step->output.data(), bytes);
-    output = buffer;
-  } else {
-    error = Napi::Error::New(env, step->error).Value();
-  }
+  napi_value arguments[2];
+  const bool ready = step_to_js(env, *step, arguments);
   self->keep_step(std::move(step));
   self->count_pending(env, -1);
-  try {
-    callback.Call({error, output});
-  } catch (const Napi::Error& thrown) {
+  napi_value receiver;
+  if (!ready || napi_get_undefined(env, &receiver) != napi_ok) return;
+  if (napi_call_function(env, receiver, callback, 2, arguments, nullptr) == napi_pending_exception) {
     // Left pending it would only be a warning (DEP0168); thrown by a callback it must be an uncaught exception.
-    napi_fatal_exception(env, thrown.Value());
+    napi_value thrown;
+    if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok) napi_fatal_exception(env, thrown);
   }
 }
 

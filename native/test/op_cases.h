@@ -1,0 +1,97 @@
+// Case tables of the op families. The `..._cases` are small and odd, for the tests (and `kernel_bench --cases test`);
+// the `..._bench_cases` have the shapes of real models.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace vitrine::test {
+
+struct GemmCase {
+  int64_t m, n, k;
+};
+
+inline std::vector<GemmCase> gemm_cases() {
+  std::vector<GemmCase> cases = {{0, 5, 7},      {3, 0, 7},      {2, 5, 0},     {1, 1, 1},    {1, 33, 1},
+                                 {5, 31, 2},     {7, 64, 3},     {12, 65, 15},  {13, 97, 16}, {25, 130, 17},
+                                 {64, 40, 64},   {70, 257, 129}, {1, 515, 300}, {3, 700, 65}, {37, 16, 33},
+                                 {48, 288, 257}, {130, 96, 192}};
+  for (int64_t m = 1; m <= 36; ++m) cases.push_back({m, 48 + m * 7 % 50, 30 + m});
+  return cases;
+}
+
+/// n, k: qkv, o, gate_up, down of the Llama-3.2-1B shape; a square one; a small model's.
+inline std::vector<GemmCase> gemm_bench_cases() {
+  std::vector<GemmCase> cases;
+  for (const GemmCase shape :
+       {GemmCase{0, 3072, 2048}, {0, 16384, 2048}, {0, 2048, 8192}, {0, 4096, 4096}, {0, 768, 768}}) {
+    for (const int64_t m : {1, 2, 4, 8, 16, 32, 64, 256, 1024}) cases.push_back({m, shape.n, shape.k});
+  }
+  return cases;
+}
+
+struct AttentionCase {
+  int32_t num_heads, num_kv_heads, head_dim, block_size;
+  int32_t window;                   ///< 0 = all
+  std::vector<int32_t> seq_lens;    ///< after the step
+  std::vector<int32_t> query_lens;  ///< new tokens of each request
+};
+
+inline std::vector<AttentionCase> attention_cases() {
+  return {
+      {1, 1, 1, 1, 0, {1}, {1}},
+      {4, 4, 8, 16, 0, {1, 17, 64}, {1, 1, 1}},
+      {8, 2, 8, 16, 0, {65, 130, 5}, {1, 1, 5}},
+      {6, 2, 64, 16, 0, {200, 63}, {200, 1}},
+      {5, 1, 7, 3, 0, {70, 10}, {20, 10}},
+      {4, 1, 33, 5, 0, {129, 1, 66}, {100, 1, 2}},
+      {16, 1, 24, 32, 0, {96}, {40}},
+      {3, 3, 80, 48, 0, {150, 49}, {3, 49}},
+      {8, 8, 128, 64, 0, {190}, {70}},
+      {2, 1, 256, 16, 0, {77}, {13}},
+      {7, 7, 20, 1024, 0, {140, 3}, {1, 3}},
+      {4, 2, 16, 16, 1, {90, 40}, {90, 1}},
+      {4, 2, 16, 16, 33, {300, 20}, {1, 20}},
+      {6, 3, 48, 4, 70, {260, 64}, {130, 1}},
+      {4, 4, 9, 1, 64, {129}, {129}},
+      {2, 1, 300, 7, 5, {33}, {33}},
+      {0 + 2, 2, 8, 16, 0, {}, {}},
+  };
+}
+
+/// Llama-3.2-1B heads: decode at several batch sizes and contexts, prefill.
+inline std::vector<AttentionCase> attention_bench_cases() {
+  const auto decode = [](size_t batch, int32_t context) {
+    return AttentionCase{32, 8, 64, 16, 0, std::vector<int32_t>(batch, context), std::vector<int32_t>(batch, 1)};
+  };
+  return {decode(1, 256),
+          decode(1, 2048),
+          decode(8, 256),
+          decode(32, 256),
+          decode(32, 2048),
+          {32, 8, 64, 16, 0, {256}, {256}},
+          {32, 8, 64, 16, 0, {2048}, {2048}},
+          {32, 8, 128, 16, 0, {1024}, {1024}},
+          {32, 8, 64, 1, 0, {2048}, {1}}};
+}
+
+struct MoeCase {
+  int64_t tokens, hidden, inner;
+  int32_t experts, top_k;
+  bool normalize;
+};
+
+inline std::vector<MoeCase> moe_cases() {
+  return {{0, 16, 8, 4, 2, true},   {1, 16, 8, 4, 2, true},   {5, 33, 17, 3, 3, false},
+          {40, 24, 48, 8, 2, true}, {70, 16, 5, 9, 1, false}, {1030, 8, 8, 4, 2, true}};
+}
+
+inline std::vector<MoeCase> moe_bench_cases() {
+  return {{1, 2048, 768, 64, 8, true}, {32, 2048, 768, 64, 8, true}, {256, 2048, 768, 64, 8, true}};
+}
+
+inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+
+}  // namespace vitrine::test
