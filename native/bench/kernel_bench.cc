@@ -1,0 +1,404 @@
+// Times every op family of the CPU backend and sets it beside what this machine can do, measured in the same run.
+//   kernel_bench [--filter TEXT] [--isa NAME] [--threads N] [--cases bench|test] [--seconds S] [--json]
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/cpu_backend.h"
+#include "core/check.h"
+#include "core/clock.h"
+#include "op_cases.h"
+
+namespace vitrine::bench {
+namespace {
+
+struct Options {
+  std::string filter;
+  std::string isa;
+  int threads = 0;
+  bool test_cases = false;
+  double seconds = 0.2;  ///< of each case
+  bool json = false;
+};
+
+/// What one call of an op must read or write at least, and compute.
+struct Work {
+  double bytes = 0;
+  double flops = 0;
+  bool bf16 = false;  ///< multiplies pairs of bfloat16
+};
+
+std::vector<float> random_floats(size_t count, uint32_t seed) {
+  std::minstd_rand generator(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(generator() % 2001) / 1000.0f - 1.0f;
+  return values;
+}
+
+class Bench {
+ public:
+  Bench(const Options& options, CpuIsa isa, ThreadPool& pool)
+      : options_(options), isa_(isa), pool_(pool), backend_(make_cpu_backend(isa, pool)) {}
+
+  void run() {
+    limits_ = measure_cpu_limits(pool_, 1.0);
+    if (!options_.json) {
+      std::printf("%s, %d threads; read %.1f GB/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n",
+                  std::string(cpu_isa_name(isa_)).c_str(), limits_.threads, limits_.read_bytes_per_second / 1e9,
+                  limits_.float32_flops_per_second / 1e9, limits_.bfloat16_flops_per_second / 1e9);
+      std::printf("%-44s %12s %10s %10s %9s %7s\n", "op", "median us", "min us", "GB/s", "GFLOP/s", "limit");
+    }
+    linear();
+    attention();
+    moe();
+    rows();
+    logits();
+    const CpuLimits after = measure_cpu_limits(pool_, 1.0);
+    if (options_.json) {
+      std::printf(
+          "{\"limits\": {\"threads\": %d, \"read_gbps\": [%.2f, %.2f], \"float32_gflops\": %.1f, \"bfloat16_gflops\": "
+          "%.1f}}\n",
+          limits_.threads, limits_.read_bytes_per_second / 1e9, after.read_bytes_per_second / 1e9,
+          limits_.float32_flops_per_second / 1e9, limits_.bfloat16_flops_per_second / 1e9);
+    } else {
+      std::printf("after: read %.1f GB/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n",
+                  after.read_bytes_per_second / 1e9, after.float32_flops_per_second / 1e9,
+                  after.bfloat16_flops_per_second / 1e9);
+    }
+  }
+
+ private:
+  bool wanted(const std::string& name) const { return name.find(options_.filter) != std::string::npos; }
+
+  void measure(const std::string& name, const Work& work, const std::function<void()>& op) {
+    std::vector<double> times;
+    op();
+    const int64_t end = monotonic_ns() + static_cast<int64_t>(options_.seconds * 1e9);
+    while (times.size() < 5 || monotonic_ns() < end) {
+      const int64_t start = monotonic_ns();
+      op();
+      times.push_back(static_cast<double>(monotonic_ns() - start));
+    }
+    std::sort(times.begin(), times.end());
+    const double median = times[times.size() / 2];
+    const double peak = work.bf16 && limits_.bfloat16_flops_per_second > 0 ? limits_.bfloat16_flops_per_second
+                                                                           : limits_.float32_flops_per_second;
+    const double least = std::max(work.bytes / limits_.read_bytes_per_second, work.flops / peak) * 1e9;
+    if (options_.json) {
+      std::printf(
+          "{\"op\": \"%s\", \"median_us\": %.3f, \"min_us\": %.3f, \"gbps\": %.3f, \"gflops\": %.3f, \"share\": "
+          "%.4f}\n",
+          name.c_str(), median / 1e3, times[0] / 1e3, work.bytes / median, work.flops / median, least / median);
+    } else {
+      std::printf("%-44s %12.2f %10.2f %10.2f %9.1f %6.1f%%\n", name.c_str(), median / 1e3, times[0] / 1e3,
+                  work.bytes / median, work.flops / median, 100 * least / median);
+    }
+    std::fflush(stdout);
+  }
+
+  Tensor tensor(int64_t rows, int64_t cols, uint32_t seed = 1) {
+    buffers_.push_back(backend_->allocate(static_cast<size_t>(rows * cols) * sizeof(float)));
+    const Tensor result{buffers_.back()->data(), DType::kFloat32, rows, cols};
+    const auto values = random_floats(static_cast<size_t>(rows * cols), seed);
+    std::copy(values.begin(), values.end(), result.f32());
+    return result;
+  }
+
+  std::unique_ptr<Weight> weight(int64_t rows, int64_t cols, DType dtype) {
+    auto result = backend_->create_weight(WeightKind::kMatrix, rows, cols, dtype);
+    const auto values = random_floats(static_cast<size_t>(cols) * 64, 3);
+    for (int64_t row = 0; row < rows; row += 64) {
+      backend_->load_rows(*result, row, std::min<int64_t>(64, rows - row), values.data(), DType::kFloat32);
+    }
+    return result;
+  }
+
+  /// Enough copies that each call finds its weight in memory, not in a cache.
+  std::vector<std::unique_ptr<Weight>> weights(int64_t rows, int64_t cols, DType dtype) {
+    constexpr size_t kTotal = size_t{256} << 20;
+    std::vector<std::unique_ptr<Weight>> copies;
+    copies.push_back(weight(rows, cols, dtype));
+    const size_t count =
+        options_.test_cases ? 1 : std::clamp<size_t>(kTotal / std::max<size_t>(copies[0]->bytes(), 1), 1, 64);
+    while (copies.size() < count) copies.push_back(weight(rows, cols, dtype));
+    return copies;
+  }
+
+  bool pairs(DType dtype) const { return dtype == DType::kBFloat16 && isa_ == CpuIsa::kAvx512Bf16; }
+
+  void linear() {
+    for (const DType dtype : test::kDTypes) {
+      std::vector<std::unique_ptr<Weight>> copies;
+      for (const test::GemmCase& shape : options_.test_cases ? test::gemm_cases() : test::gemm_bench_cases()) {
+        const std::string name = "linear " + std::string(dtype_name(dtype)) + " m" + std::to_string(shape.m) + " n" +
+                                 std::to_string(shape.n) + " k" + std::to_string(shape.k);
+        if (!wanted(name) || shape.m == 0) continue;
+        if (copies.empty() || copies[0]->rows() != shape.n || copies[0]->cols() != shape.k) {
+          copies = weights(shape.n, shape.k, dtype);
+        }
+        buffers_.clear();
+        const Tensor x = tensor(shape.m, shape.k);
+        const Tensor out = tensor(shape.m, shape.n);
+        size_t next = 0;
+        const double products =
+            static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
+        const double activations = 4.0 * static_cast<double>(shape.m * (shape.n + shape.k));
+        measure(name, {static_cast<double>(copies[0]->bytes()) + activations, 2 * products, pairs(dtype)},
+                [&] { backend_->linear(*copies[next++ % copies.size()], nullptr, x, out); });
+      }
+    }
+  }
+
+  void attention() {
+    for (const DType dtype : test::kDTypes) {
+      for (const test::AttentionCase& shape :
+           options_.test_cases ? test::attention_cases() : test::attention_bench_cases()) {
+        const std::string name =
+            "attention " + std::string(dtype_name(dtype)) + " h" + std::to_string(shape.num_heads) + "/" +
+            std::to_string(shape.num_kv_heads) + " d" + std::to_string(shape.head_dim) + " b" +
+            std::to_string(shape.block_size) + " r" + std::to_string(shape.seq_lens.size()) +
+            (shape.seq_lens.empty()
+                 ? ""
+                 : " q" + std::to_string(shape.query_lens[0]) + " s" + std::to_string(shape.seq_lens[0]));
+        if (wanted(name) && !shape.seq_lens.empty()) attend(name, shape, dtype);
+      }
+    }
+  }
+
+  void attend(const std::string& name, const test::AttentionCase& shape, DType dtype) {
+    buffers_.clear();
+    std::vector<int32_t> query_start = {0};
+    std::vector<int32_t> block_start = {0};
+    std::vector<int32_t> blocks;
+    Work work;
+    work.bf16 = pairs(dtype);
+    const double pair_flops = 4.0 * shape.num_heads * shape.head_dim;
+    for (size_t r = 0; r < shape.seq_lens.size(); ++r) {
+      query_start.push_back(query_start.back() + shape.query_lens[r]);
+      for (int32_t i = 0; i * shape.block_size < shape.seq_lens[r]; ++i)
+        blocks.push_back(static_cast<int32_t>(blocks.size()));
+      block_start.push_back(static_cast<int32_t>(blocks.size()));
+      const double keys = shape.seq_lens[r];
+      const double queries = shape.query_lens[r];
+      work.flops += pair_flops * queries * (keys - (queries - 1) / 2);
+      work.bytes += 2 * keys * shape.num_kv_heads * shape.head_dim * static_cast<double>(dtype_size(dtype));
+    }
+    std::shuffle(blocks.begin(), blocks.end(), std::minstd_rand(5));
+    KvLayer cache;
+    cache.dtype = dtype;
+    cache.num_blocks = static_cast<int64_t>(blocks.size());
+    cache.block_size = shape.block_size;
+    cache.num_kv_heads = shape.num_kv_heads;
+    cache.head_dim = shape.head_dim;
+    const size_t cache_bytes =
+        blocks.size() * static_cast<size_t>(shape.block_size * shape.num_kv_heads * shape.head_dim) * dtype_size(dtype);
+    std::vector<KvLayer> layers;  // as many as it takes to leave the caches
+    const size_t copies = options_.test_cases ? 1 : std::clamp<size_t>((size_t{128} << 20) / cache_bytes, 1, 64);
+    for (size_t i = 0; i < copies; ++i) {
+      for (void** to : {&cache.k, &cache.v}) {
+        buffers_.push_back(backend_->allocate(cache_bytes));
+        *to = buffers_.back()->data();
+        std::fill_n(static_cast<uint16_t*>(*to), cache_bytes / 2, uint16_t{0x3c00});
+      }
+      layers.push_back(cache);
+    }
+    const Tensor qkv = tensor(query_start.back(), (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim);
+    const Tensor out = tensor(query_start.back(), shape.num_heads * shape.head_dim);
+    backend_->attention().plan({shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, 0.125f},
+                               {static_cast<int32_t>(shape.seq_lens.size()), query_start.back(), query_start.data(),
+                                shape.seq_lens.data(), block_start.data(), blocks.data()});
+    size_t next = 0;
+    measure(name, work, [&] { backend_->attention().run(layers[next++ % layers.size()], qkv, shape.window, out); });
+  }
+
+  void moe() {
+    for (const test::MoeCase& shape : options_.test_cases ? test::moe_cases() : test::moe_bench_cases()) {
+      const std::string name = "moe bfloat16 t" + std::to_string(shape.tokens) + " h" + std::to_string(shape.hidden) +
+                               " i" + std::to_string(shape.inner) + " e" + std::to_string(shape.experts) + "/" +
+                               std::to_string(shape.top_k);
+      if (!wanted(name) || shape.tokens == 0) continue;
+      buffers_.clear();
+      std::vector<std::unique_ptr<Weight>> parameters;
+      std::vector<ExpertWeights> experts;
+      for (int32_t e = 0; e < shape.experts; ++e) {
+        parameters.push_back(weight(2 * shape.inner, shape.hidden, DType::kBFloat16));
+        parameters.push_back(weight(shape.hidden, shape.inner, DType::kBFloat16));
+        experts.push_back({parameters[parameters.size() - 2].get(), parameters.back().get()});
+      }
+      const Tensor x = tensor(shape.tokens, shape.hidden);
+      const Tensor router = tensor(shape.tokens, shape.experts);
+      const Tensor out = tensor(shape.tokens, shape.hidden);
+      std::vector<int32_t> ids(static_cast<size_t>(shape.tokens * shape.top_k));
+      std::vector<float> scales(ids.size());
+      const MoeRouting routing{ids.data(), scales.data(), shape.experts, shape.top_k, shape.normalize};
+      backend_->moe_route(router, routing);
+      std::vector<int32_t> used = ids;
+      std::sort(used.begin(), used.end());
+      used.erase(std::unique(used.begin(), used.end()), used.end());
+      const double size = 3.0 * static_cast<double>(shape.hidden * shape.inner);
+      measure(name,
+              {static_cast<double>(used.size()) * size * 2, 2 * size * static_cast<double>(ids.size()),
+               pairs(DType::kBFloat16)},
+              [&] {
+                backend_->moe_route(router, routing);
+                backend_->moe_experts(x, routing, experts, Activation::kSilu, out);
+              });
+    }
+  }
+
+  /// Ops that pass over rows once: norms, rope, activations, embedding.
+  void rows() {
+    for (const int64_t m : {1, 32, 1024}) {
+      buffers_.clear();
+      const std::string suffix = " m" + std::to_string(m);
+      const auto elements = [m](int64_t cols, double passes) {
+        return Work{4.0 * static_cast<double>(m * cols) * passes, 0, false};
+      };
+      const auto gain = backend_->create_weight(WeightKind::kVector, 2048, 1, DType::kFloat32);
+      if (wanted("add_rms_norm")) {
+        const Tensor x = tensor(m, 2048);
+        const Tensor delta = tensor(m, 2048);
+        const Tensor out = tensor(m, 2048);
+        measure("add_rms_norm n2048" + suffix, elements(2048, 4),
+                [&] { backend_->add_rms_norm(x, delta, *gain, 1e-5f, out); });
+      }
+      for (const auto& [activation, label] :
+           {std::pair{Activation::kSilu, "silu"}, {Activation::kGeluTanh, "gelu_tanh"}, {Activation::kGelu, "gelu"}}) {
+        const std::string name = std::string("gated_") + label + " n8192" + suffix;
+        if (!wanted(name)) continue;
+        const Tensor gate_up = tensor(m, 16384);
+        const Tensor out = tensor(m, 8192);
+        measure(name, elements(8192, 3),
+                [&, chosen = activation] { backend_->gated_activation(gate_up, chosen, out); });
+      }
+      if (wanted("rope_and_store")) rope(m, suffix);
+      if (wanted("embed")) {
+        const auto table = weight(32000, 2048, DType::kBFloat16);
+        std::vector<int32_t> ids(static_cast<size_t>(m));
+        for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * 7919 % 32000);
+        const Tensor out = tensor(m, 2048);
+        measure("embed bfloat16 n2048" + suffix, elements(2048, 1.5),
+                [&] { backend_->embed(*table, ids.data(), out); });
+      }
+    }
+  }
+
+  void rope(int64_t m, const std::string& suffix) {
+    const auto angles = random_floats(static_cast<size_t>(m) * 64, 9);
+    std::vector<int32_t> positions(static_cast<size_t>(m));
+    for (size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<int32_t>(i);
+    KvLayer cache{nullptr, nullptr, DType::kBFloat16, (m + 15) / 16, 16, 8, 64};
+    for (void** to : {&cache.k, &cache.v}) {
+      buffers_.push_back(backend_->allocate(static_cast<size_t>(cache.num_blocks) * 16 * 8 * 64 * 2));
+      *to = buffers_.back()->data();
+    }
+    const Tensor qkv = tensor(m, (32 + 16) * 64);
+    measure("rope_and_store bfloat16 h32/8 d64" + suffix, {4.0 * static_cast<double>(m) * 48 * 64 * 2, 0, false}, [&] {
+      backend_->rope_and_store(qkv, 32, {angles.data(), m, 64}, nullptr, nullptr, 1e-5f, positions.data(),
+                               positions.data(), cache);
+    });
+  }
+
+  void logits() {
+    const int64_t vocab = 128256;
+    struct Case {
+      const char* name;
+      SampleParams params;
+    };
+    std::vector<Case> cases(5);
+    cases[0].name = "sample greedy";
+    cases[1] = {"sample temperature", {.temperature = 1.0f}};
+    cases[2] = {"sample top_k 50", {.temperature = 1.0f, .top_k = 50}};
+    cases[3] = {"sample top_p 0.9", {.temperature = 0.1f, .top_p = 0.9f}};
+    cases[4] = {"sample top_k 50 top_p 0.9 min_p 0.05",
+                {.temperature = 0.7f, .top_k = 50, .top_p = 0.9f, .min_p = 0.05f}};
+    for (const size_t rows : {size_t{1}, size_t{32}}) {
+      buffers_.clear();
+      Tensor x;
+      std::vector<int32_t> ids(rows);
+      for (size_t i = 0; i < rows; ++i) ids[i] = static_cast<int32_t>(i);
+      const Work work{4.0 * static_cast<double>(rows) * static_cast<double>(vocab), 0, false};
+      const std::string suffix = " v" + std::to_string(vocab) + " m" + std::to_string(rows);
+      std::vector<int32_t> sampled(rows);
+      for (const Case& each : cases) {
+        if (!wanted(each.name + suffix)) continue;
+        if (x.data == nullptr) x = tensor(static_cast<int64_t>(rows), vocab);
+        const std::vector<SampleParams> params(rows, each.params);
+        measure(each.name + suffix, work, [&] { backend_->sample(x, ids, params, sampled.data()); });
+      }
+      if (!wanted("logprobs" + suffix)) continue;
+      if (x.data == nullptr) x = tensor(static_cast<int64_t>(rows), vocab);
+      float target = 0;
+      std::vector<int32_t> top(5 * rows);
+      std::vector<float> values(5 * rows);
+      std::vector<LogprobRequest> requests(rows);
+      for (size_t i = 0; i < rows; ++i) {
+        requests[i].row = static_cast<int32_t>(i);
+        requests[i].top_count = 5;
+        requests[i].target_logprob = i == 0 ? &target : nullptr;
+        requests[i].top_ids = top.data() + 5 * i;
+        requests[i].top_logprobs = values.data() + 5 * i;
+      }
+      measure("logprobs top 5" + suffix, work, [&] { backend_->logprobs(x, requests); });
+    }
+  }
+
+  const Options& options_;
+  CpuIsa isa_;
+  ThreadPool& pool_;
+  std::unique_ptr<Backend> backend_;
+  CpuLimits limits_;
+  std::vector<std::unique_ptr<DeviceBuffer>> buffers_;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag == "--json") {
+      options.json = true;
+      continue;
+    }
+    require(i + 1 < argc, flag, " needs a value; flags: --filter --isa --threads --cases --seconds --json");
+    const std::string value = argv[++i];
+    if (flag == "--filter") {
+      options.filter = value;
+    } else if (flag == "--isa") {
+      options.isa = value;
+    } else if (flag == "--threads") {
+      options.threads = std::stoi(value);
+    } else if (flag == "--seconds") {
+      options.seconds = std::stod(value);
+    } else if (flag == "--cases") {
+      require(value == "bench" || value == "test", "--cases must be bench or test, got ", value);
+      options.test_cases = value == "test";
+    } else {
+      fail("unknown flag ", flag, "; flags: --filter --isa --threads --cases --seconds --json");
+    }
+  }
+  return options;
+}
+
+}  // namespace
+}  // namespace vitrine::bench
+
+int main(int argc, char** argv) {
+  using namespace vitrine;
+  try {
+    const bench::Options options = bench::parse(argc, argv);
+    const auto supported = supported_cpu_isas();
+    require(!supported.empty(), "this processor lacks AVX2");
+    const auto isa = options.isa.empty() ? supported.back() : parse_cpu_isa(options.isa);
+    require(isa.has_value(), "--isa must be avx2, avx512 or avx512_bf16, got ", options.isa);
+    ThreadPool pool(options.threads);
+    pool.pin_caller();
+    bench::Bench(options, *isa, pool).run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
