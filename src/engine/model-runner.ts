@@ -1,12 +1,15 @@
-// A loaded model that runs ForwardBatches: owns the native engine, its weights and the size of its KV cache.
+// A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
 import type { MemoryInfo, NativeAddon, NativeEngine } from '../native/addon.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
-import { encodeForwardBatch, type ForwardBatch } from './forward-batch.js';
-import { LAYOUT_VERSION } from './forward-batch-layout.js';
+import { BufferPool } from './buffer-pool.js';
+import type { ForwardBatch } from './forward-batch.js';
+import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
+import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
+import { kvCacheBlocks } from './kv-cache-size.js';
 import { StepOutput } from './step-output.js';
 
 export interface RunnerLimits {
@@ -24,105 +27,6 @@ export interface RunnerLimits {
   readonly loadSeconds: number;
 }
 
-export type StepListener = (error: VitrineError | null, output: StepOutput | null) => void;
-
-export class ModelRunner {
-  readonly limits: RunnerLimits;
-  readonly #engine: NativeEngine;
-  #listener: StepListener = () => {};
-
-  private constructor(deps: RunnerDeps) {
-    const { addon, model, options, log } = deps;
-    const layout = addon.buildInfo().layoutVersion;
-    if (layout !== LAYOUT_VERSION) {
-      throw new VitrineError(
-        'NATIVE_UNAVAILABLE',
-        `The native addon speaks step layout ${layout}, this package ${LAYOUT_VERSION}: rebuild it with \`npm rebuild vitrine\`.`,
-      );
-    }
-    const started = monotonicSeconds();
-    this.#engine = new addon.Engine(
-      { device: 'cpu', spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
-      (error, output) => this.#onStep(error, output),
-    );
-    try {
-      this.#engine.loadWeights(model.loadPlan);
-      const { pageSize: blockSize, maxRunningRequests } = options;
-      const { contextLength } = model;
-      const memory = this.#engine.memoryInfo();
-      const numBlocks = kvBlocks(options, contextLength, memory);
-      const prefillTokens =
-        options.chunkedPrefillSize > 0 ? options.chunkedPrefillSize : Math.max(options.maxPrefillTokens, contextLength);
-      const maxBatchTokens = Math.min(prefillTokens, numBlocks * blockSize) + maxRunningRequests;
-      this.#engine.initCache({
-        numBlocks,
-        blockSize,
-        maxRequests: maxRunningRequests,
-        maxBatchTokens,
-        maxContextLength: contextLength,
-      });
-      const { weightBytes, kvCacheBytes } = this.#engine.memoryInfo();
-      this.limits = {
-        numBlocks,
-        blockSize,
-        maxRequests: maxRunningRequests,
-        maxBatchTokens,
-        contextLength,
-        vocabSize: model.spec.vocabSize,
-        weightBytes,
-        kvCacheBytes,
-        loadSeconds: monotonicSeconds() - started,
-      };
-    } catch (thrown) {
-      this.#engine.close();
-      throw thrown;
-    }
-    log.info(
-      { tokens: this.limits.numBlocks * this.limits.blockSize, ...this.limits },
-      `Model loaded in ${this.limits.loadSeconds.toFixed(2)} s; KV cache for ${numBlocksText(this.limits)}`,
-    );
-  }
-
-  /** Loads the weights and allocates the KV cache; blocks until done. */
-  static create(deps: RunnerDeps): ModelRunner {
-    return new ModelRunner(deps);
-  }
-
-  /** Queues a step; its result comes to the `onStep` listener, in order. */
-  submit(batch: ForwardBatch): void {
-    this.#engine.submit(encodeForwardBatch(batch));
-  }
-
-  /** One listener at a time. After an error the engine is dead and every later step reports it too. */
-  onStep(listener: StepListener): void {
-    this.#listener = listener;
-  }
-
-  /** Submits a step and waits for it: for benches and tests that run one step at a time, without a scheduler. */
-  forward(batch: ForwardBatch): Promise<StepOutput> {
-    return new Promise((resolve, reject) => {
-      this.onStep((error, output) => (error !== null ? reject(error) : resolve(output!)));
-      this.submit(batch);
-    });
-  }
-
-  memoryInfo(): MemoryInfo {
-    return this.#engine.memoryInfo();
-  }
-
-  close(): void {
-    this.#engine.close();
-  }
-
-  #onStep(error: Error | null, output: ArrayBuffer | null): void {
-    if (error !== null) {
-      this.#listener(new VitrineError('ENGINE_FAILED', `The engine failed: ${error.message}`, { cause: error }), null);
-    } else {
-      this.#listener(null, new StepOutput(output!));
-    }
-  }
-}
-
 export interface RunnerDeps {
   readonly addon: NativeAddon;
   readonly model: PreparedModel;
@@ -130,39 +34,136 @@ export interface RunnerDeps {
   readonly log: Log;
 }
 
-const MIB = 1 << 20;
+/** Exactly one of the two is null. */
+export type StepListener = (error: VitrineError | null, output: StepOutput | null) => void;
 
-/** How many KV blocks to allocate: what was asked for, else a share of the free memory that can be of use. */
-function kvBlocks(options: SchedulerOptions, contextLength: number, memory: MemoryInfo): number {
-  const { pageSize, maxTotalTokens, memFractionStatic, maxRunningRequests } = options;
-  const bytesPerBlock = memory.kvBytesPerToken * pageSize;
-  if (maxTotalTokens !== undefined) {
-    const blocks = Math.max(1, Math.floor(maxTotalTokens / pageSize));
-    if (blocks * bytesPerBlock > memory.availableBytes) {
-      throw new VitrineError(
-        'OUT_OF_MEMORY',
-        `--max-total-tokens ${maxTotalTokens} needs ${Math.ceil((blocks * bytesPerBlock) / MIB)} MiB of KV cache, ` +
-          `${Math.floor(memory.availableBytes / MIB)} MiB are free.`,
-        { param: '--max-total-tokens' },
-      );
-    }
-    return blocks;
-  }
-  const useful = maxRunningRequests * Math.ceil(contextLength / pageSize);
-  const affordable = Math.floor((memory.availableBytes * memFractionStatic) / bytesPerBlock);
-  const blocks = Math.min(useful, affordable);
-  if (blocks < 1) {
-    throw new VitrineError(
-      'OUT_OF_MEMORY',
-      `No room for the KV cache: one block of ${pageSize} tokens takes ${Math.ceil(bytesPerBlock / MIB)} MiB, and ` +
-        `--mem-fraction-static ${memFractionStatic} of ${Math.floor(memory.availableBytes / MIB)} MiB free is less. ` +
-        'Raise --mem-fraction-static or lower --page-size.',
-      { param: '--mem-fraction-static' },
-    );
-  }
-  return blocks;
+interface PendingStep {
+  readonly buffer: ArrayBuffer;
+  readonly listener: StepListener;
 }
 
-function numBlocksText(limits: RunnerLimits): string {
-  return `${limits.numBlocks * limits.blockSize} tokens (${(limits.kvCacheBytes / MIB).toFixed(1)} MiB)`;
+export class ModelRunner {
+  readonly limits: RunnerLimits;
+  readonly #engine: NativeEngine;
+  readonly #buffers = new BufferPool();
+  /** Steps submitted and not yet done, oldest first. */
+  readonly #pending: PendingStep[] = [];
+  #listener: StepListener = () => {};
+  #closed = false;
+
+  private constructor(deps: RunnerDeps) {
+    const { addon, model, options, log } = deps;
+    checkLayout(addon);
+    const started = monotonicSeconds();
+    this.#engine = new addon.Engine(
+      { device: 'cpu', spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
+      (error, output) => this.#onStep(error, output),
+    );
+    try {
+      this.#engine.loadWeights(model.loadPlan);
+      const cache = cacheConfig(options, model.contextLength, this.#engine.memoryInfo());
+      this.#engine.initCache(cache);
+      const { weightBytes, kvCacheBytes } = this.#engine.memoryInfo();
+      const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
+      const loadSeconds = monotonicSeconds() - started;
+      const { vocabSize } = model.spec;
+      this.limits = {
+        ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize },
+        ...{ weightBytes, kvCacheBytes, loadSeconds },
+      };
+    } catch (thrown) {
+      this.#engine.close();
+      throw thrown;
+    }
+    logLimits(this.limits, log);
+  }
+
+  /**
+   * Loads the weights and allocates the KV cache; blocks until done.
+   * Errors: NATIVE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_OPTION, and what the engine says of broken weight files.
+   */
+  static create(deps: RunnerDeps): ModelRunner {
+    return new ModelRunner(deps);
+  }
+
+  /** Queues a step; its result comes to the `onStep` listener, in order. */
+  submit(batch: ForwardBatch): void {
+    this.#submit(encodeForwardBatch(batch, this.#buffers), this.#listener);
+  }
+
+  /** Queues the step that the writer holds; the writer is empty again. */
+  submitWritten(writer: ForwardBatchWriter, stepId: number, mode: ForwardMode): void {
+    this.#submit(writer.finish(stepId, mode, this.#buffers), this.#listener);
+  }
+
+  /** Who hears of steps submitted from now on. After an error the engine is dead and every later step reports it too. */
+  onStep(listener: StepListener): void {
+    this.#listener = listener;
+  }
+
+  /** Submits a step and waits for it, for benches and tests. Rejects with ENGINE_FAILED. */
+  forward(batch: ForwardBatch): Promise<StepOutput> {
+    const buffer = encodeForwardBatch(batch, this.#buffers);
+    return new Promise((resolve, reject) => {
+      this.#submit(buffer, (error, output) => (error === null ? resolve(output!) : reject(error)));
+    });
+  }
+
+  memoryInfo(): MemoryInfo {
+    return this.#engine.memoryInfo();
+  }
+
+  /** Waits for the running step and frees everything; steps that are not done report ENGINE_FAILED. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#engine.close();
+    const error = new VitrineError('ENGINE_FAILED', 'The engine was closed before the step was done.');
+    for (const { listener } of this.#pending.splice(0)) listener(error, null);
+  }
+
+  #submit(buffer: ArrayBuffer, listener: StepListener): void {
+    if (this.#closed) throw new VitrineError('ENGINE_FAILED', 'The engine is closed.');
+    this.#engine.submit(buffer);
+    this.#pending.push({ buffer, listener });
+  }
+
+  #onStep(error: Error | null, output: ArrayBuffer | null): void {
+    const step = this.#pending.shift();
+    if (step === undefined) return; // closed meanwhile
+    this.#buffers.give(step.buffer);
+    if (error === null) step.listener(null, new StepOutput(output!));
+    else
+      step.listener(new VitrineError('ENGINE_FAILED', `The engine failed: ${error.message}`, { cause: error }), null);
+  }
+}
+
+function checkLayout(addon: NativeAddon): void {
+  const layout = addon.buildInfo().layoutVersion;
+  if (layout === LAYOUT_VERSION) return;
+  throw new VitrineError(
+    'NATIVE_UNAVAILABLE',
+    `The native addon speaks step layout ${layout}, this package ${LAYOUT_VERSION}: rebuild it with \`npm rebuild vitrine\`.`,
+  );
+}
+
+function cacheConfig(options: SchedulerOptions, contextLength: number, memory: MemoryInfo) {
+  const { pageSize: blockSize, maxRunningRequests: maxRequests, chunkedPrefillSize, maxPrefillTokens } = options;
+  const numBlocks = kvCacheBlocks(options, contextLength, memory);
+  // Without chunking a prompt of any legal length is one step.
+  const prefillTokens = chunkedPrefillSize > 0 ? chunkedPrefillSize : Math.max(maxPrefillTokens, contextLength);
+  const maxBatchTokens = Math.min(prefillTokens, numBlocks * blockSize) + maxRequests;
+  return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
+}
+
+function logLimits(limits: RunnerLimits, log: Log): void {
+  const tokens = limits.numBlocks * limits.blockSize;
+  const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
+  log.info(
+    `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB, ` +
+      `KV cache ${mib(limits.kvCacheBytes)} MiB for ${tokens} tokens (${limits.numBlocks} pages of ${limits.blockSize})`,
+  );
+  if (tokens < limits.contextLength) {
+    log.warn(`The KV cache holds ${tokens} tokens, less than one full context of ${limits.contextLength} tokens.`);
+  }
 }

@@ -1,91 +1,65 @@
 // StepOutput: typed-array views of the buffer that a step sends up. No copies.
-import { VitrineError } from '../util/errors.js';
 import {
-  DIRECTORY_START,
-  LAYOUT_VERSION,
   STEP_OUTPUT_HEADER,
   STEP_OUTPUT_MAGIC,
   STEP_OUTPUT_SECTIONS,
   type StepOutputSection,
 } from './forward-batch-layout.js';
+import { SectionReader } from './section-reader.js';
 
-const headerIndex = Object.fromEntries(STEP_OUTPUT_HEADER.map((name, i) => [name, i])) as Record<
-  (typeof STEP_OUTPUT_HEADER)[number],
-  number
->;
-const sectionIndex = Object.fromEntries(STEP_OUTPUT_SECTIONS.map((s, i) => [s.name, i])) as Record<
-  StepOutputSection,
-  number
->;
+type HeaderWord = (typeof STEP_OUTPUT_HEADER)[number];
+
+const open = SectionReader.of<HeaderWord, StepOutputSection>({
+  what: 'StepOutput',
+  magic: STEP_OUTPUT_MAGIC,
+  header: STEP_OUTPUT_HEADER,
+  sections: STEP_OUTPUT_SECTIONS,
+});
 
 export class StepOutput {
-  readonly #words: Int32Array;
-  readonly #floats: Float32Array;
+  /** [R] sampled token of each request, -1 where none was sampled. */
+  readonly sampledIds: Int32Array;
+  /** [L] log-probability of each row's target or sampled token; NaN where not asked for. */
+  readonly rowLogprobs: Float32Array;
+  readonly #sections: SectionReader<HeaderWord, StepOutputSection>;
 
   constructor(buffer: ArrayBuffer) {
-    this.#words = new Int32Array(buffer);
-    this.#floats = new Float32Array(buffer);
-    if (this.#words[0] !== STEP_OUTPUT_MAGIC || this.#words[1] !== LAYOUT_VERSION) {
-      throw new VitrineError('INTERNAL', `Not a StepOutput: magic ${this.#words[0]}, version ${this.#words[1]}`);
-    }
+    this.#sections = open(buffer);
+    this.sampledIds = this.#sections.ints('sampledIds');
+    this.rowLogprobs = this.#sections.floats('rowLogprobs');
   }
 
   get stepId(): number {
-    return this.#words[headerIndex.stepId]!;
+    return this.#sections.header('stepId');
   }
 
   /** Monotonic nanoseconds at which the step began and ended on the engine thread. */
   get startNs(): bigint {
-    return this.#bigint(headerIndex.startNsLow);
+    return this.#nanoseconds('startNsLow', 'startNsHigh');
   }
 
   get endNs(): bigint {
-    return this.#bigint(headerIndex.endNsLow);
-  }
-
-  /** [R] sampled token of each request, -1 where none was sampled. */
-  get sampledIds(): Int32Array {
-    return this.#ints('sampledIds');
-  }
-
-  /** [L] */
-  get rowLogprobs(): Float32Array {
-    return this.#reals('rowLogprobs');
+    return this.#nanoseconds('endNsLow', 'endNsHigh');
   }
 
   /** Most likely tokens of logit row `row`, best first. */
   top(row: number): (readonly [id: number, logprob: number])[] {
-    const start = this.#ints('topStart');
-    const ids = this.#ints('topIds');
-    const values = this.#reals('topLogprobs');
-    const pairs: [number, number][] = [];
-    for (let i = start[row]!; i < start[row + 1]!; i++) pairs.push([ids[i]!, values[i]!]);
-    return pairs;
+    const ids = this.#sections.intRow('topStart', 'topIds', row);
+    const values = this.#sections.floatRow('topStart', 'topLogprobs', row);
+    return Array.from(ids, (id, i) => [id, values[i]!] as const);
   }
 
   /** Log-probabilities of the watched ids of logit row `row`, in their order. */
   watched(row: number): Float32Array {
-    const start = this.#ints('watchStart');
-    return this.#reals('watchLogprobs').subarray(start[row], start[row + 1]);
+    return this.#sections.floatRow('watchStart', 'watchLogprobs', row);
   }
 
   /** Raw logits of row `row` [vocab]; empty when not asked for. */
   logits(row: number): Float32Array {
-    const start = this.#ints('logitStart');
-    return this.#reals('logits').subarray(start[row], start[row + 1]);
+    return this.#sections.floatRow('logitStart', 'logits', row);
   }
 
-  #bigint(low: number): bigint {
-    return (BigInt(this.#words[low + 1]! >>> 0) << 32n) | BigInt(this.#words[low]! >>> 0);
-  }
-
-  #ints(name: StepOutputSection): Int32Array {
-    const at = DIRECTORY_START + 2 * sectionIndex[name];
-    return this.#words.subarray(this.#words[at], this.#words[at]! + this.#words[at + 1]!);
-  }
-
-  #reals(name: StepOutputSection): Float32Array {
-    const at = DIRECTORY_START + 2 * sectionIndex[name];
-    return this.#floats.subarray(this.#words[at], this.#words[at]! + this.#words[at + 1]!);
+  #nanoseconds(low: HeaderWord, high: HeaderWord): bigint {
+    return (BigInt(this.#sections.header(high) >>> 0) << 32n) | BigInt(this.#sections.header(low) >>> 0);
   }
 }

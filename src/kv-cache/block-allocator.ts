@@ -25,11 +25,6 @@ export class BlockAllocator {
     return this.#free[this.#freeCount]!;
   }
 
-  /** Appends `count` free blocks to `table`. */
-  allocateInto(table: number[], count: number): void {
-    for (let i = 0; i < count; i++) table.push(this.allocate());
-  }
-
   release(block: number): void {
     invariant(this.#freeCount < this.total, `block ${block} released twice`);
     this.#free[this.#freeCount] = block;

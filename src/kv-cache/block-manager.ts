@@ -1,21 +1,18 @@
 // Blocks of running requests: taken from the allocator and the prefix cache, given back to them. Keeps the books:
-// free + cached + held = total, always.
+// free + cached + held = total, always. "Held" blocks belong to one table, or wait for the next settle().
 import { invariant } from '../util/errors.js';
 import { BlockAllocator } from './block-allocator.js';
+import { BlockTable } from './block-table.js';
 import { NoCache } from './no-cache.js';
-import type { CacheNode, PrefixCache } from './prefix-cache.js';
+import type { PrefixCache } from './prefix-cache.js';
 import { RadixCache } from './radix-cache.js';
-
-/** The blocks of one request, in sequence order. The first `shared` belong to the prefix cache and are locked. */
-export interface BlockTable {
-  blocks: number[];
-  shared: number;
-  node: CacheNode | null;
-}
 
 export class BlockManager {
   readonly #allocator: BlockAllocator;
   readonly #cache: PrefixCache;
+  readonly #tables = new Set<BlockTable>();
+  /** Blocks that a step under construction writes although the cache has their tokens: free once it is submitted. */
+  readonly #replaced: number[] = [];
   #held = 0;
 
   constructor(
@@ -49,66 +46,65 @@ export class BlockManager {
     return Math.ceil(tokens / this.blockSize);
   }
 
-  /** Tokens of the longest cached prefix within the first `limit` tokens; takes nothing. */
-  peek(tokens: ArrayLike<number>, limit: number): number {
-    return this.#cache.match(tokens, limit).blocks.length * this.blockSize;
+  /** Tokens of the longest cached prefix within the first `limit` tokens; takes nothing, changes nothing. */
+  match(tokens: Int32Array, limit: number): number {
+    return this.#cache.match(tokens, limit) * this.blockSize;
   }
 
   /** A table that starts with the longest cached prefix within the first `limit` tokens, locked. */
-  open(tokens: ArrayLike<number>, limit: number): BlockTable {
-    const { node, blocks } = this.#cache.match(tokens, limit);
-    this.#cache.lock(node);
-    return { blocks: [...blocks], shared: blocks.length, node };
+  open(tokens: Int32Array, limit: number): BlockTable {
+    const table = new BlockTable();
+    this.#cache.lock(table, tokens, limit);
+    this.#tables.add(table);
+    return table;
   }
 
   /** Extends the table to `count` blocks, evicting cached ones if need be; false, and unchanged, if there are too few. */
   grow(table: BlockTable, count: number): boolean {
-    const wanted = count - table.blocks.length;
+    const wanted = count - table.length;
     if (wanted <= 0) return true;
-    if (wanted > this.#allocator.freeCount) this.#cache.evict(wanted - this.#allocator.freeCount);
-    if (wanted > this.#allocator.freeCount) return false;
-    this.#allocator.allocateInto(table.blocks, wanted);
+    const missing = wanted - this.#allocator.freeCount;
+    if (missing > this.#cache.evictableBlocks) return false;
+    if (missing > 0) this.#cache.evict(missing);
+    for (let i = 0; i < wanted; i++) table.push(this.#allocator.allocate());
     this.#held += wanted;
     return true;
   }
 
   /**
-   * Shares the first `computed` tokens' whole blocks through the cache while the request goes on. Blocks that the cache
-   * already has replace ours: steps run in order, so a step in flight has used the old ones before anyone reuses them.
+   * Puts the whole blocks of the first `computed` tokens into the prefix cache, where other requests find them. They may
+   * be computed by a step that is only being built: steps run in order, and a step stores K and V before it attends.
    */
-  share(table: BlockTable, tokens: ArrayLike<number>, computed: number): void {
-    const whole = Math.floor(computed / this.blockSize);
-    if (whole <= table.shared) return;
-    const { node, blocks } = this.#cache.insert(tokens, table.blocks.slice(0, whole));
-    if (blocks.length === 0) return;
-    this.#cache.lock(node);
-    if (table.node !== null) this.#cache.unlock(table.node);
-    for (let i = table.shared; i < whole; i++) {
-      if (table.blocks[i] !== blocks[i]) {
-        this.#allocator.release(table.blocks[i]!);
-        table.blocks[i] = blocks[i]!;
-      }
-    }
-    this.#held -= whole - table.shared;
-    table.shared = whole;
-    table.node = node;
+  share(table: BlockTable, tokens: Int32Array, computed: number): void {
+    const count = Math.floor(computed / this.blockSize);
+    const before = table.shared;
+    if (count <= before) return;
+    const waiting = this.#replaced.length;
+    this.#cache.insert(table, tokens, count, (block) => this.#replaced.push(block));
+    this.#held -= table.shared - before - (this.#replaced.length - waiting);
+  }
+
+  /** Frees the blocks that `share` replaced. To be called when no step is under construction. */
+  settle(): void {
+    for (const block of this.#replaced) this.#allocator.release(block);
+    this.#held -= this.#replaced.length;
+    this.#replaced.length = 0;
   }
 
   /** Gives back every block; the request is over, or starts again later. */
   close(table: BlockTable): void {
-    for (let i = table.shared; i < table.blocks.length; i++) this.#allocator.release(table.blocks[i]!);
-    this.#held -= table.blocks.length - table.shared;
-    if (table.node !== null) this.#cache.unlock(table.node);
-    table.blocks = [];
-    table.shared = 0;
-    table.node = null;
+    for (let i = table.shared; i < table.length; i++) this.#allocator.release(table.ids[i]!);
+    this.#held -= table.length - table.shared;
+    if (table.node !== null) this.#cache.unlock(table);
+    table.clear();
+    this.#tables.delete(table);
   }
 
   clearCache(): void {
     this.#cache.clear();
   }
 
-  /** Throws when the books do not balance. `thorough` also checks that no block is owned twice. */
+  /** Throws when the books do not balance. `thorough` also looks at every block and every lock. */
   checkIntegrity(thorough: boolean): void {
     const free = this.#allocator.freeCount;
     const cached = this.#cache.cachedBlocks;
@@ -117,12 +113,24 @@ export class BlockManager {
       `blocks free ${free} + cached ${cached} + held ${this.#held} != total ${this.totalBlocks}`,
     );
     if (!thorough) return;
-    const seen = new Uint8Array(this.totalBlocks);
-    for (const owned of [this.#allocator.freeBlocks(), this.#cache.blocks()]) {
-      for (const block of owned) {
-        invariant(seen[block] === 0, `block ${block} is owned twice`);
-        seen[block] = 1;
-      }
-    }
+    this.#cache.checkIntegrity(this.#tables);
+    const owners = new Uint8Array(this.totalBlocks);
+    const count = (blocks: Iterable<number>) => {
+      for (const block of blocks) owners[block]! += 1;
+    };
+    count(this.#allocator.freeBlocks());
+    count(this.#cache.blocks());
+    count(this.#replaced);
+    for (const table of this.#tables) count(table.ids.subarray(table.shared, table.length));
+    const wrong = owners.findIndex((n) => n !== 1);
+    invariant(wrong < 0, `block ${wrong} has ${owners[wrong]} owners`);
+  }
+
+  /** Throws unless every block is free or cached: no request holds any. */
+  checkIdle(): void {
+    this.settle();
+    invariant(this.#tables.size === 0, `${this.#tables.size} block tables are open although nothing runs`);
+    invariant(this.#held === 0, `${this.#held} blocks are held although nothing runs`);
+    this.checkIntegrity(false);
   }
 }

@@ -1,22 +1,17 @@
 // --disable-radix-cache: nothing is kept, nothing is found.
-import type { CacheNode, PrefixCache, PrefixMatch } from './prefix-cache.js';
-
-const ROOT: CacheNode = { locks: 0 };
-const NOTHING: PrefixMatch = { node: ROOT, blocks: [] };
+import type { PrefixCache } from './prefix-cache.js';
 
 export class NoCache implements PrefixCache {
   readonly cachedBlocks = 0;
   readonly evictableBlocks = 0;
 
-  match(): PrefixMatch {
-    return NOTHING;
-  }
-
-  insert(): PrefixMatch {
-    return NOTHING;
+  match(): number {
+    return 0;
   }
 
   lock(): void {}
+
+  insert(): void {}
 
   unlock(): void {}
 
@@ -29,4 +24,6 @@ export class NoCache implements PrefixCache {
   blocks(): Iterable<number> {
     return [];
   }
+
+  checkIntegrity(): void {}
 }

@@ -1,24 +1,16 @@
-// A radix tree over whole blocks of token ids (SGLang's RadixAttention, arXiv 2312.07104). Edges hold one or more blocks;
-// siblings differ in their first block. Locks count the requests below a node; unlocked leaves are evicted in LRU order.
+// A radix tree over whole blocks of token ids (RadixAttention, arXiv 2312.07104). Edges hold one or more blocks; siblings
+// differ in their first block. Locks count the tables at or below a node; what no lock holds is evicted in LRU order,
+// block by block from the ends of the leaves.
 import { invariant } from '../util/errors.js';
 import type { BlockAllocator } from './block-allocator.js';
-import type { CacheNode, PrefixCache, PrefixMatch } from './prefix-cache.js';
-
-class RadixNode implements CacheNode {
-  readonly children = new Map<string, RadixNode>();
-  locks = 0;
-  lastUse = 0;
-
-  constructor(
-    public parent: RadixNode | null,
-    /** Tokens of the edge from the parent: blocks.length * blockSize of them. */
-    public tokens: Int32Array,
-    public blocks: number[],
-  ) {}
-}
+import type { BlockTable } from './block-table.js';
+import { EvictionQueue } from './eviction-queue.js';
+import type { PrefixCache } from './prefix-cache.js';
+import { RadixNode } from './radix-node.js';
 
 export class RadixCache implements PrefixCache {
-  readonly #root = new RadixNode(null, new Int32Array(0), []);
+  readonly #root = new RadixNode(null, new Int32Array(0), new Int32Array(0));
+  readonly #queue = new EvictionQueue();
   #cached = 0;
   #evictable = 0;
   #clock = 0;
@@ -36,61 +28,97 @@ export class RadixCache implements PrefixCache {
     return this.#evictable;
   }
 
-  match(tokens: ArrayLike<number>, limit: number): PrefixMatch {
-    const blocks: number[] = [];
-    const node = this.#descend(tokens, Math.floor(limit / this.blockSize), blocks);
-    return { node, blocks };
-  }
-
-  insert(tokens: ArrayLike<number>, blocks: readonly number[]): PrefixMatch {
-    const owned: number[] = [];
-    let node = this.#descend(tokens, blocks.length, owned);
-    if (owned.length < blocks.length) {
-      const added = blocks.slice(owned.length);
-      const edge = new Int32Array(added.length * this.blockSize);
-      const offset = owned.length * this.blockSize;
-      for (let i = 0; i < edge.length; i++) edge[i] = tokens[offset + i]!;
-      const leaf = new RadixNode(node, edge, added);
-      leaf.lastUse = this.#clock;
-      node.children.set(this.#blockKey(edge, 0), leaf);
-      this.#cached += added.length;
-      this.#evictable += added.length;
-      owned.push(...added);
-      node = leaf;
+  match(tokens: Int32Array, limit: number): number {
+    const most = this.#wholeBlocks(limit);
+    let node = this.#root;
+    let found = 0;
+    while (found < most) {
+      const child = node.child(tokens, found * this.blockSize, this.blockSize);
+      if (child === null) break;
+      const common = child.commonBlocks(tokens, found * this.blockSize, most - found, this.blockSize);
+      found += common;
+      if (common < child.blocks.length) break;
+      node = child;
     }
-    return { node, blocks: owned };
+    return found;
   }
 
-  lock(node: CacheNode): void {
-    for (let n: RadixNode | null = node as RadixNode; n !== null; n = n.parent) {
-      if (n.locks === 0) this.#evictable -= n.blocks.length;
-      n.locks += 1;
+  lock(table: BlockTable, tokens: Int32Array, limit: number): void {
+    invariant(table.length === 0 && table.node === null, 'lock() of a table that is in use');
+    const most = this.#wholeBlocks(limit);
+    let node = this.#root;
+    while (table.length < most) {
+      const child = this.#step(node, tokens, table.length, most);
+      if (child === null) break;
+      for (const block of child.blocks) table.push(block);
+      node = child;
     }
+    table.shared = table.length;
+    table.node = node;
+    this.#clock += 1;
+    for (let n: RadixNode | null = node; n !== null; n = n.parent) this.#lockNode(n);
   }
 
-  unlock(node: CacheNode): void {
-    for (let n: RadixNode | null = node as RadixNode; n !== null; n = n.parent) {
+  insert(table: BlockTable, tokens: Int32Array, count: number, replaced: (block: number) => void): void {
+    invariant(table.node !== null && count <= table.length, 'insert() of a table that is not locked or too short');
+    this.#clock += 1;
+    let node = table.node as RadixNode;
+    let at = table.shared;
+    while (at < count) {
+      const child = this.#step(node, tokens, at, count);
+      if (child === null) {
+        node = this.#append(
+          node,
+          tokens.slice(at * this.blockSize, count * this.blockSize),
+          table.ids.slice(at, count),
+        );
+        at = count;
+        break;
+      }
+      for (let i = 0; i < child.blocks.length; i++) {
+        const own = table.ids[at + i]!;
+        if (own !== child.blocks[i]) {
+          replaced(own);
+          table.ids[at + i] = child.blocks[i]!;
+        }
+      }
+      at += child.blocks.length;
+      this.#lockNode(child); // its ancestors are locked by this table already
+      node = child;
+    }
+    table.shared = at;
+    table.node = node;
+  }
+
+  unlock(table: BlockTable): void {
+    this.#clock += 1;
+    for (let n = table.node as RadixNode | null; n !== null; n = n.parent) {
       invariant(n.locks > 0, 'unlock() of a node that is not locked');
       n.locks -= 1;
-      if (n.locks === 0) this.#evictable += n.blocks.length;
+      n.lastUse = this.#clock;
+      if (n.locks > 0) continue;
+      this.#evictable += n.blocks.length;
+      if (n.isLeaf && n !== this.#root) this.#queue.push(n);
     }
+    table.node = null;
   }
 
   evict(count: number): number {
-    if (count <= 0 || this.#evictable === 0) return 0;
-    const leaves = [...this.#nodes()].filter((n) => n !== this.#root && n.children.size === 0 && n.locks === 0);
-    leaves.sort((a, b) => b.lastUse - a.lastUse);
     let freed = 0;
-    while (freed < count && leaves.length > 0) {
-      const leaf = leaves.pop()!;
-      const parent = leaf.parent!;
-      for (const block of leaf.blocks) this.allocator.release(block);
-      freed += leaf.blocks.length;
-      parent.children.delete(this.#blockKey(leaf.tokens, 0));
-      if (parent !== this.#root && parent.children.size === 0 && parent.locks === 0) {
-        let at = leaves.length;
-        while (at > 0 && leaves[at - 1]!.lastUse < parent.lastUse) at -= 1;
-        leaves.splice(at, 0, parent);
+    while (freed < count) {
+      const leaf = this.#queue.pop();
+      if (leaf === undefined) break;
+      const kept = Math.max(0, leaf.blocks.length - (count - freed));
+      for (let i = kept; i < leaf.blocks.length; i++) this.allocator.release(leaf.blocks[i]!);
+      freed += leaf.blocks.length - kept;
+      if (kept > 0) {
+        leaf.blocks = leaf.blocks.subarray(0, kept);
+        leaf.tokens = leaf.tokens.subarray(0, kept * this.blockSize);
+        this.#queue.push(leaf);
+      } else {
+        const parent = leaf.parent!;
+        parent.removeChild(leaf, this.blockSize);
+        if (parent.isLeaf && parent.locks === 0 && parent !== this.#root) this.#queue.push(parent);
       }
     }
     this.#cached -= freed;
@@ -103,63 +131,79 @@ export class RadixCache implements PrefixCache {
   }
 
   *blocks(): Iterable<number> {
-    for (const node of this.#nodes()) yield* node.blocks;
+    for (const node of this.#root.subtree()) yield* node.blocks;
   }
 
-  /** Follows whole blocks of `tokens`, splitting an edge that matches in part; appends the blocks found. */
-  #descend(tokens: ArrayLike<number>, limit: number, found: number[]): RadixNode {
-    this.#clock += 1;
-    let node = this.#root;
-    node.lastUse = this.#clock;
-    while (found.length < limit) {
-      const child = node.children.get(this.#blockKey(tokens, found.length * this.blockSize));
-      if (child === undefined) break;
-      const common = this.#commonBlocks(child, tokens, found.length, limit);
-      const reached = common < child.blocks.length ? this.#split(child, common) : child;
-      reached.lastUse = this.#clock;
-      for (const block of reached.blocks) found.push(block);
-      node = reached;
-      if (reached !== child) break;
+  checkIntegrity(tables: Iterable<BlockTable>): void {
+    const locks = new Map<RadixNode, number>();
+    for (const { node } of tables) {
+      for (let n = node as RadixNode | null; n !== null; n = n.parent) locks.set(n, (locks.get(n) ?? 0) + 1);
     }
-    return node;
+    let cached = 0;
+    let evictable = 0;
+    for (const node of this.#root.subtree()) {
+      const wanted = locks.get(node) ?? 0;
+      invariant(node.locks === wanted, `a node of the radix cache has ${node.locks} locks, ${wanted} tables hold it`);
+      cached += node.blocks.length;
+      if (node.locks === 0) evictable += node.blocks.length;
+    }
+    invariant(cached === this.#cached, `the radix cache holds ${cached} blocks and counts ${this.#cached}`);
+    invariant(evictable === this.#evictable, `${evictable} blocks are evictable, ${this.#evictable} counted`);
   }
 
-  #commonBlocks(node: RadixNode, tokens: ArrayLike<number>, from: number, limit: number): number {
-    const most = Math.min(node.blocks.length, limit - from) * this.blockSize;
-    const edge = node.tokens;
-    const offset = from * this.blockSize;
-    let i = 0;
-    while (i < most && edge[i] === tokens[offset + i]) i++;
-    return Math.floor(i / this.blockSize);
+  #wholeBlocks(tokens: number): number {
+    return Math.floor(tokens / this.blockSize);
   }
 
-  /** Cuts the edge of `node` after `count` blocks; returns the new upper half. Locks hold for both halves. */
+  /** The child of `node` that matches from block `at` on, its edge cut where it ceases to match before `most`. */
+  #step(node: RadixNode, tokens: Int32Array, at: number, most: number): RadixNode | null {
+    const child = node.child(tokens, at * this.blockSize, this.blockSize);
+    if (child === null) return null;
+    const common = child.commonBlocks(tokens, at * this.blockSize, most - at, this.blockSize);
+    return common < child.blocks.length ? this.#split(child, common) : child;
+  }
+
+  /** Adds new blocks below a node that the inserting table has locked; returns the node that ends with them, locked. */
+  #append(node: RadixNode, tokens: Int32Array, blocks: Int32Array): RadixNode {
+    this.#cached += blocks.length;
+    if (node !== this.#root && node.isLeaf && node.locks === 1) {
+      // Only this table is here: the edge grows instead of becoming a chain of one node per prefill chunk.
+      node.tokens = concat(node.tokens, tokens);
+      node.blocks = concat(node.blocks, blocks);
+      return node;
+    }
+    const leaf = new RadixNode(node, tokens, blocks);
+    node.addChild(leaf, this.blockSize);
+    leaf.locks = 1;
+    leaf.lastUse = this.#clock;
+    return leaf;
+  }
+
+  /** Cuts the edge of `node` after `count` blocks; returns the new upper half. `node` itself stays the lower end. */
   #split(node: RadixNode, count: number): RadixNode {
-    const cut = count * this.blockSize;
     const parent = node.parent!;
+    const cut = count * this.blockSize;
+    parent.removeChild(node, this.blockSize);
     const upper = new RadixNode(parent, node.tokens.slice(0, cut), node.blocks.slice(0, count));
     upper.locks = node.locks;
     upper.lastUse = node.lastUse;
-    parent.children.set(this.#blockKey(upper.tokens, 0), upper);
-    node.parent = upper;
+    parent.addChild(upper, this.blockSize);
     node.tokens = node.tokens.slice(cut);
     node.blocks = node.blocks.slice(count);
-    upper.children.set(this.#blockKey(node.tokens, 0), node);
+    upper.addChild(node, this.blockSize);
     return upper;
   }
 
-  #blockKey(tokens: ArrayLike<number>, offset: number): string {
-    let key = '';
-    for (let i = 0; i < this.blockSize; i++) key += `${tokens[offset + i]},`;
-    return key;
+  #lockNode(node: RadixNode): void {
+    if (node.locks === 0) this.#evictable -= node.blocks.length;
+    node.locks += 1;
+    node.lastUse = this.#clock;
   }
+}
 
-  *#nodes(): Iterable<RadixNode> {
-    const stack = [this.#root];
-    while (stack.length > 0) {
-      const node = stack.pop()!;
-      yield node;
-      stack.push(...node.children.values());
-    }
-  }
+function concat(a: Int32Array, b: Int32Array): Int32Array {
+  const joined = new Int32Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
 }

@@ -1,61 +1,30 @@
-// The channel between front end and scheduler inside one process.
+// The channel between front end and scheduler inside one process. Messages are handed over as they are, not copied.
 import type { Channel, FrontendChannel, FrontendMessage, SchedulerChannel, SchedulerMessage } from './channel.js';
+import { Inbox } from './inbox.js';
 
 class LocalEnd<Out, In> implements Channel<Out, In> {
-  peer!: LocalEnd<In, Out>;
-  #inbox: In[] = [];
-  #listener: ((message: In) => void) | null = null;
-  #onClose: (() => void) | null = null;
-  #delivering = false;
-  #closed = false;
-  #closeTold = false;
+  peer: LocalEnd<In, Out> | null = null;
+  readonly #inbox = new Inbox<In>();
 
   send(message: Out): void {
-    if (!this.#closed) this.peer.#receive(message);
+    if (this.peer !== null) this.peer.#inbox.push(message);
   }
 
   onMessage(listener: (message: In) => void): void {
-    this.#listener = listener;
-    this.#schedule();
+    this.#inbox.onMessage(listener);
   }
 
   onClose(listener: () => void): void {
-    this.#onClose = listener;
-    this.#schedule();
+    this.#inbox.onClose(listener);
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#closeTold = true; // whoever closes knows it
-    this.peer.#peerClosed();
-  }
-
-  #receive(message: In): void {
-    this.#inbox.push(message);
-    this.#schedule();
-  }
-
-  #peerClosed(): void {
-    this.#closed = true;
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#delivering) return;
-    this.#delivering = true;
-    queueMicrotask(() => {
-      this.#delivering = false;
-      if (this.#listener !== null) {
-        const inbox = this.#inbox;
-        this.#inbox = [];
-        for (const message of inbox) this.#listener(message);
-      }
-      if (this.#closed && !this.#closeTold && this.#onClose !== null && this.#inbox.length === 0) {
-        this.#closeTold = true;
-        this.#onClose();
-      }
-    });
+    const peer = this.peer;
+    if (peer === null) return;
+    this.peer = null;
+    peer.peer = null;
+    this.#inbox.discard();
+    peer.#inbox.end();
   }
 }
 

@@ -2,26 +2,26 @@
 import type { Duplex } from 'node:stream';
 import type { Channel } from './channel.js';
 import { encodeFrame, FrameDecoder } from './codec.js';
+import { Inbox } from './inbox.js';
 
 export class SocketChannel<Out, In> implements Channel<Out, In> {
   readonly #socket: Duplex;
   readonly #decoder = new FrameDecoder();
-  #inbox: In[] = [];
-  #listener: ((message: In) => void) | null = null;
-  #onClose: (() => void) | null = null;
+  readonly #inbox = new Inbox<In>();
   #closed = false;
   #corked = false;
 
   constructor(socket: Duplex) {
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    socket.on('error', () => this.#closedByPeer()); // a broken pipe is a closed one
-    socket.on('end', () => this.#closedByPeer());
-    socket.on('close', () => this.#closedByPeer());
+    socket.on('error', () => this.#peerGone()); // a broken pipe is a closed one
+    socket.on('end', () => this.#peerGone());
+    socket.on('close', () => this.#peerGone());
   }
 
   send(message: Out): void {
-    if (this.#closed || this.#socket.destroyed) return;
+    if (this.#closed || !this.#socket.writable) return;
+    const frame = encodeFrame(message);
     if (!this.#corked) {
       // What is sent in one turn of the event loop goes out in one write.
       this.#corked = true;
@@ -31,46 +31,40 @@ export class SocketChannel<Out, In> implements Channel<Out, In> {
         this.#socket.uncork();
       });
     }
-    this.#socket.write(encodeFrame(message));
+    this.#socket.write(frame);
   }
 
   onMessage(listener: (message: In) => void): void {
-    this.#listener = listener;
-    queueMicrotask(() => {
-      const inbox = this.#inbox;
-      this.#inbox = [];
-      for (const message of inbox) this.#listener!(message);
-    });
+    this.#inbox.onMessage(listener);
   }
 
   onClose(listener: () => void): void {
-    this.#onClose = listener;
-    if (this.#closed) queueMicrotask(listener);
+    this.#inbox.onClose(listener);
   }
 
+  /** What was sent before still goes out. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#inbox.discard();
     this.#socket.end();
+    this.#socket.resume(); // a stream whose data nobody reads would never end
   }
 
   #onData(chunk: Buffer): void {
-    let messages: unknown[];
+    if (this.#closed) return;
     try {
-      messages = this.#decoder.push(chunk);
+      for (const message of this.#decoder.push(chunk)) this.#inbox.push(message as In);
     } catch {
+      this.#peerGone();
       this.#socket.destroy(); // nothing after a bad frame can be trusted
-      return;
-    }
-    for (const message of messages) {
-      if (this.#listener === null || this.#inbox.length > 0) this.#inbox.push(message as In);
-      else this.#listener(message as In);
     }
   }
 
-  #closedByPeer(): void {
+  #peerGone(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#onClose?.();
+    this.#inbox.end();
+    if (!this.#socket.destroyed) this.#socket.end();
   }
 }

@@ -13,36 +13,41 @@ export class LoadStats {
 
   #decodeSteps = 0;
   #intervalTokens = 0;
-  #intervalStart = monotonicSeconds();
+  #intervalStart = 0;
 
   constructor(private readonly decodeLogInterval: number) {}
 
-  /** Counts a finished step; true when a decode interval is complete (then genThroughput is new). */
-  stepDone(decodeTokens: number): boolean {
+  /**
+   * Counts a finished step that generated so many tokens; `decoded`: it had decode rows.
+   * True when a decode interval is complete and genThroughput is new.
+   */
+  stepDone(generated: number, decoded: boolean): boolean {
     this.forwardSteps += 1;
-    this.generatedTokens += decodeTokens;
-    if (decodeTokens === 0) return false;
+    this.generatedTokens += generated;
+    this.#intervalTokens += generated;
+    if (!decoded) return false;
     this.#decodeSteps += 1;
-    this.#intervalTokens += decodeTokens;
     if (this.#decodeSteps % this.decodeLogInterval !== 0) return false;
+    this.#closeInterval();
+    return true;
+  }
+
+  /** Nothing is left to do: a short interval is closed, and the time until the next request will not count. */
+  idle(): void {
+    if (this.#intervalTokens > 0) this.#closeInterval();
+    this.#decodeSteps = 0;
+  }
+
+  /** Work begins after idleness. */
+  busy(): void {
+    this.#intervalStart = monotonicSeconds();
+    this.#intervalTokens = 0;
+  }
+
+  #closeInterval(): void {
     const now = monotonicSeconds();
     this.genThroughput = this.#intervalTokens / Math.max(now - this.#intervalStart, 1e-9);
     this.#intervalStart = now;
     this.#intervalTokens = 0;
-    return true;
-  }
-
-  /** The scheduler has nothing to do: time until the next step does not count, and a short interval is closed. */
-  idle(): void {
-    if (this.#intervalTokens > 0) {
-      this.genThroughput = this.#intervalTokens / Math.max(monotonicSeconds() - this.#intervalStart, 1e-9);
-    }
-    this.#intervalTokens = 0;
-    this.#decodeSteps = 0;
-  }
-
-  /** Work begins again after idleness. */
-  busy(): void {
-    this.#intervalStart = monotonicSeconds();
   }
 }

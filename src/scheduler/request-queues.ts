@@ -1,11 +1,12 @@
 // Where every unfinished request of the scheduler is: waiting, or running in a request slot. Owns the slots.
 import type { Request } from '../engine/request.js';
+import type { BlockTable } from '../kv-cache/block-table.js';
 import { invariant } from '../util/errors.js';
 
 export class RequestQueues {
-  /** Head first. Retracted requests come before those that never ran. */
+  /** In order of arrival, retracted requests in front. */
   readonly waiting: Request[] = [];
-  /** Oldest admission first. */
+  /** Oldest start first. */
   readonly running: Request[] = [];
   readonly #byRid = new Map<string, Request>();
   readonly #freeSlots: number[];
@@ -35,37 +36,39 @@ export class RequestQueues {
     this.#byRid.set(request.rid, request);
   }
 
-  /** The first waiting request becomes a running one. */
-  start(request: Request): void {
-    invariant(this.waiting[0] === request, `request ${request.rid} is not the next one`);
-    this.waiting.shift();
-    request.slot = this.#freeSlots.pop()!;
+  /** A waiting request becomes a running one. Those that came before it have been passed over. */
+  start(request: Request, table: BlockTable, cachedLen: number): void {
+    const at = this.waiting.indexOf(request);
+    invariant(at >= 0, `request ${request.rid} is not waiting`);
+    for (let i = 0; i < at; i++) this.waiting[i]!.passedOver += 1;
+    this.waiting.splice(at, 1);
+    request.start(this.#freeSlots.pop()!, table, cachedLen);
     this.running.push(request);
   }
 
-  /** A running request goes back to the head of the queue. Its blocks have been released. */
+  /** A running request goes back to the head of the queue. Its blocks have been given back. */
   retract(request: Request): void {
-    this.#freeSlots.push(request.slot);
-    remove(this.running, request);
+    this.#leaveSlot(request);
     request.retract();
     this.waiting.unshift(request);
   }
 
-  /** The request is over. */
+  /** The request is over. Its blocks have been given back. */
   remove(request: Request): void {
-    if (request.slot >= 0) {
-      this.#freeSlots.push(request.slot);
-      request.slot = -1;
-      remove(this.running, request);
-    } else {
-      remove(this.waiting, request);
-    }
+    if (request.slot >= 0) this.#leaveSlot(request);
+    else removeFrom(this.waiting, request);
     request.epoch += 1;
     this.#byRid.delete(request.rid);
   }
+
+  #leaveSlot(request: Request): void {
+    this.#freeSlots.push(request.slot);
+    request.slot = -1;
+    removeFrom(this.running, request);
+  }
 }
 
-function remove(list: Request[], request: Request): void {
+function removeFrom(list: Request[], request: Request): void {
   const at = list.indexOf(request);
   invariant(at >= 0, `request ${request.rid} is not in its list`);
   list.splice(at, 1);

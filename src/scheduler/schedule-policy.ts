@@ -1,38 +1,39 @@
-// In which order waiting requests are admitted.
+// In which order waiting requests are started.
 import type { Request } from '../engine/request.js';
 import type { BlockManager } from '../kv-cache/block-manager.js';
 
-/** Requests that were passed over this often go first, so that no one waits for ever. */
-const MOST_PASSES = 64;
-
 export interface SchedulePolicy {
-  /** Sorts the waiting requests in place; retracted ones always stay in front. */
-  order(waiting: Request[]): void;
+  /** The waiting requests (given in order of arrival, retracted ones in front) in the order to start them. */
+  order(waiting: readonly Request[]): readonly Request[];
 }
 
-/** First come, first served: the queue's own order. */
+/** First come, first served. */
 export class FcfsPolicy implements SchedulePolicy {
-  order(): void {}
+  order(waiting: readonly Request[]): readonly Request[] {
+    return waiting;
+  }
 }
+
+/** Of a longer queue, only so many requests at its head are matched with the cache. */
+const MOST_MATCHED = 256;
+/** A request that was passed over this often goes before all others, so that no one waits for ever. */
+const MOST_PASSES = 64;
 
 /** Longest prefix match first: requests that share a cached prefix run while it is cached. */
 export class LpmPolicy implements SchedulePolicy {
-  readonly #passes = new WeakMap<Request, number>();
-
   constructor(private readonly blocks: BlockManager) {}
 
-  order(waiting: Request[]): void {
-    if (waiting.length < 2) return;
-    const rank = new Map<Request, number>();
-    for (const request of waiting) {
-      const passes = (this.#passes.get(request) ?? 0) + 1;
-      this.#passes.set(request, passes);
-      const first = request.retractions > 0 || passes > MOST_PASSES;
-      rank.set(request, first ? Number.POSITIVE_INFINITY : this.blocks.peek(request.tokens, request.matchLimit));
-    }
-    waiting.sort((a, b) => {
-      const [left, right] = [rank.get(a)!, rank.get(b)!];
-      return left === right ? 0 : right - left; // stable: equal ranks keep their order of arrival
-    });
+  order(waiting: readonly Request[]): readonly Request[] {
+    if (waiting.length < 2) return waiting;
+    return waiting
+      .slice(0, MOST_MATCHED)
+      .map((request) => ({ request, rank: this.#rank(request) }))
+      .sort((a, b) => (a.rank === b.rank ? 0 : b.rank - a.rank)) // stable: equal ranks keep their order of arrival
+      .map(({ request }) => request);
+  }
+
+  #rank(request: Request): number {
+    if (request.retractions > 0 || request.passedOver >= MOST_PASSES) return Number.POSITIVE_INFINITY;
+    return this.blocks.match(request.tokens.view(), request.matchLimit);
   }
 }

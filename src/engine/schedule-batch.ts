@@ -1,0 +1,61 @@
+// Which requests are in one step, and with which tokens: kept while the step is in flight, to make sense of its output.
+import type { ForwardMode } from './forward-batch-layout.js';
+import type { Request } from './request.js';
+import type { RequestRow } from './request-row.js';
+
+export class ScheduleBatch {
+  stepId = 0;
+  /** Monotonic seconds. */
+  submittedAt = 0;
+  /** Rows of running requests that compute one generated token. */
+  decodeRows = 0;
+  /** Requests that were started with this step. */
+  newRequests = 0;
+  /** Tokens of prompts computed, and served from the prefix cache. */
+  prefillTokens = 0;
+  cachedTokens = 0;
+
+  /** Per row of the batch. Parallel arrays: no object per row and step. */
+  readonly requests: Request[] = [];
+  /** The request's epoch at submission; when it has changed, the row's result is void. */
+  readonly epochs: number[] = [];
+  /** Computed tokens of the sequence after this step. */
+  readonly ends: number[] = [];
+  readonly sampled: boolean[] = [];
+  /** Prompt positions [scoredFirst, scoredFirst + scoredCount) get their log-probabilities. */
+  readonly scoredFirst: number[] = [];
+  readonly scoredCount: number[] = [];
+
+  get size(): number {
+    return this.requests.length;
+  }
+
+  get mode(): ForwardMode {
+    if (this.prefillTokens === 0) return 'decode';
+    return this.decodeRows === 0 ? 'extend' : 'mixed';
+  }
+
+  /** Notes the row that computes the request's tokens up to `to`, before the request advances. */
+  add(request: Request, to: number, row: RequestRow): void {
+    this.requests.push(request);
+    this.epochs.push(request.epoch);
+    this.ends.push(to);
+    this.sampled.push(row.sample);
+    this.scoredFirst.push(row.firstPosition + row.scoredFrom + 1);
+    this.scoredCount.push(row.scored.length);
+  }
+
+  /** Ready for another step. */
+  clear(): void {
+    this.decodeRows = 0;
+    this.newRequests = 0;
+    this.prefillTokens = 0;
+    this.cachedTokens = 0;
+    this.requests.length = 0;
+    this.epochs.length = 0;
+    this.ends.length = 0;
+    this.sampled.length = 0;
+    this.scoredFirst.length = 0;
+    this.scoredCount.length = 0;
+  }
+}

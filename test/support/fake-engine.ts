@@ -1,0 +1,370 @@
+// A NativeAddon in TypeScript with the same functions as the real one, for tests of everything above it. It keeps what
+// each token stored in KV slots and reads it back through the block tables: a wrong table, a block used too early, a
+// wrong position or a lost token changes the output. The buffers are checked as strictly as the native engine does.
+import type { RowSampling } from '#vitrine/engine/forward-batch.js';
+import {
+  DIRECTORY_START,
+  HEADER_WORDS,
+  LAYOUT_VERSION,
+  REQUEST_FLAG,
+  STEP_OUTPUT_HEADER,
+  STEP_OUTPUT_MAGIC,
+  STEP_OUTPUT_SECTIONS,
+  type StepOutputSection,
+} from '#vitrine/engine/forward-batch-layout.js';
+import { decodeForwardBatch, viewForwardBatch } from '#vitrine/engine/forward-batch-view.js';
+import type {
+  BuildInfo,
+  CacheConfig,
+  EngineConfig,
+  LoadPlan,
+  MachineLimits,
+  MemoryInfo,
+  NativeAddon,
+  NativeEngine,
+  StepCallback,
+} from '#vitrine/native/addon.js';
+import { attend, FAKE_VOCAB_SIZE, logitsOf, logSoftmax, nextState, sampleToken, topIds } from './fake-model.js';
+
+export interface FakeEngineOptions {
+  /** Milliseconds that a step takes; 0 (default): it is done in a later turn of the event loop. */
+  readonly stepMs?: (stepNumber: number) => number;
+  /** This step (from 1) and all later ones fail. */
+  readonly failAtStep?: number;
+  /** This step (from 1) never ends. */
+  readonly hangAtStep?: number;
+  readonly availableBytes?: number;
+  readonly kvBytesPerToken?: number;
+  readonly layoutVersion?: number;
+  /** Sees every step that was run. */
+  readonly onStep?: (step: FakeStep) => void;
+}
+
+/** What a step was made of, for tests that look at scheduling. */
+export interface FakeStep {
+  readonly number: number;
+  readonly numTokens: number;
+  readonly numRequests: number;
+  /** Tokens of each request. */
+  readonly counts: readonly number[];
+  /** Steps submitted and not done when this one began, itself included. */
+  readonly queued: number;
+}
+
+interface Slot {
+  lastSampled: number | null;
+  history: number[];
+}
+
+class FakeEngine implements NativeEngine {
+  readonly #options: FakeEngineOptions;
+  readonly #onStep: StepCallback;
+  readonly #queue: ArrayBuffer[] = [];
+  #cache: CacheConfig | null = null;
+  /** Per KV slot, 0 = never written. */
+  #states = new Int32Array(0);
+  #slots: Slot[] = [];
+  #steps = 0;
+  #dead: string | null = null;
+  #running: NodeJS.Timeout | NodeJS.Immediate | null = null;
+  #loaded = false;
+  closed = false;
+
+  constructor(options: FakeEngineOptions, _config: EngineConfig, onStep: StepCallback) {
+    this.#options = options;
+    this.#onStep = onStep;
+  }
+
+  loadWeights(_plan: LoadPlan): void {
+    if (this.#loaded) throw new Error('loadWeights: the weights are loaded already');
+    this.#loaded = true;
+  }
+
+  initCache(config: CacheConfig): void {
+    if (!this.#loaded || this.#cache !== null) throw new Error('initCache: once, after loadWeights');
+    this.#cache = config;
+    this.#states = new Int32Array(config.numBlocks * config.blockSize);
+    this.#slots = Array.from({ length: config.maxRequests }, () => ({ lastSampled: null, history: [] }));
+  }
+
+  submit(batch: ArrayBuffer): void {
+    if (this.closed || this.#cache === null) throw new Error('submit: the engine is closed or has no cache');
+    this.#queue.push(batch);
+    this.#startNext();
+  }
+
+  memoryInfo(): MemoryInfo {
+    const kvBytesPerToken = this.#options.kvBytesPerToken ?? 64;
+    const tokens = this.#cache === null ? 0 : this.#cache.numBlocks * this.#cache.blockSize;
+    return {
+      weightBytes: 1000,
+      kvCacheBytes: tokens * kvBytesPerToken,
+      workspaceBytes: 0,
+      kvBytesPerToken,
+      availableBytes: this.#options.availableBytes ?? 2 ** 30,
+      residentBytes: 0,
+    };
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#queue.length = 0;
+    if (this.#running !== null) {
+      clearTimeout(this.#running as NodeJS.Timeout);
+      clearImmediate(this.#running as NodeJS.Immediate);
+    }
+  }
+
+  #startNext(): void {
+    if (this.#running !== null || this.#queue.length === 0) return;
+    const number = this.#steps + 1;
+    if (number === this.#options.hangAtStep) return;
+    const ms = this.#options.stepMs?.(number) ?? 0;
+    const run = () => {
+      this.#running = null;
+      this.#runNext();
+    };
+    this.#running = ms > 0 ? setTimeout(run, ms) : setImmediate(run);
+  }
+
+  #runNext(): void {
+    this.#steps += 1;
+    const queued = this.#queue.length;
+    const batch = this.#queue.shift()!;
+    let output: ArrayBuffer | null = null;
+    try {
+      if (this.#dead === null && this.#steps === this.#options.failAtStep) throw new Error('told to fail');
+      if (this.#dead === null) output = this.#run(batch, queued);
+    } catch (thrown) {
+      this.#dead = (thrown as Error).message;
+    }
+    this.#startNext();
+    if (output === null) this.#onStep(new Error(this.#dead!), null);
+    else this.#onStep(null, output);
+  }
+
+  #run(buffer: ArrayBuffer, queued: number): ArrayBuffer {
+    this.#check(buffer);
+    const batch = decodeForwardBatch(buffer);
+    const { blockSize } = this.#cache!;
+    const seen = new Set<number>();
+    for (const request of batch.requests) {
+      if (seen.has(request.slot)) throw new Error(`slot ${request.slot} appears twice`);
+      seen.add(request.slot);
+      if ((request.flags & REQUEST_FLAG.resetSlot) !== 0) {
+        this.#slots[request.slot] = { lastSampled: null, history: [...(request.history as number[])] };
+      }
+    }
+    // As in a layer: K and V of all tokens first, then attention.
+    const written = new Set<number>();
+    for (const { tokenIds, firstPosition, blocks } of batch.requests) {
+      const slotOf = (position: number) =>
+        blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+      for (let i = 0; i < tokenIds.length; i++) {
+        const position = firstPosition + i;
+        const slot = slotOf(position);
+        if (written.has(slot)) throw new Error(`KV slot ${slot} is written twice in one step`);
+        written.add(slot);
+        const previous = position === 0 ? 0 : this.#states[slotOf(position - 1)]!;
+        this.#states[slot] = nextState(previous, this.#resolve(tokenIds[i]!), position);
+      }
+    }
+    const output = new FakeOutput(batch.stepId);
+    for (const request of batch.requests) {
+      const { tokenIds, firstPosition, blocks, slot, sampling, scored, scoredFrom, sample, flags, bias } = request;
+      const digests: number[] = [];
+      let digest = 0;
+      for (let position = 0; position < firstPosition + tokenIds.length; position++) {
+        digest = attend(
+          digest,
+          this.#states[blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize)]!,
+        );
+        if (position >= firstPosition) digests.push(digest);
+      }
+      for (let i = 0; i < scored.length; i++) {
+        output.addRow(logitsOf(digests[scoredFrom + i]!), scored[i]!, sampling, flags);
+      }
+      if (!sample) {
+        output.sampledIds.push(-1);
+        continue;
+      }
+      const logits = logitsOf(digests.at(-1)!);
+      const state = this.#slots[slot]!;
+      const token = sampleToken(logits, sampling, bias, state.history, firstPosition + tokenIds.length);
+      state.lastSampled = token;
+      if ((flags & REQUEST_FLAG.trackHistory) !== 0) state.history.push(token);
+      output.sampledIds.push(token);
+      output.addRow(logits, token, sampling, flags);
+    }
+    const counts = batch.requests.map((request) => request.tokenIds.length);
+    const numTokens = counts.reduce((sum, count) => sum + count, 0);
+    this.#options.onStep?.({ number: this.#steps, numTokens, numRequests: batch.requests.length, counts, queued });
+    return output.encode();
+  }
+
+  #resolve(id: number): number {
+    if (id >= 0) return id;
+    const token = this.#slots[-(id + 1)]!.lastSampled;
+    if (token === null) throw new Error(`nothing was sampled in slot ${-(id + 1)}`);
+    return token;
+  }
+
+  /** The checks of the native engine. */
+  #check(buffer: ArrayBuffer): void {
+    const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength } = this.#cache!;
+    const expect = (ok: boolean, what: string) => {
+      if (!ok) throw new Error(`bad ForwardBatch: ${what}`);
+    };
+    const view = viewForwardBatch(buffer);
+    const numTokens = view.header('numTokens');
+    const numRequests = view.header('numRequests');
+    expect(view.header('totalWords') * 4 === buffer.byteLength, 'totalWords');
+    expect(numTokens >= 1 && numTokens <= maxBatchTokens, `numTokens ${numTokens} of at most ${maxBatchTokens}`);
+    expect(numRequests >= 1 && numRequests <= maxRequests, `numRequests ${numRequests}`);
+    expect(view.header('blockSize') === blockSize, 'blockSize');
+    for (const name of ['tokenIds', 'positions', 'kvSlots'] as const)
+      expect(view.ints(name).length === numTokens, name);
+    for (const name of ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'topLogprobs'] as const) {
+      expect([0, numRequests].includes(view.ints(name).length), name);
+    }
+    expect([0, 2 * numRequests].includes(view.ints('seeds').length), 'seeds');
+    for (const id of view.ints('tokenIds')) expect(id >= -maxRequests && id < FAKE_VOCAB_SIZE, `token id ${id}`);
+    for (const name of ['biasIds', 'historyIds', 'watchIds'] as const) {
+      for (const id of view.ints(name)) expect(id >= 0 && id < FAKE_VOCAB_SIZE, `${name} ${id}`);
+    }
+    for (const id of view.ints('blocks')) expect(id >= 0 && id < numBlocks, `block ${id}`);
+    const starts = view.ints('queryStart');
+    const positions = view.ints('positions');
+    const kvSlots = view.ints('kvSlots');
+    const seqLens = view.ints('seqLens');
+    expect(
+      starts[numRequests] === numTokens && view.ints('blockStart')[numRequests] === view.ints('blocks').length,
+      'CSR',
+    );
+    for (let r = 0; r < numRequests; r++) {
+      const table = view.intRow('blockStart', 'blocks', r);
+      expect(starts[r + 1]! > starts[r]!, `queryStart of ${r}`);
+      expect(seqLens[r]! <= maxContextLength && seqLens[r]! <= table.length * blockSize, `seqLens ${seqLens[r]}`);
+      expect(new Set(table).size === table.length, `a block twice in the table of request ${r}`);
+      let position = seqLens[r]! - (starts[r + 1]! - starts[r]!);
+      for (let t = starts[r]!; t < starts[r + 1]!; t++, position++) {
+        expect(positions[t] === position, `position of token ${t}`);
+        const slot = table[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
+        expect(kvSlots[t] === slot, `kvSlot of token ${t}`);
+      }
+    }
+    const rowTokens = view.ints('rowTokens');
+    const rowRequests = view.ints('rowRequests');
+    for (let i = 0; i < rowTokens.length; i++) {
+      expect(i === 0 || rowTokens[i]! > rowTokens[i - 1]!, 'rowTokens ascend');
+      const request = rowRequests[i]!;
+      expect(rowTokens[i]! >= starts[request]! && rowTokens[i]! < starts[request + 1]!, `rowRequests of row ${i}`);
+    }
+  }
+}
+
+/** Collects the sections of a StepOutput. */
+class FakeOutput {
+  readonly sampledIds: number[] = [];
+  readonly #rowLogprobs: number[] = [];
+  readonly #topStart = [0];
+  readonly #topIds: number[] = [];
+  readonly #topLogprobs: number[] = [];
+  readonly #watchStart = [0];
+  readonly #watchLogprobs: number[] = [];
+  readonly #logitStart = [0];
+  readonly #logits: number[] = [];
+
+  constructor(private readonly stepId: number) {}
+
+  addRow(logits: Float64Array, target: number, sampling: RowSampling, flags: number): void {
+    if ((flags & REQUEST_FLAG.returnLogprob) !== 0) {
+      const values = logSoftmax(logits);
+      this.#rowLogprobs.push(values[target]!);
+      for (const id of topIds(values, sampling.topLogprobs)) {
+        this.#topIds.push(id);
+        this.#topLogprobs.push(values[id]!);
+      }
+      for (const id of Array.from(sampling.watchIds)) this.#watchLogprobs.push(values[id]!);
+    } else {
+      this.#rowLogprobs.push(Number.NaN);
+    }
+    if ((flags & REQUEST_FLAG.returnLogits) !== 0) this.#logits.push(...logits);
+    this.#topStart.push(this.#topIds.length);
+    this.#watchStart.push(this.#watchLogprobs.length);
+    this.#logitStart.push(this.#logits.length);
+  }
+
+  encode(): ArrayBuffer {
+    const sections: Record<StepOutputSection, readonly number[]> = {
+      sampledIds: this.sampledIds,
+      rowLogprobs: this.#rowLogprobs,
+      topStart: this.#topStart,
+      topIds: this.#topIds,
+      topLogprobs: this.#topLogprobs,
+      watchStart: this.#watchStart,
+      watchLogprobs: this.#watchLogprobs,
+      logitStart: this.#logitStart,
+      logits: this.#logits,
+    };
+    const total = STEP_OUTPUT_SECTIONS.reduce((sum, { name }) => sum + sections[name].length, HEADER_WORDS);
+    const buffer = new ArrayBuffer(4 * total);
+    const words = new Int32Array(buffer);
+    const floats = new Float32Array(buffer);
+    const now = process.hrtime.bigint();
+    const [low, high] = [Number(now & 0xffffffffn), Number(now >> 32n)];
+    const header: Record<(typeof STEP_OUTPUT_HEADER)[number], number> = {
+      magic: STEP_OUTPUT_MAGIC,
+      version: LAYOUT_VERSION,
+      totalWords: total,
+      stepId: this.stepId,
+      numRequests: this.sampledIds.length,
+      numLogitRows: this.#rowLogprobs.length,
+      vocabSize: FAKE_VOCAB_SIZE,
+      startNsLow: low,
+      startNsHigh: high,
+      endNsLow: low,
+      endNsHigh: high,
+    };
+    STEP_OUTPUT_HEADER.forEach((name, i) => {
+      words[i] = header[name];
+    });
+    let offset = HEADER_WORDS;
+    STEP_OUTPUT_SECTIONS.forEach(({ name, type }, i) => {
+      words[DIRECTORY_START + 2 * i] = offset;
+      words[DIRECTORY_START + 2 * i + 1] = sections[name].length;
+      (type === 'f32' ? floats : words).set(sections[name], offset);
+      offset += sections[name].length;
+    });
+    return buffer;
+  }
+}
+
+/** An addon whose engines run the fake model. */
+export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
+  const build: BuildInfo = {
+    version: '0.0.0',
+    compiler: 'none',
+    buildType: 'fake',
+    sanitizer: '',
+    layoutVersion: options.layoutVersion ?? LAYOUT_VERSION,
+    cpuIsas: ['avx2'],
+  };
+  const limits: MachineLimits = {
+    threads: 1,
+    readBytesPerSecond: 1e9,
+    float32FlopsPerSecond: 1e9,
+    bfloat16FlopsPerSecond: 0,
+  };
+  return {
+    buildInfo: () => build,
+    devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
+    machineLimits: () => limits,
+    Engine: class extends FakeEngine {
+      constructor(config: EngineConfig, onStep: StepCallback) {
+        super(options, config, onStep);
+      }
+    },
+  };
+}
