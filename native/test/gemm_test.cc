@@ -1,0 +1,206 @@
+// Weights in every dtype, loaded in pieces, times x: against sums in double, and bit for bit against any other batch.
+#include <cmath>
+
+#include "op_cases.h"
+#include "op_test_support.h"
+#include "reference_backend.h"
+#include "test_framework.h"
+
+namespace vitrine::test {
+namespace {
+
+float rounded(float value, DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32: return value;
+    case DType::kFloat16: return half_to_float(float_to_half(value));
+    case DType::kBFloat16: return bf16_to_float(float_to_bf16(value));
+  }
+  return NAN;
+}
+
+/// A matrix of `values` [n, k] loaded in three pieces of different stored dtypes; the boundaries are not at panels.
+std::unique_ptr<Weight> load_matrix(Backend& backend, const std::vector<float>& values, int64_t n, int64_t k,
+                                    DType dtype) {
+  auto weight = backend.create_weight(WeightKind::kMatrix, n, k, dtype);
+  const int64_t cuts[] = {0, n / 3, n - n / 4, n};
+  for (int piece = 0; piece < 3; ++piece) {
+    const std::vector<float> rows(values.begin() + cuts[piece] * k, values.begin() + cuts[piece + 1] * k);
+    // float32 holds every value of the other two, so the stored dtype changes nothing
+    const EncodedRows encoded(rows, piece == 1 ? dtype : DType::kFloat32);
+    backend.load_rows(*weight, cuts[piece], cuts[piece + 1] - cuts[piece], encoded.data(),
+                      piece == 1 ? dtype : DType::kFloat32);
+  }
+  return weight;
+}
+
+std::unique_ptr<Weight> load_vector(Backend& backend, const std::vector<float>& values) {
+  auto weight = backend.create_weight(WeightKind::kVector, static_cast<int64_t>(values.size()), 1, DType::kFloat32);
+  backend.load_rows(*weight, 0, weight->rows(), values.data(), DType::kFloat32);
+  return weight;
+}
+
+std::vector<float> multiply(Backend& backend, const Weight& weight, const Weight* bias, std::vector<float> x,
+                            int64_t m) {
+  std::vector<float> out(static_cast<size_t>(m * weight.rows()), NAN);
+  backend.linear(weight, bias, tensor_of(x, m, weight.cols()), tensor_of(out, m, weight.rows()));
+  return out;
+}
+
+std::string label(const std::string& isa, DType dtype, const GemmCase& shape) {
+  return isa + " " + std::string(dtype_name(dtype)) + " m" + std::to_string(shape.m) + " n" + std::to_string(shape.n) +
+         " k" + std::to_string(shape.k);
+}
+
+void compare_with_double(Backend& backend, const std::string& name, bool x_is_rounded, DType dtype,
+                         const GemmCase& shape) {
+  const auto values = random_floats(shape.n * shape.k, 1);
+  const auto x = random_floats(shape.m * shape.k, 2);
+  const auto bias = random_floats(shape.n, 3);
+  const auto weight = load_matrix(backend, values, shape.n, shape.k, dtype);
+  const auto bias_weight = load_vector(backend, bias);
+  const bool with_bias = shape.m % 2 == 0;
+  const auto out = multiply(backend, *weight, with_bias ? bias_weight.get() : nullptr, x, shape.m);
+  double worst = 0;  // error over its bound
+  for (int64_t i = 0; i < shape.m; ++i) {
+    for (int64_t j = 0; j < shape.n; ++j) {
+      double sum = 0;
+      double magnitude = 0;
+      for (int64_t k = 0; k < shape.k; ++k) {
+        const float a = x[static_cast<size_t>(i * shape.k + k)];
+        const double product = double{x_is_rounded ? rounded(a, DType::kBFloat16) : a} *
+                               rounded(values[static_cast<size_t>(j * shape.k + k)], dtype);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      if (with_bias) sum += bias[static_cast<size_t>(j)];
+      const double bound = 6e-8 * ((4 + static_cast<double>(shape.k) / 8) * magnitude + std::abs(sum)) + 1e-30;
+      const double error = std::abs(out[static_cast<size_t>(i * shape.n + j)] - sum) / bound;
+      if (!(error <= worst)) worst = error;
+    }
+  }
+  CHECK_MESSAGE(worst <= 1, name + ": error is " + shown(worst) + " times its bound");
+}
+
+}  // namespace
+
+TEST("gemm: every case, dtype and instruction set against sums in double") {
+  for_each_isa(2, [](Backend& backend, const std::string& isa, CpuIsa which) {
+    for (const DType dtype : kDTypes) {
+      const bool rounds_x = which == CpuIsa::kAvx512Bf16 && dtype == DType::kBFloat16;
+      for (const GemmCase& shape : gemm_cases()) {
+        compare_with_double(backend, label(isa, dtype, shape), rounds_x, dtype, shape);
+      }
+    }
+  });
+}
+
+TEST("gemm: a row has the same bits alone, in any batch and at any thread count") {
+  // Large enough that rows, columns and chunks of x are all split.
+  for (const GemmCase& shape : {GemmCase{70, 1100, 515}, {331, 96, 4097}, {45, 2048, 130}}) {
+    const auto values = random_floats(shape.n * shape.k, 4);
+    const auto x = random_floats(shape.m * shape.k, 5);
+    for (const DType dtype : kDTypes) {
+      std::vector<std::vector<float>> whole;  // by instruction set
+      for (const int threads : {1, 2, 3}) {
+        size_t which = 0;
+        for_each_isa(threads, [&](Backend& backend, const std::string& isa, CpuIsa) {
+          const auto weight = load_matrix(backend, values, shape.n, shape.k, dtype);
+          const auto out = multiply(backend, *weight, nullptr, x, shape.m);
+          if (threads == 1) whole.push_back(out);
+          const std::vector<float>& expected = whole[which++];
+          CHECK_MESSAGE(same_bits(out, expected), label(isa, dtype, shape) + ", threads " + std::to_string(threads));
+          for (const int64_t rows : {1, 2, 5, 8, 13, 30}) {
+            for (int64_t first = 0; first < shape.m; first += threads == 1 ? rows : 4 * rows) {
+              const int64_t count = std::min(rows, shape.m - first);
+              const std::vector<float> part(x.begin() + first * shape.k, x.begin() + (first + count) * shape.k);
+              const auto alone = multiply(backend, *weight, nullptr, part, count);
+              CHECK_MESSAGE(
+                  same_bits(alone.data(), expected.data() + first * shape.n, count * shape.n),
+                  label(isa, dtype, shape) + ", rows from " + std::to_string(first) + " by " + std::to_string(rows));
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST("gemm: infinity and NaN in one row stay there") {
+  for_each_isa(1, [](Backend& backend, const std::string& isa, CpuIsa) {
+    for (const DType dtype : kDTypes) {
+      const auto weight = load_matrix(backend, random_floats(40 * 9, 6), 40, 9, dtype);
+      auto x = random_floats(3 * 9, 7);
+      const auto clean = multiply(backend, *weight, nullptr, x, 3);
+      x[9 + 4] = INFINITY;
+      x[9 + 5] = NAN;
+      const auto dirty = multiply(backend, *weight, nullptr, x, 3);
+      for (int j = 0; j < 40; ++j) {
+        CHECK_MESSAGE(same_bits(&dirty[static_cast<size_t>(j)], &clean[static_cast<size_t>(j)], 1), isa);
+        CHECK_MESSAGE(std::isnan(dirty[static_cast<size_t>(40 + j)]), isa);
+        CHECK_MESSAGE(same_bits(&dirty[static_cast<size_t>(80 + j)], &clean[static_cast<size_t>(80 + j)], 1), isa);
+      }
+    }
+  });
+}
+
+TEST("gemm: rows of a packed matrix come back exactly (tied embeddings)") {
+  for_each_isa(2, [](Backend& backend, const std::string& isa, CpuIsa) {
+    for (const DType dtype : kDTypes) {
+      for (const int64_t cols : {1, 7, 64, 129, 300}) {
+        const int64_t rows = 75;
+        const auto values = random_floats(rows * cols, 8);
+        const auto weight = load_matrix(backend, values, rows, cols, dtype);
+        CHECK_EQ(weight->rows(), rows);
+        CHECK_EQ(weight->cols(), cols);
+        std::vector<int32_t> ids;
+        for (int32_t i = 0; i < 2 * rows; ++i) ids.push_back(i * 31 % static_cast<int32_t>(rows));
+        std::vector<float> out(ids.size() * static_cast<size_t>(cols), NAN);
+        backend.embed(*weight, ids.data(), tensor_of(out, static_cast<int64_t>(ids.size()), cols));
+        for (size_t t = 0; t < ids.size(); ++t) {
+          for (int64_t i = 0; i < cols; ++i) {
+            CHECK_MESSAGE(out[t * static_cast<size_t>(cols) + static_cast<size_t>(i)] ==
+                              rounded(values[static_cast<size_t>(ids[t] * cols + i)], dtype),
+                          isa + " " + std::string(dtype_name(dtype)));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST("gemm: shapes that do not fit are refused") {
+  ThreadPool pool(1);
+  const auto backend = make_cpu_backend(CpuIsa::kAvx2, pool);
+  const auto weight = load_matrix(*backend, random_floats(12, 1), 4, 3, DType::kFloat32);
+  std::vector<float> x(10);
+  std::vector<float> out(10);
+  CHECK_THROWS_WITH(backend->linear(*weight, nullptr, tensor_of(x, 2, 4), tensor_of(out, 2, 4)), "linear: [2, 4]");
+  CHECK_THROWS_WITH(backend->load_rows(*weight, 2, 3, x.data(), DType::kFloat32), "rows 2 to 5 are not within");
+  CHECK_THROWS_WITH(backend->create_weight(WeightKind::kVector, 4, 2, DType::kFloat32), "one column, got 2");
+}
+
+TEST("cpu_isa: names, and an instruction set that this processor lacks") {
+  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+    CHECK(parse_cpu_isa(cpu_isa_name(isa)) == isa);
+    const auto supported = supported_cpu_isas();
+    ThreadPool pool(1);
+    if (std::find(supported.begin(), supported.end(), isa) == supported.end()) {
+      CHECK_THROWS_WITH(make_cpu_backend(isa, pool), "this processor");
+    } else {
+      CHECK(make_cpu_backend(isa, pool)->name() == cpu_isa_name(isa));
+    }
+  }
+  CHECK(!parse_cpu_isa("sse2").has_value());
+}
+
+TEST("cpu_limits: every rate is measured") {
+  ThreadPool pool(2);
+  const CpuLimits limits = measure_cpu_limits(pool, 0.05);
+  CHECK_EQ(limits.threads, 2);
+  CHECK(limits.read_bytes_per_second > 1e8);
+  CHECK(limits.float32_flops_per_second > 1e8);
+  const bool has_bf16 = supported_cpu_isas().back() == CpuIsa::kAvx512Bf16;
+  CHECK_EQ(limits.bfloat16_flops_per_second > 1e8, has_bf16);
+}
+
+}  // namespace vitrine::test
