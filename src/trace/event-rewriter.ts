@@ -93,10 +93,10 @@ export interface EventRewriterOptions {
 export class EventRewriter {
   readonly #options: EventRewriterOptions;
   readonly #shared: ReadonlySet<string>;
-  readonly #pids = new Map<string, Buffer>();
+  readonly #pids = new Map<string, Uint8Array>();
   /** The pid of the event before, and what became of it: most events have the pid of their neighbour. */
-  #lastPid = Buffer.alloc(0);
-  #lastLabelled = Buffer.alloc(0);
+  #lastPid: Uint8Array = new Uint8Array(0);
+  #lastLabelled: Uint8Array = new Uint8Array(0);
   #first: boolean;
   /** Fields replaced in the current event. */
   readonly #replaced: number[] = [];
@@ -174,7 +174,7 @@ export class EventRewriter {
     return this.#shared.size > 0 && isFlow(fields.byteAt(PH, 1)) && this.#shared.has(fields.raw(CAT));
   }
 
-  #pid(fields: EventFields): Buffer {
+  #pid(fields: EventFields): Uint8Array {
     if (fields.equals(PID, this.#lastPid)) return this.#lastLabelled;
     const raw = fields.raw(PID);
     let labelled = this.#pids.get(raw);

@@ -1,0 +1,248 @@
+// Reads a trace file into a SpanTable and the few other things that a summary is made of.
+import type { EventFields } from './event-fields.js';
+import { scanTraceFile } from './read-trace.js';
+import { SpanTable, StringTable } from './span-table.js';
+import { parseMicroseconds } from './trace-event.js';
+import { TraceScanner } from './trace-scanner.js';
+
+const PATHS = [
+  'ph',
+  'cat',
+  'name',
+  'pid',
+  'tid',
+  'ts',
+  'dur',
+  'id',
+  'args.name',
+  'args.layer',
+  'args.Input Dims',
+  'args.step',
+  'args.mode',
+] as const;
+const field = (path: (typeof PATHS)[number]): number => PATHS.indexOf(path);
+const PH = field('ph');
+const CAT = field('cat');
+const NAME = field('name');
+const PID = field('pid');
+const TID = field('tid');
+const TS = field('ts');
+const DUR = field('dur');
+const ID = field('id');
+const ARG_NAME = field('args.name');
+const LAYER = field('args.layer');
+const SHAPES = field('args.Input Dims');
+const STEP = field('args.step');
+const MODE = field('args.mode');
+
+/** Phases by letter. */
+const PHASE = {
+  complete: 0x58,
+  metadata: 0x4d,
+  flowStart: 0x73,
+  flowEnd: 0x66,
+  asyncBegin: 0x62,
+  asyncEnd: 0x65,
+} as const;
+const STEP_NAME = /^(?:ProfilerStep#\d+|step\b.*)$/i;
+const LAYER_NAME = /\blayers?[._](\d{1,4})\b/;
+const MAX_LAYER = 32_767;
+const MAX_MODES = 200;
+
+export interface Interval {
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface LoadedTrack {
+  readonly pid: string;
+  readonly tid: string;
+}
+
+/** JSON texts (`raw`) are kept as they stand; decode() makes them readable. */
+export interface LoadedTrace {
+  readonly spans: SpanTable;
+  /** Raw JSON strings. */
+  readonly names: readonly string[];
+  readonly categories: readonly string[];
+  readonly tracks: readonly LoadedTrack[];
+  /** Index 0 is "no shapes". */
+  readonly shapes: readonly string[];
+  readonly modes: readonly string[];
+  readonly processNames: ReadonlyMap<string, string>;
+  readonly threadNames: ReadonlyMap<string, string>;
+  /** Lives of requests. */
+  readonly requests: readonly Interval[];
+  readonly members: ReadonlyMap<string, string>;
+  readonly events: number;
+  readonly negativeDurations: number;
+  readonly withoutTimes: number;
+  readonly flowStartsWithoutEnd: number;
+  readonly flowEndsWithoutStart: number;
+  readonly repairedEvents: number;
+}
+
+/** What a raw JSON text says: a string without its quotes, anything else as it stands. */
+export function decode(raw: string): string {
+  return raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
+}
+
+class TraceLoader {
+  readonly spans = new SpanTable();
+  readonly names = new StringTable(1 << 22);
+  readonly categories = new StringTable(1 << 16);
+  readonly shapes = new StringTable(1 << 20);
+  readonly modes = new StringTable(MAX_MODES);
+  readonly tracks: LoadedTrack[] = [];
+  readonly processNames = new Map<string, string>();
+  readonly threadNames = new Map<string, string>();
+  readonly requests: Interval[] = [];
+  readonly members = new Map<string, string>();
+  negativeDurations = 0;
+  withoutTimes = 0;
+  readonly #trackIds = new Map<string, number>();
+  /** By name: the layer it says, and whether it is a step's. */
+  readonly #layerOfName: number[] = [];
+  readonly #isStepName: boolean[] = [];
+  /** Arrows of which one end has been seen: start 1, end 2. */
+  readonly #flows = new Map<string, number>();
+  readonly #openRequests = new Map<string, { ts: number; phase: number }>();
+
+  constructor() {
+    this.shapes.id('');
+  }
+
+  /** One of the flows' halves that stayed alone. */
+  loneFlows(half: 1 | 2): number {
+    let count = 0;
+    for (const seen of this.#flows.values()) if (seen === half) count++;
+    return count;
+  }
+
+  take(fields: EventFields): void {
+    switch (fields.byteAt(PH, 1)) {
+      case PHASE.complete:
+        this.#takeSpan(fields);
+        break;
+      case PHASE.metadata:
+        this.#takeMetadata(fields);
+        break;
+      case PHASE.flowStart:
+        this.#takeFlow(fields, 1);
+        break;
+      case PHASE.flowEnd:
+        this.#takeFlow(fields, 2);
+        break;
+      case PHASE.asyncBegin:
+      case PHASE.asyncEnd:
+        this.#takeAsync(fields);
+    }
+  }
+
+  #takeSpan(fields: EventFields): void {
+    const begin = parseMicroseconds(fields.raw(TS));
+    const duration = parseMicroseconds(fields.raw(DUR));
+    if (Number.isNaN(begin) || Number.isNaN(duration)) {
+      this.withoutTimes++;
+      return;
+    }
+    if (duration < 0) {
+      this.negativeDurations++;
+      return;
+    }
+    const { spans } = this;
+    const row = spans.add(begin, duration);
+    const name = this.#name(fields.raw(NAME));
+    const category = this.categories.id(fields.raw(CAT));
+    spans.name[row] = name;
+    spans.category[row] = category;
+    spans.track[row] = this.#track(fields);
+    if (fields.has(SHAPES)) spans.shape[row] = this.shapes.id(fields.raw(SHAPES));
+    const layer = fields.has(LAYER) ? fields.plainInteger(LAYER) : this.#layerOfName[name]!;
+    if (layer >= 0 && layer <= MAX_LAYER) spans.layer[row] = layer;
+    const annotation = this.categories.values[category] === '"user_annotation"';
+    if (annotation && (fields.has(STEP) || this.#isStepName[name]))
+      spans.step[row] = 1 + this.modes.id(fields.raw(MODE));
+  }
+
+  #takeMetadata(fields: EventFields): void {
+    const name = fields.raw(NAME);
+    if (name === '"process_name"') this.processNames.set(fields.raw(PID), fields.raw(ARG_NAME));
+    else if (name === '"thread_name"')
+      this.threadNames.set(`${fields.raw(PID)} ${fields.raw(TID)}`, fields.raw(ARG_NAME));
+  }
+
+  #takeFlow(fields: EventFields, half: 1 | 2): void {
+    const key = `${fields.raw(CAT)} ${fields.raw(NAME)} ${fields.raw(ID)}`;
+    const seen = this.#flows.get(key);
+    if (seen === undefined) this.#flows.set(key, half);
+    else if (seen !== half) this.#flows.delete(key);
+  }
+
+  #takeAsync(fields: EventFields): void {
+    if (fields.raw(CAT) !== '"request"') return;
+    const key = `${fields.raw(PID)} ${fields.raw(NAME)} ${fields.raw(ID)}`;
+    const ts = parseMicroseconds(fields.raw(TS));
+    const phase = fields.byteAt(PH, 1);
+    const other = this.#openRequests.get(key);
+    if (other === undefined || other.phase === phase) {
+      this.#openRequests.set(key, { ts, phase });
+      return;
+    }
+    this.#openRequests.delete(key);
+    this.requests.push({ begin: Math.min(ts, other.ts), end: Math.max(ts, other.ts) });
+  }
+
+  #name(raw: string): number {
+    const id = this.names.id(raw);
+    if (this.#layerOfName[id] === undefined) {
+      const text = raw === '' ? '' : decode(raw);
+      this.#layerOfName[id] = Number(LAYER_NAME.exec(text)?.[1] ?? -1);
+      this.#isStepName[id] = STEP_NAME.test(text);
+    }
+    return id;
+  }
+
+  #track(fields: EventFields): number {
+    const pid = fields.raw(PID);
+    const tid = fields.raw(TID);
+    const key = `${pid} ${tid}`;
+    let id = this.#trackIds.get(key);
+    if (id === undefined) {
+      id = this.tracks.length;
+      this.tracks.push({ pid, tid });
+      this.#trackIds.set(key, id);
+    }
+    return id;
+  }
+}
+
+/** Rejects with TraceDamage where the file is no whole trace. Memory: 32 bytes a span, and the distinct strings. */
+export async function loadTrace(path: string, signal?: AbortSignal): Promise<LoadedTrace> {
+  const loader = new TraceLoader();
+  const handler = {
+    event: (fields: EventFields) => loader.take(fields),
+    member: (key: string, text: string) => void loader.members.set(key, text),
+  };
+  const scanner = new TraceScanner(handler, PATHS);
+  await scanTraceFile(path, scanner, signal);
+  const { spans, tracks, processNames, threadNames, requests, members, negativeDurations, withoutTimes } = loader;
+  return {
+    spans,
+    names: loader.names.values,
+    categories: loader.categories.values,
+    tracks,
+    shapes: loader.shapes.values,
+    modes: loader.modes.values,
+    processNames,
+    threadNames,
+    requests,
+    members,
+    events: scanner.events,
+    negativeDurations,
+    withoutTimes,
+    flowStartsWithoutEnd: loader.loneFlows(1),
+    flowEndsWithoutStart: loader.loneFlows(2),
+    repairedEvents: scanner.repaired,
+  };
+}

@@ -1,0 +1,294 @@
+// What a user asks first of a trace: where the time went, by category, op and layer; how long steps took; what filled
+// the time between them; and whether the trace can be trusted. For our traces and those of PyTorch (Kineto).
+import { VitrineError } from '../util/errors.js';
+import { OpTotals } from './op-totals.js';
+import { analyseGaps, GAP_CAUSES, type GapCause } from './step-gaps.js';
+import { identifyTrace, rankLabel } from './trace-identity.js';
+import { decode, type Interval, type LoadedTrace, loadTrace } from './trace-loader.js';
+import { TraceDamage } from './trace-scanner.js';
+
+/** Times in microseconds, shares from 0 to 1. */
+export interface TraceSummary {
+  readonly file: string;
+  readonly profileId: string | undefined;
+  readonly stage: string | undefined;
+  /** `[TP00]`, or how many files were merged. */
+  readonly origin: string;
+  readonly events: number;
+  readonly spans: number;
+  /** From the first span's begin to the last one's end. */
+  readonly durationUs: number;
+  readonly processes: readonly { readonly name: string; readonly pid: string; readonly threads: number }[];
+  readonly categories: readonly CategorySummary[];
+  readonly ops: readonly OpSummary[];
+  /** Ops beyond the ones listed. */
+  readonly otherOps: { readonly count: number; readonly selfUs: number };
+  readonly layers: readonly LayerSummary[];
+  readonly steps: readonly StepSummary[];
+  readonly gaps: GapSummary | undefined;
+  readonly droppedRecords: number;
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly warnings: readonly string[];
+}
+
+export interface CategorySummary {
+  readonly category: string;
+  readonly spans: number;
+  readonly selfUs: number;
+  /** Of all self time except that of sampled stacks; undefined for those. */
+  readonly share: number | undefined;
+}
+
+export interface OpSummary {
+  readonly name: string;
+  readonly category: string;
+  readonly calls: number;
+  readonly selfUs: number;
+  /** With the ops inside it. */
+  readonly totalUs: number;
+  /** Of the self time of all ops. */
+  readonly share: number;
+  /** By self time. */
+  readonly shapes: readonly { readonly shape: string; readonly calls: number; readonly selfUs: number }[];
+}
+
+export interface LayerSummary {
+  readonly layer: number;
+  readonly calls: number;
+  readonly totalUs: number;
+  readonly meanUs: number;
+  /** Of all layers. */
+  readonly share: number;
+  readonly topOp: string;
+  readonly topOpUs: number;
+}
+
+export interface StepSummary {
+  /** `all`, or a mode where steps say theirs. */
+  readonly mode: string;
+  readonly count: number;
+  readonly totalUs: number;
+  readonly meanUs: number;
+  readonly minUs: number;
+  readonly p50Us: number;
+  readonly p90Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+}
+
+export interface GapSummary {
+  readonly count: number;
+  readonly totalUs: number;
+  /** Of the time from the first step to the last. */
+  readonly share: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+  readonly causes: readonly { readonly cause: GapCause; readonly us: number; readonly share: number }[];
+}
+
+const us = (ns: number) => Math.round(ns) / 1000;
+const share = (part: number, whole: number) => (whole > 0 ? part / whole : 0);
+
+/** Percentile with linear interpolation, of sorted values. */
+function percentile(sorted: readonly number[], fraction: number): number {
+  if (sorted.length === 0) return 0;
+  const at = (sorted.length - 1) * fraction;
+  const low = Math.floor(at);
+  const value = sorted[low]!;
+  return value + ((sorted[low + 1] ?? value) - value) * (at - low);
+}
+
+function stepSummary(mode: string, durations: readonly number[]): StepSummary {
+  const sorted = durations.toSorted((a, b) => a - b);
+  const total = sorted.reduce((sum, ns) => sum + ns, 0);
+  return {
+    mode,
+    count: sorted.length,
+    totalUs: us(total),
+    meanUs: us(total / sorted.length),
+    minUs: us(sorted[0]!),
+    p50Us: us(percentile(sorted, 0.5)),
+    p90Us: us(percentile(sorted, 0.9)),
+    p99Us: us(percentile(sorted, 0.99)),
+    maxUs: us(sorted.at(-1)!),
+  };
+}
+
+function summariseSteps(trace: LoadedTrace, totals: OpTotals): StepSummary[] {
+  const byMode = new Map<string, number[]>();
+  for (const row of totals.steps) {
+    const mode = decode(trace.modes[trace.spans.step[row]! - 1] ?? '');
+    const list = byMode.get(mode);
+    if (list) list.push(trace.spans.duration[row]!);
+    else byMode.set(mode, [trace.spans.duration[row]!]);
+  }
+  const all = [...byMode.values()].flat();
+  if (all.length === 0) return [];
+  const modes = [...byMode].filter(([mode]) => mode !== '').sort(([a], [b]) => (a < b ? -1 : 1));
+  return [stepSummary('all', all), ...modes.map(([mode, durations]) => stepSummary(mode, durations))];
+}
+
+function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | undefined {
+  const { spans, tracks } = trace;
+  const interval = (row: number): Interval => ({
+    begin: spans.begin[row]!,
+    end: spans.begin[row]! + spans.duration[row]!,
+  });
+  const byTrack = new Map<number, number[]>();
+  for (const row of totals.steps) byTrack.set(spans.track[row]!, [...(byTrack.get(spans.track[row]!) ?? []), row]);
+  const pidOf = (row: number) => tracks[spans.track[row]!]!.pid;
+  const schedulerByPid = new Map<string, Interval[]>();
+  for (const row of totals.host.scheduler) {
+    const list = schedulerByPid.get(pidOf(row));
+    if (list) list.push(interval(row));
+    else schedulerByPid.set(pidOf(row), [interval(row)]);
+  }
+  const stepTracks = [...byTrack].map(([track, rows]) => ({
+    steps: rows.map(interval),
+    scheduler: schedulerByPid.get(tracks[track]!.pid) ?? [],
+  }));
+  const { gaps, byCause, span } = analyseGaps(stepTracks, {
+    tokenizer: totals.host.tokenizer.map(interval),
+    http: totals.host.http.map(interval),
+    requests: trace.requests,
+  });
+  if (gaps.length === 0) return undefined;
+  const sorted = gaps.toSorted((a, b) => a - b);
+  const total = sorted.reduce((sum, ns) => sum + ns, 0);
+  return {
+    count: sorted.length,
+    totalUs: us(total),
+    share: share(total, span),
+    p50Us: us(percentile(sorted, 0.5)),
+    p99Us: us(percentile(sorted, 0.99)),
+    maxUs: us(sorted.at(-1)!),
+    causes: GAP_CAUSES.map((cause) => ({
+      cause,
+      us: us(byCause.get(cause)!),
+      share: share(byCause.get(cause)!, total),
+    }))
+      .filter((cause) => cause.us > 0)
+      .sort((a, b) => b.us - a.us),
+  };
+}
+
+function summariseOps(trace: LoadedTrace, totals: OpTotals, top: number): Pick<TraceSummary, 'ops' | 'otherOps'> {
+  const sorted = totals.ops.toSorted((a, b) => b.self - a.self);
+  const whole = sorted.reduce((sum, op) => sum + op.self, 0);
+  const rest = sorted.slice(top);
+  return {
+    ops: sorted.slice(0, top).map((op) => ({
+      name: decode(trace.names[op.name]!),
+      category: decode(trace.categories[op.category]!),
+      calls: op.calls,
+      selfUs: us(op.self),
+      totalUs: us(op.total),
+      share: share(op.self, whole),
+      shapes: [...op.shapes]
+        .sort(([, a], [, b]) => b.self - a.self)
+        .map(([shape, { calls, self }]) => ({
+          shape: JSON.stringify(JSON.parse(trace.shapes[shape]!)),
+          calls,
+          selfUs: us(self),
+        })),
+    })),
+    otherOps: { count: rest.length, selfUs: us(rest.reduce((sum, op) => sum + op.self, 0)) },
+  };
+}
+
+function summariseLayers(trace: LoadedTrace, totals: OpTotals): LayerSummary[] {
+  const layers = totals.layers(trace.tracks);
+  const whole = layers.reduce((sum, layer) => sum + layer.total, 0);
+  return layers
+    .sort((a, b) => a.layer - b.layer)
+    .map(({ layer, calls, total, ops }) => {
+      const [name, self] = [...ops].reduce((best, op) => (op[1] > best[1] ? op : best));
+      return {
+        layer,
+        calls,
+        totalUs: us(total),
+        meanUs: us(total / calls),
+        share: share(total, whole),
+        topOp: decode(trace.names[name]!),
+        topOpUs: us(self),
+      };
+    });
+}
+
+function warningsOf(trace: LoadedTrace, totals: OpTotals, dropped: number): string[] {
+  const warnings: string[] = [];
+  const warn = (count: number, text: string) => {
+    if (count > 0) warnings.push(`${count} ${text}`);
+  };
+  warn(dropped, 'records were dropped while recording: times and counts are too low');
+  warn(trace.negativeDurations, 'spans have a negative duration and are left out');
+  warn(trace.withoutTimes, 'spans have no readable ts or dur and are left out');
+  warn(totals.overlaps, 'spans end after the span around them: their thread is not nested');
+  warn(trace.flowStartsWithoutEnd, 'flows start and never end');
+  warn(trace.flowEndsWithoutStart, 'flows end without a start');
+  warn(trace.repairedEvents, 'events were not UTF-8');
+  return warnings;
+}
+
+function originOf(
+  path: string,
+  members: ReadonlyMap<string, string>,
+): Pick<TraceSummary, 'origin' | 'profileId' | 'stage'> {
+  const identity = identifyTrace(path, members);
+  const { sources } = (JSON.parse(members.get('vitrine') ?? 'null') ?? {}) as { sources?: unknown };
+  const origin = Array.isArray(sources) ? `merged from ${sources.length} files` : rankLabel(identity);
+  return { origin, profileId: identity.profileId, stage: identity.stage };
+}
+
+function processesOf({ tracks, processNames }: LoadedTrace, totals: OpTotals): TraceSummary['processes'] {
+  const threads = new Map<string, number>();
+  tracks.forEach(({ pid }, index) => {
+    if (totals.isReal(index)) threads.set(pid, (threads.get(pid) ?? 0) + 1);
+  });
+  return [...threads].map(([pid, count]) => ({
+    name: decode(processNames.get(pid) ?? '""'),
+    pid: decode(pid),
+    threads: count,
+  }));
+}
+
+/**
+ * Summarises a trace file; the `top` ops by self time are listed. Rejects with VitrineError TRACE_INVALID where the file
+ * is no whole trace.
+ */
+export async function summariseTrace(path: string, top: number, signal?: AbortSignal): Promise<TraceSummary> {
+  let trace: LoadedTrace;
+  try {
+    trace = await loadTrace(path, signal);
+  } catch (error) {
+    if (!(error instanceof TraceDamage)) throw error;
+    throw new VitrineError('TRACE_INVALID', `${path} cannot be summarised: ${error.message}.`);
+  }
+  const totals = new OpTotals(trace);
+  const { droppedRecords, dropped } = identifyTrace(path, trace.members);
+  const counted = totals.categories.reduce((sum, { self, sampled }) => sum + self - sampled, 0);
+  return {
+    file: path,
+    ...originOf(path, trace.members),
+    events: trace.events,
+    spans: trace.spans.length,
+    durationUs: us(Math.max(0, totals.last - totals.first)),
+    processes: processesOf(trace, totals),
+    categories: totals.categories
+      .toSorted((a, b) => b.self - a.self)
+      .map(({ category, spans, self, sampled }) => ({
+        category: decode(trace.categories[category]!),
+        spans,
+        selfUs: us(self),
+        share: self > 0 && sampled === self ? undefined : share(self - sampled, counted),
+      })),
+    ...summariseOps(trace, totals, top),
+    layers: summariseLayers(trace, totals),
+    steps: summariseSteps(trace, totals),
+    gaps: summariseGaps(trace, totals),
+    droppedRecords,
+    dropped,
+    warnings: warningsOf(trace, totals, droppedRecords),
+  };
+}

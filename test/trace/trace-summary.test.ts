@@ -1,0 +1,313 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { formatDuration, renderTraceSummary } from '#vitrine/trace/summary-report.js';
+import { mergeTraces } from '#vitrine/trace/trace-merger.js';
+import { summariseTrace } from '#vitrine/trace/trace-summary.js';
+import { temporaryDirectory } from '../support/temporary-directory.js';
+import { writeTraceFile } from '../support/trace-files.js';
+
+const KINETO = fileURLToPath(new URL('../fixtures/traces/kineto.json', import.meta.url));
+
+interface Span {
+  readonly cat: string;
+  readonly name: string;
+  readonly ts: number;
+  readonly dur: number;
+  readonly tid?: number;
+  readonly pid?: number;
+  readonly args?: object;
+}
+const span = (e: Span) => ({ ph: 'X', pid: 1, tid: 1, ...e });
+const step = (n: number, ts: number, dur: number, mode: string) =>
+  span({ cat: 'user_annotation', name: 'step', ts, dur, args: { step: n, mode } });
+
+/** Four steps of 100 and 200 µs with known gaps, layers and causes; children come before their parents. */
+const OURS = {
+  schemaVersion: 1,
+  baseTimeNanoseconds: 1767189312000000000,
+  deviceProperties: [],
+  traceEvents: [
+    span({
+      cat: 'cpu_op',
+      name: 'qkv_proj',
+      ts: 1010,
+      dur: 30,
+      args: {
+        layer: 0,
+        'Input Dims': [
+          [4, 8],
+          [8, 8],
+        ],
+      },
+    }),
+    span({ cat: 'cpu_op', name: 'attention', ts: 1040, dur: 45, args: { layer: 0 } }),
+    span({ cat: 'cpu_op', name: 'layers.0', ts: 1005, dur: 80 }),
+    step(1, 1000, 200, 'extend'),
+    span({
+      cat: 'cpu_op',
+      name: 'qkv_proj',
+      ts: 1310,
+      dur: 10,
+      args: {
+        layer: 0,
+        'Input Dims': [
+          [1, 8],
+          [8, 8],
+        ],
+      },
+    }),
+    span({ cat: 'cpu_op', name: 'layers.0', ts: 1305, dur: 20 }),
+    span({
+      cat: 'cpu_op',
+      name: 'qkv_proj',
+      ts: 1330,
+      dur: 50,
+      args: {
+        layer: 1,
+        'Input Dims': [
+          [1, 8],
+          [8, 8],
+        ],
+      },
+    }),
+    step(2, 1300, 100, 'decode'),
+    step(3, 1400, 100, 'decode'),
+    step(4, 2000, 100, 'decode'),
+    // Worker thread: busy in the same layer, must not count for the layer again.
+    span({ cat: 'cpu_op', name: 'gemm part', ts: 1010, dur: 30, tid: 2, args: { layer: 0 } }),
+    // Gap 1200-1300: scheduler 60 of it (both spans are one), tokenizer 10 of the rest.
+    span({ cat: 'scheduler', name: 'get_next_batch', ts: 1210, dur: 60, tid: 3 }),
+    span({ cat: 'scheduler', name: 'lookup', ts: 1220, dur: 10, tid: 3 }),
+    span({ cat: 'tokenizer', name: 'encode', ts: 1260, dur: 20, tid: 4 }),
+    // Gap 1500-2000: http 100, a request until 1700, then nothing to do.
+    span({ cat: 'http', name: 'POST /generate', ts: 1550, dur: 100, tid: 5 }),
+    { ph: 'b', cat: 'request', name: 'r', id: 1, pid: 1, tid: 5, ts: 900 },
+    { ph: 'e', cat: 'request', name: 'r', id: 1, pid: 1, tid: 5, ts: 1700 },
+    span({ cat: 'python_function', name: 'a.js(1): f', ts: 1000, dur: 1000, tid: 6 }),
+    { ph: 's', cat: 'ac2g', name: 'ac2g', id: 1, pid: 1, tid: 1, ts: 1005 },
+    { ph: 'f', bp: 'e', cat: 'ac2g', name: 'ac2g', id: 1, pid: 1, tid: 1, ts: 1006 },
+    { ph: 'M', name: 'process_name', pid: 1, tid: 0, ts: 0, args: { name: 'rank 0' } },
+  ],
+  vitrine: { profileId: '1.5', ranks: { tp: 0 }, droppedRecords: 0 },
+};
+
+test('steps, gaps and their causes', async (t) => {
+  const path = writeTraceFile(await temporaryDirectory(t), 'a.trace.json.gz', OURS);
+  const { steps, gaps, ...summary } = await summariseTrace(path, 10);
+  assert.deepEqual(
+    steps.map((s) => [s.mode, s.count, s.totalUs, s.minUs, s.p50Us, s.p90Us, s.maxUs]),
+    [
+      ['all', 4, 500, 100, 100, 170, 200],
+      ['decode', 3, 300, 100, 100, 100, 100],
+      ['extend', 1, 200, 200, 200, 200, 200],
+    ],
+  );
+  assert.deepEqual([gaps?.count, gaps?.totalUs, gaps?.maxUs, gaps?.share], [2, 600, 500, 600 / 1100]);
+  assert.deepEqual(Object.fromEntries(gaps!.causes.map(({ cause, us }) => [cause, us])), {
+    scheduler: 60,
+    tokenizer: 10,
+    http: 100,
+    'requests waiting': 30 + 100,
+    'nothing to do': 300,
+  });
+  assert.deepEqual(summary.warnings, []);
+  assert.deepEqual(summary.processes, [{ name: 'rank 0', pid: '1', threads: 6 }]);
+  assert.equal(summary.origin, '[TP00]');
+});
+
+test('self times, shapes, categories and layers add up', async (t) => {
+  const path = writeTraceFile(await temporaryDirectory(t), 'a.trace.json.gz', OURS);
+  const summary = await summariseTrace(path, 2);
+  assert.deepEqual(summary.ops, [
+    {
+      name: 'qkv_proj',
+      category: 'cpu_op',
+      calls: 3,
+      selfUs: 90,
+      totalUs: 90,
+      share: 90 / 180,
+      shapes: [
+        { shape: '[[1,8],[8,8]]', calls: 2, selfUs: 60 },
+        { shape: '[[4,8],[8,8]]', calls: 1, selfUs: 30 },
+      ],
+    },
+    { name: 'attention', category: 'cpu_op', calls: 1, selfUs: 45, totalUs: 45, share: 45 / 180, shapes: [] },
+  ]);
+  assert.deepEqual(summary.otherOps, { count: 2, selfUs: 45 });
+  assert.deepEqual(
+    summary.layers.map((l) => [l.layer, l.calls, l.totalUs, l.meanUs, l.topOp, l.topOpUs]),
+    [
+      [0, 2, 100, 50, 'attention', 45],
+      [1, 1, 50, 50, 'qkv_proj', 50],
+    ],
+  );
+  const byCategory = new Map(summary.categories.map((c) => [c.category, c]));
+  assert.equal(byCategory.get('cpu_op')?.selfUs, 180);
+  assert.equal(byCategory.get('user_annotation')?.selfUs, 500 - 150);
+  assert.equal(byCategory.get('scheduler')?.selfUs, 60);
+  assert.equal(byCategory.get('python_function')?.share, undefined, 'samples are not time of their own');
+  const shares = summary.categories.reduce((sum, c) => sum + (c.share ?? 0), 0);
+  assert.ok(Math.abs(shares - 1) < 1e-9);
+});
+
+test('a Kineto trace: steps by name, kernels, ops of the same times as their frames', async () => {
+  const summary = await summariseTrace(KINETO, 10);
+  assert.equal(summary.steps[0]?.count, 2);
+  assert.deepEqual(summary.gaps?.causes, [{ cause: 'not in the trace', us: 50, share: 1 }]);
+  const mm = summary.ops.find((op) => op.name === 'aten::mm');
+  assert.deepEqual([mm?.calls, mm?.selfUs, mm?.totalUs, mm?.shapes.length], [2, 74.875, 80, 2]);
+  assert.ok(summary.ops.some((op) => op.category === 'kernel' && op.name.includes('"x"')));
+  assert.equal(summary.origin, '[Rank00]');
+  assert.ok(!summary.processes.some(({ pid }) => pid === 'Spans'));
+});
+
+test('a merged trace is summarised over its ranks', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const inputs = [0, 1].map((tp) =>
+    writeTraceFile(directory, `1.5-TP-${tp}.trace.json.gz`, {
+      ...OURS,
+      vitrine: { ...OURS.vitrine, ranks: { tp }, droppedRecords: 3 },
+    }),
+  );
+  const [merged] = await mergeTraces({ inputs });
+  const summary = await summariseTrace(merged!.output, 5);
+  assert.equal(summary.origin, 'merged from 2 files');
+  assert.equal(summary.steps[0]?.count, 8);
+  assert.equal(summary.gaps?.totalUs, 1200);
+  assert.deepEqual([summary.layers[0]?.calls, summary.layers[0]?.totalUs], [4, 200]);
+  assert.equal(summary.droppedRecords, 6);
+});
+
+test('what is wrong with a trace is said', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = writeTraceFile(directory, 'bad.json', {
+    traceEvents: [
+      span({ cat: 'c', name: 'a', ts: 0, dur: 10 }),
+      span({ cat: 'c', name: 'b', ts: 5, dur: 10 }),
+      span({ cat: 'c', name: 'negative', ts: 5, dur: -1 }),
+      { ph: 'X', cat: 'c', name: 'no times', pid: 1, tid: 1 },
+      { ph: 's', cat: 'f', name: 'f', id: 1, pid: 1, tid: 1, ts: 1 },
+      { ph: 'f', cat: 'f', name: 'f', id: 2, pid: 1, tid: 1, ts: 1 },
+      { ph: 'f', cat: 'f', name: 'f', id: 3, pid: 1, tid: 1, ts: 1 },
+    ],
+    vitrine: { droppedRecords: 9, dropped: { buffer: 9 } },
+  });
+  const summary = await summariseTrace(path, 5);
+  assert.deepEqual(summary.warnings, [
+    '9 records were dropped while recording: times and counts are too low',
+    '1 spans have a negative duration and are left out',
+    '1 spans have no readable ts or dur and are left out',
+    '1 spans end after the span around them: their thread is not nested',
+    '1 flows start and never end',
+    '2 flows end without a start',
+  ]);
+  assert.equal(summary.categories[0]?.selfUs, 10, 'no time counts twice');
+  assert.match(renderTraceSummary(summary), /dropped by: buffer 9/);
+  const cut = writeTraceFile(directory, 'cut.json', '{"traceEvents":[');
+  await assert.rejects(summariseTrace(cut, 5), { code: 'TRACE_INVALID', message: /cut off after 0 events/ });
+  await assert.rejects(summariseTrace(join(directory, 'none'), 5), {
+    code: 'TRACE_INVALID',
+    message: /does not exist/,
+  });
+});
+
+test('the report fits 100 columns and lets no control character through, whatever the names', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const hostile = `void very_long_${'x'.repeat(300)}\u001b[31m\n\u202e<end>`;
+  const path = writeTraceFile(directory, `${'long'.repeat(40)}.json`, {
+    ...OURS,
+    traceEvents: [
+      ...OURS.traceEvents,
+      span({
+        cat: hostile,
+        name: hostile,
+        ts: 5000,
+        dur: 123456789,
+        args: { layer: 30000, 'Input Dims': [Array(200).fill(4096)] },
+      }),
+      span({ cat: 'user_annotation', name: 'step', ts: 5000, dur: 1, tid: 9, args: { step: 5, mode: hostile } }),
+      { ph: 'M', name: 'process_name', pid: 1, tid: 0, ts: 0, args: { name: hostile } },
+    ],
+    vitrine: { profileId: hostile, droppedRecords: 1, dropped: { [hostile]: 1 } },
+  });
+  const text = renderTraceSummary(await summariseTrace(path, 10));
+  const lines = text.split('\n');
+  for (const line of lines) assert.ok([...line].length <= 100, `${[...line].length} columns: ${line}`);
+  assert.doesNotMatch(text.replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
+  assert.match(text, /Top ops by self time/);
+});
+
+test('golden report', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = writeTraceFile(directory, 'a.trace.json.gz', OURS);
+  const lines = renderTraceSummary(await summariseTrace(path, 2))
+    .split('\n')
+    .slice(1);
+  assert.deepEqual(lines, [
+    '[TP00], profile 1.5',
+    '1.10 ms recorded, 21 events, 16 spans',
+    '  1 rank 0, 6 threads',
+    '',
+    'Steps',
+    '  mode    steps   total    mean     min     p50     p90     p99     max',
+    '  all         4  500 us  125 us  100 us  100 us  170 us  197 us  200 us',
+    '  decode      3  300 us  100 us  100 us  100 us  100 us  100 us  100 us',
+    '  extend      1  200 us  200 us  200 us  200 us  200 us  200 us  200 us',
+    '',
+    'Between steps',
+    '  2 gaps, 600 us, 54.5% of the time from first to last step;',
+    '  p50 300 us, p99 496 us, max 500 us',
+    '  cause                time  share',
+    '  nothing to do      300 us  50.0%',
+    '  requests waiting   130 us  21.7%',
+    '  http               100 us  16.7%',
+    '  scheduler         60.0 us  10.0%',
+    '  tokenizer         10.0 us   1.7%',
+    '',
+    'Time by category',
+    '  category         spans  self time  share',
+    '  python_function      1    1.00 ms      -',
+    '  user_annotation      4     350 us  49.3%',
+    '  cpu_op               7     180 us  25.4%',
+    '  http                 1     100 us  14.1%',
+    '  scheduler            2    60.0 us   8.5%',
+    '  tokenizer            1    20.0 us   2.8%',
+    '',
+    'Top ops by self time',
+    '  op            self  share  calls    total  category',
+    '  qkv_proj   90.0 us  50.0%      3  90.0 us  cpu_op',
+    '      [[1,8],[8,8]]: 2 calls, 60.0 us, 1 other shape',
+    '  attention  45.0 us  25.0%      1  45.0 us  cpu_op',
+    '  … 2 more ops, 45.0 us',
+    '',
+    'Layers',
+    '  layer  calls    total     mean  share  most of it',
+    '  0          2   100 us  50.0 us  66.7%  attention 45.0 us',
+    '  1          1  50.0 us  50.0 us  33.3%  qkv_proj 50.0 us',
+    '',
+  ]);
+});
+
+test('durations have three digits and a unit', () => {
+  const shown = [0, 0.0004, 0.001, 0.999, 1, 1.2345, 9.995, 12.345, 99.95, 123.4, 999.9, 1000, 1.5e6, 3.6e9].map(
+    formatDuration,
+  );
+  assert.deepEqual(shown, [
+    '0 ns',
+    '0 ns',
+    '1 ns',
+    '999 ns',
+    '1.00 us',
+    '1.23 us',
+    '10.0 us',
+    '12.3 us',
+    '100 us',
+    '123 us',
+    '1000 us',
+    '1.00 ms',
+    '1.50 s',
+    '3600 s',
+  ]);
+});
