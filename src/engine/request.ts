@@ -12,6 +12,8 @@ const FIRST_ROOM = 64;
 
 export interface RequestDefaults {
   readonly eosTokenIds: readonly number[];
+  /** Stop ids beyond it can never be sampled. */
+  readonly vocabSize: number;
   /** Longest sequence that the KV cache and the context allow, its last token (never computed) included. */
   readonly maxSequence: number;
 }
@@ -77,7 +79,8 @@ export class Request {
     // A sequence of maxSequence tokens is complete without its last token being computed.
     this.maxLen = Math.max(inputIds.length, Math.min(inputIds.length + sampling.maxNewTokens, defaults.maxSequence));
     this.tokens = new TokenList(inputIds, Math.min(this.maxLen - inputIds.length, FIRST_ROOM) + 1);
-    this.stopIds = new Set([...(sampling.ignoreEos ? [] : defaults.eosTokenIds), ...sampling.stopTokenIds]);
+    const stopIds = [...(sampling.ignoreEos ? [] : defaults.eosTokenIds), ...sampling.stopTokenIds];
+    this.stopIds = new Set(stopIds.filter((id) => id >= 0 && id < defaults.vocabSize));
     this.queuedAt = now;
     this.rowSampling = rowSamplingOf(sampling, logprobs);
     this.hasPenalties =

@@ -5,8 +5,6 @@ import type { RequestRow } from './request-row.js';
 
 export class ScheduleBatch {
   stepId = 0;
-  /** Monotonic seconds. */
-  submittedAt = 0;
   /** Rows of running requests that compute one generated token. */
   decodeRows = 0;
   /** Requests that were started with this step. */

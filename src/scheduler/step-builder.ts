@@ -15,6 +15,10 @@ export class StepBuilder {
     private readonly blocks: BlockManager,
   ) {}
 
+  get isEmpty(): boolean {
+    return this.#batch.size === 0;
+  }
+
   get batch(): ScheduleBatch {
     return this.#batch;
   }
