@@ -12,7 +12,9 @@ import {
   BENCH_SERVING,
   GENERATE,
   LAUNCH_SERVER,
+  MERGE_TRACES,
   PROGRAMS,
+  TRACE_SUMMARY,
   UNSUPPORTED_PROGRAMS,
 } from '../config/programs.js';
 import { toError, VitrineError } from '../util/errors.js';
@@ -42,6 +44,8 @@ const ENTRIES: readonly Entry[] = [
   entry(GENERATE, () => import('./generate.js')),
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
+  entry(MERGE_TRACES, () => import('./merge-traces.js')),
+  entry(TRACE_SUMMARY, () => import('./trace-summary.js')),
 ];
 
 function findEntry(word: string): Entry {
@@ -66,6 +70,7 @@ function rootCommand(finish: (exitCode: number) => void): Command {
     .helpOption('-h, --help', 'Print this help.')
     .helpCommand('help [command]', 'Print the help of a command.')
     .exitOverride()
+    .configureHelp({ helpWidth: Math.min(process.stdout.columns ?? 110, 120) })
     .configureOutput({ outputError: () => {} });
   for (const { program, run } of ENTRIES) {
     const command = buildCommand(program).copyInheritedSettings(root);
@@ -113,4 +118,6 @@ async function main(argv: readonly string[]): Promise<number> {
   return exitCode;
 }
 
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 process.exitCode = await main(process.argv.slice(2));

@@ -18,6 +18,14 @@ export function canonicalArguments(matcher: FlagMatcher, argv: readonly string[]
     const token = argv[at]!;
     at += 1;
     if (token === '-h') return ['--help'];
+    if (token === '--' && matcher.positional !== undefined) {
+      for (const value of argv.slice(at)) addPositional(matcher, byKey, value);
+      break;
+    }
+    if (!looksLikeFlag(token) && matcher.positional !== undefined) {
+      addPositional(matcher, byKey, token);
+      continue;
+    }
     if (!token.startsWith('--') || token === '--') throw unexpected(token);
     const equals = token.indexOf('=');
     const match = matcher.match(equals < 0 ? token.slice(2) : token.slice(2, equals));
@@ -27,6 +35,17 @@ export function canonicalArguments(matcher: FlagMatcher, argv: readonly string[]
     byKey.set(match.option.key, canonicalTokens(match, values));
   }
   return [...byKey.values()].flat();
+}
+
+/** Lists grow with every value; a single value is given once. */
+function addPositional({ positional }: FlagMatcher, byKey: Map<string, string[]>, value: string): void {
+  const { option } = positional!;
+  const before = byKey.get(option.key) ?? [];
+  if (before.length > 0 && !isList(option)) {
+    const message = `unexpected argument '${value}': there can be only one ${option.flag}`;
+    throw new VitrineError('INVALID_OPTION', message, { param: longFlag(option) });
+  }
+  byKey.set(option.key, [...before, ...canonicalTokens(positional!, [value])]);
 }
 
 function unexpected(token: string): VitrineError {

@@ -4,8 +4,6 @@ import type { Option } from './option.js';
 import { isList, parseText } from './option-value.js';
 import { CONFIG_OPTION, type Program } from './program.js';
 
-const WIDTH = 110;
-
 /** `(default: 16; 1 to 1024; env: X)`: the facts after the help sentence, or ''. */
 export function describeFacts(option: Option): string {
   const facts: string[] = [];
@@ -47,6 +45,8 @@ function commanderOptions(option: Option): CommanderOption[] {
   return [positive, new CommanderOption(`--no-${option.flag}`).hideHelp()];
 }
 
+const positionalUsage = ({ flag, type }: Option): string => (type === 'strings' ? `<${flag}...>` : `<${flag}>`);
+
 /** A command without an action; its arguments must be canonical (see canonical-arguments). */
 export function buildCommand(program: Program): Command {
   const command = new Command(program.name).summary(program.summary).description(program.summary);
@@ -55,8 +55,9 @@ export function buildCommand(program: Program): Command {
     for (const row of commanderOptions(option)) command.addOption(row.hideHelp());
   }
   for (const row of commanderOptions(CONFIG_OPTION)) command.addOption(row);
+  const positional = program.options.find((option) => option.positional);
+  if (positional !== undefined) command.usage(`${positionalUsage(positional)} [options]`);
   command.helpOption('-h, --help', 'Print this help.');
-  command.configureHelp({ helpWidth: WIDTH, optionTerm: (option) => option.flags });
   if (program.inert !== undefined) {
     command.addHelpText('after', `\nThe other launch-server options are accepted too: ${program.inert.reason}`);
   }

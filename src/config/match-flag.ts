@@ -13,11 +13,15 @@ export interface MatchedFlag {
 const HELP: Option = { flag: 'help', key: 'help', type: 'flag', help: 'Print this help.', group: 'General' };
 
 export class FlagMatcher {
+  /** The option of values without a flag. */
+  readonly positional: MatchedFlag | undefined;
   readonly #program: Program;
   readonly #byName = new Map<string, MatchedFlag>();
 
   constructor(program: Program) {
     this.#program = program;
+    const positional = program.options.find((option) => option.positional);
+    this.positional = positional && { option: positional, negated: false };
     for (const option of [...acceptedOptions(program), HELP]) {
       const positive = { option, negated: false };
       for (const name of [option.flag, ...(option.aliases ?? [])]) this.#byName.set(name, positive);

@@ -25,6 +25,8 @@ export interface Option {
   /** A flag that is on by default and has a `--no-…` form. */
   readonly negatable?: boolean;
   readonly required?: boolean;
+  /** Values without a flag before them are this option’s (text only; at most one option of a program). */
+  readonly positional?: boolean;
   readonly choices?: readonly string[];
   readonly min?: number;
   readonly max?: number;

@@ -10,6 +10,7 @@ import {
   UNSUPPORTED_ONE_BATCH_FLAGS,
   UNSUPPORTED_SERVER_FLAGS,
 } from './sglang-flags.js';
+import { MERGE_TRACES_OPTIONS, TRACE_SUMMARY_OPTIONS } from './trace-options.js';
 
 export const LAUNCH_SERVER: Program<typeof SERVER_OPTIONS> = {
   name: 'launch-server',
@@ -58,7 +59,33 @@ export const BENCH_SERVING: Program<typeof BENCH_SERVING_OPTIONS> = {
   ],
 };
 
-export const PROGRAMS: readonly Program[] = [LAUNCH_SERVER, GENERATE, BENCH_ONE_BATCH, BENCH_SERVING];
+export const MERGE_TRACES: Program<typeof MERGE_TRACES_OPTIONS> = {
+  name: 'merge-traces',
+  summary: 'Merge the trace files of the ranks of a profile into one file per stage.',
+  options: MERGE_TRACES_OPTIONS,
+  unsupported: [],
+  examples: [
+    'vitrine merge-traces profiles/',
+    'vitrine merge-traces a-TP-0.trace.json.gz a-TP-1.trace.json.gz --output a.trace.json.gz',
+  ],
+};
+
+export const TRACE_SUMMARY: Program<typeof TRACE_SUMMARY_OPTIONS> = {
+  name: 'trace-summary',
+  summary: 'Say where the time of a trace went: steps, gaps, ops, layers.',
+  options: TRACE_SUMMARY_OPTIONS,
+  unsupported: [],
+  examples: ['vitrine trace-summary profiles/1769071195.66-TP-0.trace.json.gz --top 10'],
+};
+
+export const PROGRAMS: readonly Program[] = [
+  LAUNCH_SERVER,
+  GENERATE,
+  BENCH_ONE_BATCH,
+  BENCH_SERVING,
+  MERGE_TRACES,
+  TRACE_SUMMARY,
+];
 
 /** SGLang programs without a counterpart here, with dashes. */
 export const UNSUPPORTED_PROGRAMS: readonly string[] = [

@@ -30,7 +30,7 @@ test('the page has every option of every program once', () => {
     const section = page.split(/^## /m).find((part) => part.startsWith(`vitrine ${program.name}\n`));
     assert.ok(section !== undefined, program.name);
     for (const option of program.options) {
-      const rows = section.split('\n').filter((line) => line.startsWith(`| \`--${option.flag}\``));
+      const rows: string[] = section.split('\n').filter((line) => line.startsWith(`| \`--${option.flag}\``));
       assert.equal(rows.length, 1, `${program.name} --${option.flag}`);
     }
   }

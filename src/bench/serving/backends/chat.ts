@@ -1,0 +1,45 @@
+// POST /v1/chat/completions (sglang-oai-chat, vllm-chat): one user message in, deltas of the answer out.
+import { VitrineError } from '../../../util/errors.js';
+import type { Backend } from './backend.js';
+import { readOpenAiAnswer, usageRequest } from './openai-answer.js';
+
+interface ChatMessageDelta {
+  readonly content?: string | null;
+  readonly reasoning_content?: string | null;
+}
+
+interface ChatChoice {
+  readonly delta?: ChatMessageDelta;
+  readonly message?: ChatMessageDelta;
+  readonly finish_reason?: string | null;
+}
+
+export const chatBackend: Backend = {
+  path: '/v1/chat/completions',
+  countsTokens: false,
+
+  payload(request, settings) {
+    if (typeof request.prompt !== 'string') {
+      throw new VitrineError('INVALID_OPTION', 'chat backends take text and no token ids', { param: '--backend' });
+    }
+    return {
+      model: settings.model,
+      messages: [{ role: 'user', content: request.prompt }],
+      max_completion_tokens: request.outputLen,
+      stream: settings.stream,
+      temperature: 0,
+      ignore_eos: settings.ignoreEos,
+      ...usageRequest(settings.stream),
+      ...settings.extraBody,
+    };
+  },
+
+  reader() {
+    return (event) =>
+      readOpenAiAnswer<ChatChoice>(event, (choice) => {
+        const said = choice.delta ?? choice.message ?? {};
+        // Reasoning is generated too, though SGLang's TTFT waits for the answer itself.
+        return { text: said.content ?? '', otherToken: (said.reasoning_content ?? '') !== '' };
+      });
+  },
+};

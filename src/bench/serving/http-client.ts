@@ -1,0 +1,125 @@
+// HTTP for thousands of streams in one process: keep-alive connections without a limit on their number.
+import * as http from 'node:http';
+import * as https from 'node:https';
+
+export interface HttpTarget {
+  /** Without a slash at the end. */
+  readonly baseUrl: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface ResponseListener {
+  /** Status and content type; `reason` is the status text. */
+  onHead(status: number, reason: string, contentType: string): void;
+  onChunk(chunk: Buffer): void;
+  /** Once: the answer is complete (undefined) or the connection failed. */
+  onEnd(error: Error | undefined): void;
+}
+
+export interface TextResponse {
+  readonly status: number;
+  readonly text: string;
+}
+
+export class HttpClient {
+  readonly #target: HttpTarget;
+  readonly #agent: http.Agent | https.Agent;
+  readonly #send: typeof http.request;
+
+  constructor(target: HttpTarget) {
+    this.#target = target;
+    const isSecure = target.baseUrl.startsWith('https:');
+    const settings = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 4096 };
+    this.#agent = isSecure ? new https.Agent(settings) : new http.Agent(settings);
+    this.#send = isSecure ? https.request : http.request;
+  }
+
+  /** POSTs JSON and reports what comes back; `signal` cuts the connection. */
+  post(path: string, body: Buffer, signal: AbortSignal, listener: ResponseListener): void {
+    this.#request('POST', path, body, signal, listener, true);
+  }
+
+  /** A small request, read whole. Rejects when there is no connection or no answer in time. */
+  fetchText(method: 'GET' | 'POST', path: string, timeoutMs: number): Promise<TextResponse> {
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let status = 0;
+      const signal = AbortSignal.timeout(timeoutMs);
+      this.#request(
+        method,
+        path,
+        undefined,
+        signal,
+        {
+          onHead: (code) => {
+            status = code;
+          },
+          onChunk: (chunk) => chunks.push(chunk),
+          onEnd: (error) => {
+            if (error === undefined) resolve({ status, text: Buffer.concat(chunks).toString() });
+            else reject(signal.aborted ? new Error(`no answer within ${timeoutMs / 1000} s`) : error);
+          },
+        },
+        true,
+      );
+    });
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #request(
+    method: string,
+    path: string,
+    body: Buffer | undefined,
+    signal: AbortSignal,
+    listener: ResponseListener,
+    mayRetry: boolean,
+  ): void {
+    let answered = false;
+    let ended = false;
+    const end = (error?: Error): void => {
+      if (ended) return;
+      ended = true;
+      listener.onEnd(error);
+    };
+    const headers: Record<string, string | number> = { ...this.#target.headers };
+    if (body !== undefined) {
+      headers['content-type'] ??= 'application/json';
+      headers['content-length'] = body.length;
+    }
+    const url = `${this.#target.baseUrl}${path}`;
+    const request = this.#send(url, { method, agent: this.#agent, signal, headers }, (response) => {
+      answered = true;
+      listener.onHead(response.statusCode!, response.statusMessage ?? '', response.headers['content-type'] ?? '');
+      response.on('data', (chunk: Buffer) => listener.onChunk(chunk));
+      response.on('end', () => end());
+      response.on('error', (error) => end(describe(error)));
+      response.on('close', () => end(new Error('the connection was cut in the middle of the answer')));
+    });
+    // Tokens come in packets far smaller than a segment.
+    request.setNoDelay(true);
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      // The server may close an idle connection at the moment we reuse it; nothing was processed then.
+      const isStale = request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      if (isStale && mayRetry && !signal.aborted) {
+        ended = true;
+        this.#request(method, path, body, signal, listener, false);
+      } else {
+        end(describe(error));
+      }
+    });
+    request.end(body);
+  }
+}
+
+function describe(error: NodeJS.ErrnoException): Error {
+  if (error.code === 'ECONNRESET' && error.message === 'aborted') {
+    return new Error('the connection was cut in the middle of the answer', { cause: error });
+  }
+  // Several addresses were tried: the message of the aggregate is empty.
+  if (error instanceof AggregateError && error.errors.length > 0) return error.errors[0] as Error;
+  return error;
+}

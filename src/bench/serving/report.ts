@@ -1,0 +1,117 @@
+// The console block of a run: SGLang's rows as they are, then what SGLang does not tell.
+import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import type { Sample } from '../statistics.js';
+import type { Metrics } from './metrics.js';
+import { isSuccess, type RequestRecord } from './request-record.js';
+
+const WIDTH = 50;
+const MOST_FAILURE_KINDS = 10;
+
+const row = (label: string, value: string): string => `${label.padEnd(40)} ${value.padEnd(10)}`;
+const count = (label: string, value: number): string => row(label, String(value));
+const real = (label: string, value: number): string => row(label, value.toFixed(2));
+
+/** `title` in the middle of a line of `fill`. */
+function heading(title: string, fill: string): string {
+  const left = Math.floor((WIDTH - title.length) / 2);
+  return title.padStart(title.length + left, fill).padEnd(WIDTH, fill);
+}
+
+export function formatRate(rate: number): string {
+  return Number.isFinite(rate) ? String(rate) : 'inf';
+}
+
+/** SGLang's block, in its wording and order. */
+export function renderReport(options: BenchServingOptions, metrics: Metrics): string[] {
+  const rows = [
+    '',
+    heading(' Serving Benchmark Result ', '='),
+    row('Backend:', options.backend),
+    row('Traffic request rate:', formatRate(options.requestRate)),
+    row('Max request concurrency:', options.maxConcurrency ? String(options.maxConcurrency) : 'not set'),
+    count('Successful requests:', metrics.completed),
+    real('Benchmark duration (s):', metrics.duration),
+    count('Total input tokens:', metrics.totalInput),
+    count('Total input text tokens:', metrics.totalInput),
+    count('Total generated tokens:', metrics.totalOutput),
+    count('Total generated tokens (retokenized):', metrics.totalOutputRetokenized),
+    real('Request throughput (req/s):', metrics.requestThroughput),
+    real('Input token throughput (tok/s):', metrics.inputThroughput),
+    real('Output token throughput (tok/s):', metrics.outputThroughput),
+    real('Peak output token throughput (tok/s):', metrics.maxOutputTokensPerSecond),
+    count('Peak concurrent requests:', metrics.maxConcurrentRequests),
+    real('Total token throughput (tok/s):', metrics.totalThroughput),
+    real('Concurrency:', metrics.concurrency),
+  ];
+  if (metrics.acceptLength !== undefined) rows.push(real('Accept length:', metrics.acceptLength));
+  rows.push(
+    heading('End-to-End Latency', '-'),
+    ...latencyRows('E2E Latency', metrics.e2e, [90, 99]),
+    heading('Time to First Token', '-'),
+    ...latencyRows('TTFT', metrics.ttft, [99]),
+    heading('Time per Output Token (excl. 1st token)', '-'),
+    ...latencyRows('TPOT', metrics.tpot, [99]),
+    heading('Inter-Token Latency', '-'),
+    ...latencyRows('ITL', metrics.itl, [95, 99]),
+    real('Max ITL (ms):', metrics.itl.max * 1000),
+    '='.repeat(WIDTH),
+  );
+  return rows;
+}
+
+function latencyRows(name: string, sample: Sample, percents: readonly number[]): string[] {
+  return [
+    real(`Mean ${name} (ms):`, sample.mean * 1000),
+    real(`Median ${name} (ms):`, sample.median * 1000),
+    ...percents.map((percent) => real(`P${percent} ${name} (ms):`, sample.percentile(percent) * 1000)),
+  ];
+}
+
+/** Our own figures, below SGLang's block. */
+export function renderAdditions(metrics: Metrics): string[] {
+  const rows = [
+    heading(' More ', '-'),
+    count('Failed requests:', metrics.failed),
+    ...(metrics.interrupted > 0 ? [count('Interrupted requests:', metrics.interrupted)] : []),
+    count('Most requests at once (exact):', metrics.peakConcurrency),
+    count('Most tokens in any one second:', metrics.peakOutputThroughput),
+    row('Output lengths from server / text:', `${metrics.lengthSources.server} / ${metrics.lengthSources.retokenized}`),
+  ];
+  if (metrics.serverInput !== undefined) rows.push(count('Input tokens by the server:', metrics.serverInput));
+  rows.push(...latencyRows('client queueing', metrics.queue, [99]), ...percentileTable(metrics), '='.repeat(WIDTH));
+  return rows;
+}
+
+function percentileTable(metrics: Metrics): string[] {
+  const columns = [50, 90, 95, 99, 99.9];
+  const line = (cells: readonly string[]): string => cells.map((cell, i) => cell.padStart(i === 0 ? 6 : 10)).join('');
+  const header = line(['(ms)', ...columns.map((percent) => `p${percent}`), 'max']);
+  const samples = { TTFT: metrics.ttft, TPOT: metrics.tpot, ITL: metrics.itl, E2E: metrics.e2e };
+  const rows = Object.entries(samples).map(([name, sample]) => {
+    const values = [...columns.map((percent) => sample.percentile(percent)), sample.max];
+    return line([name, ...values.map((seconds) => (seconds * 1000).toFixed(2))]);
+  });
+  return [header, ...rows];
+}
+
+/** Failures by message, most frequent first. */
+export function renderFailures(records: readonly RequestRecord[]): string[] {
+  const kinds = countFailures(records);
+  const entries = Object.entries(kinds);
+  if (entries.length === 0) return [];
+  const total = entries.reduce((all, [, times]) => all + times, 0);
+  const lines = [`${total} of ${records.length} requests failed:`];
+  for (const [message, times] of entries.slice(0, MOST_FAILURE_KINDS)) lines.push(`  ${times} × ${message}`);
+  if (entries.length > MOST_FAILURE_KINDS) lines.push(`  … and ${entries.length - MOST_FAILURE_KINDS} other messages`);
+  return lines;
+}
+
+/** Message → requests that failed with it. */
+export function countFailures(records: readonly RequestRecord[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const record of records) {
+    if (isSuccess(record) || record.interrupted) continue;
+    counts.set(record.error, (counts.get(record.error) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
+}

@@ -1,0 +1,181 @@
+// The bench-serving program: find the server, build the workload, warm up, send, measure, report.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/bench-serving-options.js';
+import { Tokenizer } from '../../tokenizer/tokenizer.js';
+import { VitrineError } from '../../util/errors.js';
+import { appendJsonl } from '../append-jsonl.js';
+import type { BenchRequest, Workload } from '../datasets/bench-request.js';
+import { loadWorkload } from '../datasets/load-workload.js';
+import type { Output } from '../output.js';
+import { sum } from '../statistics.js';
+import { arrivalTimes } from './arrivals.js';
+import { selectBackend } from './backends/select-backend.js';
+import { checkOptions } from './check-options.js';
+import { HttpClient } from './http-client.js';
+import { generateLoad } from './load-generator.js';
+import { computeMetrics } from './metrics.js';
+import { Progress } from './progress.js';
+import { formatArguments } from './python-repr.js';
+import { renderAdditions, renderFailures, renderReport } from './report.js';
+import type { RequestRecord } from './request-record.js';
+import { automaticFileName, resultRow } from './result-row.js';
+import { countGapTokens, retokenize } from './retokenize.js';
+import { RequestSender } from './send-request.js';
+import { httpTarget, TargetServer } from './target.js';
+
+const WARMUP_OUTPUT_LEN = 32;
+/** SGLang's pause between warm-up and run. */
+const SETTLE_MS = 1000;
+
+export interface ServingDeps {
+  readonly output: Output;
+  /** The user wants to stop: what has been measured is reported and saved. */
+  readonly interrupt: AbortSignal;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+export interface ServingResult {
+  readonly row: Readonly<Record<string, unknown>>;
+  readonly failed: number;
+}
+
+/**
+ * Runs the benchmark, prints the report and appends the row to the result file.
+ * Errors: INVALID_OPTION, NOT_READY, UNAUTHORIZED, BENCH_FAILED (no request could be made at all). Failed requests are no
+ * error here: they are counted in the result.
+ */
+export async function benchServing(options: BenchServingOptions, deps: ServingDeps): Promise<ServingResult> {
+  checkOptions(options);
+  const { output } = deps;
+  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, options)}`);
+  const target = httpTarget(options, deps.environment);
+  const client = new HttpClient(target);
+  try {
+    const server = new TargetServer(client, options, target.baseUrl);
+    const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
+    const directory = await server.tokenizerDirectory(model);
+    const tokenizer = await Tokenizer.load(directory);
+    const workload = await loadWorkload(options, tokenizer, directory);
+    announce(workload, options, output);
+    const sender = new RequestSender(client, selectBackend(options.backend), {
+      model: options.servedModelName ?? model,
+      stream: !options.disableStream,
+      ignoreEos: !options.disableIgnoreEos,
+      returnLogprob: options.returnLogprob,
+      extraBody: options.extraRequestBody,
+    });
+    await warmUp(sender, workload.requests[0]!, options, deps);
+    if (options.flushCache) await server.flushCache(output);
+    if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
+    const run = await sendAll(sender, workload, options, deps);
+    const serverInfo = await server.serverInfo();
+    return await finish(options, deps, { workload, tokenizer, serverInfo, ...run });
+  } finally {
+    client.close();
+  }
+}
+
+function announce({ requests, skipped }: Workload, options: BenchServingOptions, output: Output): void {
+  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
+  if (requests.length < options.numPrompts) {
+    output.warn(`The dataset gives ${requests.length} of the ${options.numPrompts} requests asked for`);
+  }
+  output.print(`#Input tokens: ${sum(requests.map((request) => request.promptLen))}`);
+  output.print(`#Output tokens: ${sum(requests.map((request) => request.outputLen))}`);
+}
+
+async function warmUp(
+  sender: RequestSender,
+  first: BenchRequest,
+  { warmupRequests: count }: BenchServingOptions,
+  { output, interrupt }: ServingDeps,
+): Promise<void> {
+  if (count === 0) return;
+  output.print(`Starting warmup with ${count} sequences...`);
+  const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
+  const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0, interrupt)));
+  const failure = records.find((record) => record.error !== '' && !record.interrupted);
+  if (failure !== undefined) {
+    throw new VitrineError(
+      'BENCH_FAILED',
+      `Warmup failed - Please make sure benchmark arguments are correctly specified. Error: ${failure.error}`,
+    );
+  }
+  output.print(`Warmup completed with ${count} sequences. Starting main benchmark run...`);
+}
+
+interface Run {
+  /** In the order of the workload; requests that were never sent are missing. */
+  readonly records: readonly RequestRecord[];
+  /** Seconds. */
+  readonly duration: number;
+}
+
+async function sendAll(
+  sender: RequestSender,
+  { requests }: Workload,
+  options: BenchServingOptions,
+  { output, interrupt }: ServingDeps,
+): Promise<Run> {
+  const progress = new Progress(requests.length, !options.disableTqdm && process.stderr.isTTY === true);
+  const log = options.printRequests ? (line: string) => output.print(line) : undefined;
+  const records: RequestRecord[] = [];
+  let lastEnd = 0;
+  const start = await generateLoad({
+    arrivals: arrivalTimes(requests.length, options.requestRate, options.seed),
+    maxConcurrency: options.maxConcurrency || Number.POSITIVE_INFINITY,
+    signal: interrupt,
+    send: async (index, arrivedAt) => {
+      log?.(`request ${index} start: ${requests[index]!.promptLen} prompt tokens`);
+      const record = await sender.send(requests[index]!, index, arrivedAt, interrupt);
+      const seconds = (record.endedAt - record.sentAt).toFixed(3);
+      log?.(`request ${index} end: ${seconds} s, ${record.error === '' ? JSON.stringify(record.text) : record.error}`);
+      records.push(record);
+      lastEnd = Math.max(lastEnd, record.endedAt);
+      progress.add(record);
+    },
+  });
+  progress.stop();
+  records.sort((a, b) => a.index - b.index);
+  return { records, duration: Math.max(0, lastEnd - start) };
+}
+
+interface Finished extends Run {
+  readonly workload: Workload;
+  readonly tokenizer: Tokenizer;
+  readonly serverInfo: unknown;
+}
+
+async function finish(options: BenchServingOptions, deps: ServingDeps, run: Finished): Promise<ServingResult> {
+  const { records, tokenizer, serverInfo, workload } = run;
+  const { output } = deps;
+  const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
+  const sharesGaps = acceptLength !== undefined && acceptLength > 0 && !selectBackend(options.backend).countsTokens;
+  const retokenized = await retokenize(tokenizer, records);
+  const metrics = computeMetrics({
+    records,
+    duration: run.duration,
+    retokenized,
+    acceptLength,
+    gapTokens: sharesGaps ? await countGapTokens(tokenizer, records) : undefined,
+  });
+  for (const line of [...renderReport(options, metrics), ...renderAdditions(metrics)]) output.print(line);
+  for (const line of renderFailures(records)) output.warn(line);
+  if (deps.interrupt.aborted) {
+    output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
+  }
+  const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
+  const file = options.outputFile ?? automaticFileName(options, new Date());
+  await appendJsonl(file, [row], '--output-file');
+  return { row, failed: metrics.failed };
+}
+
+function readAcceptLength(serverInfo: unknown): number | undefined {
+  interface Info {
+    readonly internal_states?: readonly { readonly avg_spec_accept_length?: unknown }[];
+    readonly decode?: readonly Info[];
+  }
+  const info = serverInfo as Info | null;
+  const length = (info?.decode?.[0] ?? info)?.internal_states?.[0]?.avg_spec_accept_length;
+  return typeof length === 'number' ? length : undefined;
+}

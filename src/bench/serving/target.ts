@@ -1,0 +1,138 @@
+// The server under test: its address and headers, whether it is there, what model it serves and what it says of itself.
+import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import { resolveModelDirectory } from '../../model/hub.js';
+import { monotonicSeconds } from '../../util/clock.js';
+import { toError, VitrineError } from '../../util/errors.js';
+import type { Output } from '../output.js';
+import { defaultPort } from './backends/select-backend.js';
+import type { HttpClient, HttpTarget, TextResponse } from './http-client.js';
+
+const POLL_MS = 500;
+const ANSWER_MS = 10_000;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Address and headers. `OPENAI_API_KEY` is sent as a bearer token, else `API_KEY` as it is, as SGLang does. */
+export function httpTarget(options: BenchServingOptions, environment: Environment): HttpTarget {
+  const baseUrl = options.baseUrl ?? `http://${options.host}:${options.port ?? defaultPort(options.backend)}`;
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw invalid('--base-url', `--base-url: expected an http:// or https:// address, got '${baseUrl}'`);
+  }
+  const headers: Record<string, string> = {};
+  const { OPENAI_API_KEY: bearer, API_KEY: raw } = environment;
+  if (bearer) headers.authorization = `Bearer ${bearer}`;
+  else if (raw) headers.authorization = raw;
+  for (const text of options.header ?? []) {
+    const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+)=(.*)$/.exec(text) ?? [];
+    if (name === undefined) throw invalid('--header', `--header: expected Name=value, got '${text}'`);
+    headers[name.toLowerCase()] = value!;
+  }
+  return { baseUrl: baseUrl.replace(/\/+$/, ''), headers };
+}
+
+function invalid(param: string, message: string): VitrineError {
+  return new VitrineError('INVALID_OPTION', message, { param });
+}
+
+export class TargetServer {
+  readonly #client: HttpClient;
+  readonly #options: BenchServingOptions;
+  readonly #baseUrl: string;
+
+  constructor(client: HttpClient, options: BenchServingOptions, baseUrl: string) {
+    this.#client = client;
+    this.#options = options;
+    this.#baseUrl = baseUrl;
+  }
+
+  /**
+   * Waits until the server answers, and gives the answer of GET /v1/models.
+   * @throws VitrineError NOT_READY after --ready-timeout-sec, UNAUTHORIZED, or BENCH_FAILED
+   */
+  async waitUntilReady(output: Output, signal: AbortSignal): Promise<TextResponse> {
+    const deadline = monotonicSeconds() + this.#options.readyTimeoutSec;
+    for (let attempt = 0; ; attempt++) {
+      const outcome = await this.#client.fetchText('GET', '/v1/models', ANSWER_MS).catch(toError);
+      const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
+      if (reason === undefined) return outcome as TextResponse;
+      if (monotonicSeconds() >= deadline || signal.aborted) {
+        const waited = `waited ${this.#options.readyTimeoutSec} s (--ready-timeout-sec)`;
+        throw new VitrineError('NOT_READY', `No server at ${this.#baseUrl}: ${reason}; ${waited}`);
+      }
+      if (attempt === 0) output.warn(`Waiting for the server at ${this.#baseUrl} (${reason}) ...`);
+      await sleep(POLL_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** --model, else the first id of the answer of /v1/models. */
+  modelName(models: TextResponse): string {
+    const { status, text } = models;
+    if (status === 401 || status === 403) {
+      const hint = 'set OPENAI_API_KEY (sent as a bearer token), API_KEY (sent as it is) or --header';
+      throw new VitrineError('UNAUTHORIZED', `${this.#baseUrl} refuses the API key (HTTP ${status}): ${hint}`);
+    }
+    if (this.#options.model !== undefined) return this.#options.model;
+    const id = parseJson(text)?.data?.[0]?.id;
+    if (status === 200 && typeof id === 'string') return id;
+    const url = `${this.#baseUrl}/v1/models`;
+    throw new VitrineError(
+      'BENCH_FAILED',
+      `GET ${url} names no model (HTTP ${status}): is this the address of the server? Otherwise give --model.`,
+    );
+  }
+
+  /** Folder of the tokenizer: --tokenizer, else of `model`, else what a server on this machine says it uses. */
+  async tokenizerDirectory(model: string): Promise<string> {
+    const wanted = this.#options.tokenizer;
+    if (wanted === undefined && !(await isFolder(model))) {
+      const info = (await this.#firstJson(['/model_info', '/get_model_info'])) as { tokenizer_path?: unknown } | null;
+      const path = info?.tokenizer_path;
+      if (typeof path === 'string' && (await isFolder(path))) return path;
+    }
+    return resolveModelDirectory(wanted ?? model, { revision: 'main', what: 'tokenizer' }).catch((thrown: unknown) => {
+      const message = `The tokenizer cannot be loaded: ${toError(thrown).message} --tokenizer gives another.`;
+      throw new VitrineError('MODEL_NOT_FOUND', message, { param: '--tokenizer', cause: thrown });
+    });
+  }
+
+  /** The answer of /server_info (formerly /get_server_info), or null. */
+  serverInfo(): Promise<unknown> {
+    return this.#firstJson(['/server_info', '/get_server_info']);
+  }
+
+  async flushCache(output: Output): Promise<void> {
+    const answer = await this.#client.fetchText('POST', '/flush_cache', ANSWER_MS).catch(toError);
+    const problem = answer instanceof Error ? answer.message : answer.status === 200 ? '' : `HTTP ${answer.status}`;
+    if (problem !== '') output.warn(`--flush-cache: the cache was not flushed (${problem})`);
+  }
+
+  async #firstJson(paths: readonly string[]): Promise<unknown> {
+    for (const path of paths) {
+      const answer = await this.#client.fetchText('GET', path, ANSWER_MS).catch(() => undefined);
+      const json = answer?.status === 200 ? parseJson(answer.text) : undefined;
+      if (json !== undefined) return json;
+    }
+    return null;
+  }
+}
+
+function notReadyReason({ status }: TextResponse): string | undefined {
+  return status === 502 || status === 503 ? `HTTP ${status}` : undefined;
+}
+
+// The shape is the server's affair; readers check the field they want.
+// biome-ignore lint/suspicious/noExplicitAny: foreign JSON
+function parseJson(text: string): any {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
+}
