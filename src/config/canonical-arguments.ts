@@ -22,7 +22,7 @@ export function canonicalArguments(matcher: FlagMatcher, argv: readonly string[]
       for (const value of argv.slice(at)) addPositional(matcher, byKey, value);
       break;
     }
-    if (!looksLikeFlag(token) && matcher.positional !== undefined) {
+    if (!token.startsWith('--') && !looksLikeFlag(token) && matcher.positional !== undefined) {
       addPositional(matcher, byKey, token);
       continue;
     }
