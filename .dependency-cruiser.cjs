@@ -27,7 +27,12 @@ const rules = FLOORS.flatMap((folders, floor) =>
 module.exports = {
   forbidden: [
     ...rules,
-    { name: 'no-circles', severity: 'error', from: { path: '^src/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circles',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     {
       name: 'every-folder-has-a-floor',
       severity: 'error',

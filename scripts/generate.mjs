@@ -30,8 +30,12 @@ function accessors(struct, sectionEnumName, sections) {
 }
 
 function layoutHeader() {
-  const flags = Object.entries(layout.REQUEST_FLAG).map(([k, v]) => `inline constexpr int32_t kFlag${pascal(k)} = ${v};`);
-  const modes = Object.entries(layout.FORWARD_MODE).map(([k, v]) => `inline constexpr int32_t kMode${pascal(k)} = ${v};`);
+  const flags = Object.entries(layout.REQUEST_FLAG).map(
+    ([k, v]) => `inline constexpr int32_t kFlag${pascal(k)} = ${v};`,
+  );
+  const modes = Object.entries(layout.FORWARD_MODE).map(
+    ([k, v]) => `inline constexpr int32_t kMode${pascal(k)} = ${v};`,
+  );
   return `// Generated from src/engine/forward-batch-layout.ts by \`npm run generate\`. Do not edit.
 #pragma once
 

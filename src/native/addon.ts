@@ -15,7 +15,11 @@ export interface RopeSpec {
    * Dynamic NTK: position p >= originalMaxPositions uses the base
    * theta * (factor * (p + 1) / originalMaxPositions - (factor - 1)) ^ (rotaryDim / (rotaryDim - 2)).
    */
-  readonly dynamicNtk: { readonly theta: number; readonly factor: number; readonly originalMaxPositions: number } | null;
+  readonly dynamicNtk: {
+    readonly theta: number;
+    readonly factor: number;
+    readonly originalMaxPositions: number;
+  } | null;
 }
 
 export interface MoeSpec {

@@ -1,0 +1,12 @@
+// `vitrine bench-one-batch`: prefill and decode times of a static batch.
+import { runOneBatch } from '../bench/one-batch/one-batch.js';
+import { terminalOutput } from '../bench/output.js';
+import type { OneBatchOptions } from '../config/one-batch-options.js';
+import { loadAddon } from '../native/load.js';
+import { createLog } from '../util/log.js';
+
+export async function run(options: OneBatchOptions): Promise<number> {
+  const log = createLog(options.logLevel, 'bench-one-batch');
+  await runOneBatch(options, { addon: loadAddon(), output: terminalOutput, log });
+  return 0;
+}
