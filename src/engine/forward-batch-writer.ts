@@ -13,26 +13,8 @@ import {
   HEADER_WORDS,
   LAYOUT_VERSION,
 } from './forward-batch-layout.js';
+import { CsrStarts, OptionalFloats, OptionalInts } from './optional-lists.js';
 import { WordList } from './word-list.js';
-
-/** An optional section with one entry per request (two for seeds): left out when every entry is the default. */
-class OptionalList extends WordList {
-  differs = false;
-
-  constructor(private readonly fallback: number) {
-    super();
-  }
-
-  putInt(value: number): void {
-    if (value !== this.fallback) this.differs = true;
-    this.pushInt(value);
-  }
-
-  putFloat(value: number): void {
-    if (value !== this.fallback) this.differs = true;
-    this.pushFloat(value);
-  }
-}
 
 export class ForwardBatchWriter {
   readonly #tokenIds = new WordList();
@@ -44,21 +26,21 @@ export class ForwardBatchWriter {
   readonly #reqFlags = new WordList();
   readonly #blockStart = new WordList();
   readonly #blocks = new WordList();
-  readonly #temperature = new OptionalList(GREEDY.temperature);
-  readonly #topK = new OptionalList(GREEDY.topK);
-  readonly #topP = new OptionalList(GREEDY.topP);
-  readonly #minP = new OptionalList(GREEDY.minP);
-  readonly #frequencyPenalty = new OptionalList(GREEDY.frequencyPenalty);
-  readonly #presencePenalty = new OptionalList(GREEDY.presencePenalty);
-  readonly #repetitionPenalty = new OptionalList(GREEDY.repetitionPenalty);
-  readonly #seeds = new OptionalList(0);
-  readonly #topLogprobs = new OptionalList(GREEDY.topLogprobs);
-  readonly #biasStart = new WordList();
+  readonly #temperature = new OptionalFloats(GREEDY.temperature);
+  readonly #topK = new OptionalInts(GREEDY.topK);
+  readonly #topP = new OptionalFloats(GREEDY.topP);
+  readonly #minP = new OptionalFloats(GREEDY.minP);
+  readonly #frequencyPenalty = new OptionalFloats(GREEDY.frequencyPenalty);
+  readonly #presencePenalty = new OptionalFloats(GREEDY.presencePenalty);
+  readonly #repetitionPenalty = new OptionalFloats(GREEDY.repetitionPenalty);
+  readonly #seeds = new OptionalInts(0);
+  readonly #topLogprobs = new OptionalInts(GREEDY.topLogprobs);
+  readonly #biasStart = new CsrStarts();
   readonly #biasIds = new WordList();
   readonly #biasValues = new WordList();
-  readonly #historyStart = new WordList();
+  readonly #historyStart = new CsrStarts();
   readonly #historyIds = new WordList();
-  readonly #watchStart = new WordList();
+  readonly #watchStart = new CsrStarts();
   readonly #watchIds = new WordList();
   readonly #rowTokens = new WordList();
   readonly #rowRequests = new WordList();
@@ -108,9 +90,10 @@ export class ForwardBatchWriter {
 
   /** What the request's arrays hold is copied now. */
   add(request: ForwardRequest): void {
-    this.#addRows(request);
+    const index = this.numRequests;
+    this.#addRows(request, index);
     this.#addTokens(request);
-    this.#addSampling(request);
+    this.#addSampling(request, index);
   }
 
   /** The buffer of the requests added, for `NativeEngine.submit`. The writer is empty again. */
@@ -128,12 +111,11 @@ export class ForwardBatchWriter {
     };
     this.#queryStart.pushInt(this.#tokenIds.length);
     this.#blockStart.pushInt(this.#blocks.length);
-    closeCsr(this.#biasStart, this.#biasIds);
-    closeCsr(this.#historyStart, this.#historyIds);
-    closeCsr(this.#watchStart, this.#watchIds);
+    this.#biasStart.close(this.#biasIds.length);
+    this.#historyStart.close(this.#historyIds.length);
+    this.#watchStart.close(this.#watchIds.length);
     let wanted = HEADER_WORDS;
     for (const section of this.#sections) {
-      if (section instanceof OptionalList && !section.differs) section.clear();
       wanted += section.length;
     }
 
@@ -154,14 +136,10 @@ export class ForwardBatchWriter {
   }
 
   clear(): void {
-    for (const section of this.#sections) {
-      section.clear();
-      if (section instanceof OptionalList) section.differs = false;
-    }
+    for (const section of this.#sections) section.clear();
   }
 
-  #addRows({ tokenIds, sample, scored, scoredFrom }: ForwardRequest): void {
-    const index = this.numRequests;
+  #addRows({ tokenIds, sample, scored, scoredFrom }: ForwardRequest, index: number): void {
     const firstToken = this.#tokenIds.length;
     for (let i = 0; i < scored.length; i++) {
       this.#rowTokens.pushInt(firstToken + scoredFrom + i);
@@ -202,26 +180,24 @@ export class ForwardBatchWriter {
     this.#blocks.pushInts(blocks, Math.ceil(end / blockSize));
   }
 
-  #addSampling({ sampling, bias, history }: ForwardRequest): void {
-    this.#temperature.putFloat(sampling.temperature);
-    this.#topK.putInt(sampling.topK);
-    this.#topP.putFloat(sampling.topP);
-    this.#minP.putFloat(sampling.minP);
-    this.#frequencyPenalty.putFloat(sampling.frequencyPenalty);
-    this.#presencePenalty.putFloat(sampling.presencePenalty);
-    this.#repetitionPenalty.putFloat(sampling.repetitionPenalty);
-    this.#topLogprobs.putInt(sampling.topLogprobs);
-    this.#seeds.putInt(sampling.seed % 2 ** 32); // an Int32Array keeps the low 32 bits of what it is given
-    this.#seeds.putInt(Math.floor(sampling.seed / 2 ** 32));
-    this.#biasStart.pushInt(this.#biasIds.length);
-    if (bias.ids.length > 0) {
-      this.#biasIds.pushInts(bias.ids, bias.ids.length);
-      this.#biasValues.pushFloats(bias.values);
-    }
-    this.#historyStart.pushInt(this.#historyIds.length);
-    if (history.length > 0) this.#historyIds.pushInts(history, history.length);
-    this.#watchStart.pushInt(this.#watchIds.length);
-    if (sampling.watchIds.length > 0) this.#watchIds.pushInts(sampling.watchIds, sampling.watchIds.length);
+  #addSampling({ sampling, bias, history }: ForwardRequest, index: number): void {
+    this.#temperature.put(index, sampling.temperature);
+    this.#topK.put(index, sampling.topK);
+    this.#topP.put(index, sampling.topP);
+    this.#minP.put(index, sampling.minP);
+    this.#frequencyPenalty.put(index, sampling.frequencyPenalty);
+    this.#presencePenalty.put(index, sampling.presencePenalty);
+    this.#repetitionPenalty.put(index, sampling.repetitionPenalty);
+    this.#topLogprobs.put(index, sampling.topLogprobs);
+    this.#seeds.put(2 * index, sampling.seed % 2 ** 32); // an Int32Array keeps the low 32 bits of what it is given
+    this.#seeds.put(2 * index + 1, Math.floor(sampling.seed / 2 ** 32));
+    this.#biasStart.open(index, bias.ids.length, this.#biasIds.length);
+    this.#biasIds.pushInts(bias.ids, bias.ids.length);
+    this.#biasValues.pushFloats(bias.values);
+    this.#historyStart.open(index, history.length, this.#historyIds.length);
+    this.#historyIds.pushInts(history, history.length);
+    this.#watchStart.open(index, sampling.watchIds.length, this.#watchIds.length);
+    this.#watchIds.pushInts(sampling.watchIds, sampling.watchIds.length);
   }
 }
 
@@ -230,10 +206,4 @@ export function encodeForwardBatch(batch: ForwardBatch, buffers: BufferPool = ne
   const writer = new ForwardBatchWriter(batch.blockSize);
   for (const request of batch.requests) writer.add(request);
   return writer.finish(batch.stepId, batch.mode, buffers);
-}
-
-/** Ends the offsets of a list section, or leaves them out when the list is empty for every request. */
-function closeCsr(starts: WordList, values: WordList): void {
-  if (values.length === 0) starts.clear();
-  else starts.pushInt(values.length);
 }

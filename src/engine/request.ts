@@ -181,10 +181,9 @@ export class Request {
   }
 
   #checkLengths(): void {
-    invariant(
-      this.cachedLen <= this.computedLen && this.computedLen <= this.seqLen && this.seqLen <= this.maxLen,
-      `request ${this.rid}: cached ${this.cachedLen} <= computed ${this.computedLen} <= sequence ${this.seqLen} <= most ${this.maxLen}`,
-    );
+    const { cachedLen, computedLen, seqLen, maxLen } = this;
+    if (cachedLen <= computedLen && computedLen <= seqLen && seqLen <= maxLen) return; // no message to build: hot
+    invariant(false, `request ${this.rid}: ${cachedLen} cached <= ${computedLen} computed <= ${seqLen} <= ${maxLen}`);
   }
 }
 

@@ -26,7 +26,7 @@ export class BlockAllocator {
   }
 
   release(block: number): void {
-    invariant(this.#freeCount < this.total, `block ${block} released twice`);
+    invariant(this.#freeCount < this.total, 'a block was released twice');
     this.#free[this.#freeCount] = block;
     this.#freeCount += 1;
   }
