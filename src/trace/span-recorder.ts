@@ -222,7 +222,10 @@ export class SpanRecorder {
     this.#put(RECORD_KIND.async, category, 0, name, beginNs, endNs, id, schema, a, b, c, d, e, 0, 0);
   }
 
-  /** Takes the recorded records out of the ring; undefined where there are none and none was dropped. */
+  /**
+   * Takes the records out of the ring; undefined where there are none and none was dropped. It copies them (64 bytes
+   * each), so a thread that serves drains every few thousand records rather than once at the end.
+   */
   drain(): SpanChunk | undefined {
     if (this.#count === 0 && this.#dropped === 0) return undefined;
     const records = new ArrayBuffer(CHUNK_HEADER_BYTES + this.#count * RECORD_BYTES);

@@ -36,6 +36,8 @@ const STEP = field('args.step');
 const MODE = field('args.mode');
 
 /** Phases by letter. */
+/** Spans in two events, which neither we nor Kineto write. */
+const HALF_SPANS = [0x42, 0x45];
 const PHASE = {
   complete: 0x58,
   metadata: 0x4d,
@@ -77,6 +79,8 @@ export interface LoadedTrace {
   readonly events: number;
   readonly negativeDurations: number;
   readonly withoutTimes: number;
+  /** Events of ph B and E. */
+  readonly halfSpans: number;
   readonly flowStartsWithoutEnd: number;
   readonly flowEndsWithoutStart: number;
   readonly repairedEvents: number;
@@ -100,6 +104,7 @@ class TraceLoader {
   readonly members = new Map<string, string>();
   negativeDurations = 0;
   withoutTimes = 0;
+  halfSpans = 0;
   readonly #trackIds = new Map<string, number>();
   /** By name: the layer it says, and whether it is a step's. */
   readonly #layerOfName: number[] = [];
@@ -120,7 +125,9 @@ class TraceLoader {
   }
 
   take(fields: EventFields): void {
-    switch (fields.byteAt(PH, 1)) {
+    const phase = fields.byteAt(PH, 1);
+    if (HALF_SPANS.includes(phase)) this.halfSpans++;
+    switch (phase) {
       case PHASE.complete:
         this.#takeSpan(fields);
         break;
@@ -241,6 +248,7 @@ export async function loadTrace(path: string, signal?: AbortSignal): Promise<Loa
     events: scanner.events,
     negativeDurations,
     withoutTimes,
+    halfSpans: loader.halfSpans,
     flowStartsWithoutEnd: loader.loneFlows(1),
     flowEndsWithoutStart: loader.loneFlows(2),
     repairedEvents: scanner.repaired,

@@ -224,6 +224,7 @@ function warningsOf(trace: LoadedTrace, totals: OpTotals, dropped: number): stri
   warn(dropped, 'records were dropped while recording: times and counts are too low');
   warn(trace.negativeDurations, 'spans have a negative duration and are left out');
   warn(trace.withoutTimes, 'spans have no readable ts or dur and are left out');
+  warn(trace.halfSpans, 'begin and end events (ph B and E) are left out: only complete ones (ph X) are counted');
   warn(totals.overlaps, 'spans end after the span around them: their thread is not nested');
   warn(trace.flowStartsWithoutEnd, 'flows start and never end');
   warn(trace.flowEndsWithoutStart, 'flows end without a start');

@@ -21,6 +21,7 @@ export class TraceWriter {
   readonly #maxPendingBytes: number;
   readonly #opened = deferred<void>();
   readonly #ended = deferred<TraceFileInfo | undefined>();
+  readonly #exited = deferred<void>();
   #failure: VitrineError | undefined;
   #settled = false;
   #sources = 0;
@@ -39,7 +40,10 @@ export class TraceWriter {
     this.#ended.promise.catch(() => {});
     this.#worker.on('message', (message: FromTraceWriter) => this.#take(message));
     this.#worker.on('error', (error) => this.#fail(lostThread(options.path, error.message, error)));
-    this.#worker.on('exit', (code) => this.#fail(lostThread(options.path, `its thread exited with code ${code}`)));
+    this.#worker.on('exit', (code) => {
+      this.#fail(lostThread(options.path, `its thread exited with code ${code}`));
+      this.#exited.resolve();
+    });
     const { maxPendingBytes: _, ...document } = options;
     this.#post({ kind: 'open', options: document });
   }
@@ -100,7 +104,7 @@ export class TraceWriter {
   async finish(): Promise<TraceFileInfo> {
     if (this.#droppedWaiting > 0) this.#post({ kind: 'dropped', reason: 'slow_writer', count: this.#droppedWaiting });
     this.#post({ kind: 'finish' });
-    const info = await this.#ended.promise;
+    const info = await this.#end();
     if (info === undefined) throw new VitrineError('ABORTED', 'The trace was discarded.');
     return info;
   }
@@ -108,7 +112,13 @@ export class TraceWriter {
   /** Gives up the file. */
   async discard(): Promise<void> {
     this.#post({ kind: 'discard' });
-    await this.#ended.promise.catch(() => {});
+    await this.#end().catch(() => {});
+  }
+
+  /** The thread is gone when this settles. */
+  async #end(): Promise<TraceFileInfo | undefined> {
+    await this.#exited.promise;
+    return this.#ended.promise;
   }
 
   #post(message: ToTraceWriter, transfer: ArrayBuffer[] = []): void {

@@ -231,3 +231,15 @@ test('an empty trace is a valid file', async (t) => {
   assert.equal(info.events, 0);
   assert.deepEqual(traceProblems(readTrace(path)), []);
 });
+
+test('the writer’s thread has the lowest priority, and no other thread of the process', async (t) => {
+  const nice = () =>
+    readdirSync('/proc/self/task').map((task) =>
+      Number(readFileSync(`/proc/self/task/${task}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[16]),
+    );
+  const before = nice().filter((value) => value === 19).length;
+  const writer = await TraceWriter.open(writerOptions(join(await temporaryDirectory(t), 'a.trace.json.gz')));
+  const during = nice();
+  await writer.discard();
+  assert.equal(during.filter((value) => value === 19).length, before + 1);
+});
