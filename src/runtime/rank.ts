@@ -21,7 +21,8 @@ export class Rank {
     this.#child = child;
     this.scheduler = scheduler;
     this.exited = new Promise((resolve) => {
-      child.once('exit', (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`));
+      // 'close', not 'exit': by then everything that the process sent has been read.
+      child.once('close', (code, signal) => resolve(signal === null ? `exit code ${code}` : `signal ${signal}`));
       child.once('error', (error) => resolve(error.message));
     });
   }
