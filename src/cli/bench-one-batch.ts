@@ -1,5 +1,5 @@
-// `vitrine bench-one-batch`: prefill and decode times of a static batch.
-import { runOneBatch } from '../bench/one-batch/one-batch.js';
+// `vitrine bench-one-batch`: the time of static batches, without a server.
+import { benchOneBatch } from '../bench/one-batch/one-batch.js';
 import { terminalOutput } from '../bench/output.js';
 import type { OneBatchOptions } from '../config/one-batch-options.js';
 import { loadAddon } from '../native/load.js';
@@ -7,6 +7,6 @@ import { createLog } from '../util/log.js';
 
 export async function run(options: OneBatchOptions): Promise<number> {
   const log = createLog(options.logLevel, 'bench-one-batch');
-  await runOneBatch(options, { addon: loadAddon(), output: terminalOutput, log });
+  await benchOneBatch(options, { addon: loadAddon(), output: terminalOutput, log });
   return 0;
 }

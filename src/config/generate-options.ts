@@ -1,7 +1,7 @@
 // Options of `vitrine generate`: one prompt, in process, streamed to the terminal.
 import type { Option, OptionsOf } from './option.js';
 import { SCHEDULER_OPTIONS } from './scheduler-options.js';
-import { FRONTEND_OPTIONS } from './server-options.js';
+import { QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 
 const GENERATION = 'Generation';
 
@@ -113,9 +113,9 @@ export const GENERATE_OPTIONS = [
     help: 'Go on after the model’s end-of-sequence token.',
     group: GENERATION,
   },
-  // A server logs its life; a program whose output is text on a terminal does so only when asked.
   ...SCHEDULER_OPTIONS,
-  ...FRONTEND_OPTIONS.map((option) => (option.key === 'logLevel' ? ({ ...option, default: 'warn' } as const) : option)),
+  TOKENIZER_PATH_OPTION,
+  QUIET_LOG_LEVEL_OPTION,
 ] as const satisfies readonly Option[];
 
 export type GenerateOptions = OptionsOf<typeof GENERATE_OPTIONS>;

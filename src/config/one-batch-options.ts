@@ -1,6 +1,7 @@
 // Options of bench-one-batch: a static batch through the model runner, without a scheduler.
 import { ENGINE_OPTIONS } from './engine-options.js';
 import type { Option, OptionsOf } from './option.js';
+import { QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 
 const BENCHMARK = 'Benchmark';
 
@@ -19,6 +20,7 @@ export const ONE_BATCH_OPTIONS = [
     type: 'integers',
     default: [1],
     min: 1,
+    max: 4096,
     help: 'Batch sizes of the sweep.',
     group: BENCHMARK,
   },
@@ -69,8 +71,8 @@ export const ONE_BATCH_OPTIONS = [
     key: 'cutLen',
     type: 'integer',
     default: 4,
-    min: 1,
-    help: 'Correctness test: prompt tokens in the first of two prefill steps.',
+    min: 0,
+    help: 'Correctness test: prompt tokens in the first of two prefill steps; 0 takes one step.',
     group: BENCHMARK,
   },
   {
@@ -82,23 +84,9 @@ export const ONE_BATCH_OPTIONS = [
     help: 'Print every n-th decode step; 0 prints the first five.',
     group: BENCHMARK,
   },
-  {
-    flag: 'tokenizer-path',
-    key: 'tokenizerPath',
-    type: 'string',
-    help: 'Folder or hub id of the tokenizer. Default: the model’s. Needed for texts only.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'log-level',
-    key: 'logLevel',
-    type: 'string',
-    default: 'warn',
-    choices: ['debug', 'info', 'warn', 'error', 'silent'],
-    help: 'Least severe lines that are logged (to stderr).',
-    group: BENCHMARK,
-  },
   ...ENGINE_OPTIONS,
+  TOKENIZER_PATH_OPTION,
+  QUIET_LOG_LEVEL_OPTION,
 ] as const satisfies readonly Option[];
 
 export type OneBatchOptions = OptionsOf<typeof ONE_BATCH_OPTIONS>;

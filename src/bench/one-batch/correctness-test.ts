@@ -1,4 +1,4 @@
-// --correctness-test: three fixed prompts in two prefill steps and greedy decoding; prints logits and texts to compare.
+// --correctness-test: prompts in two prefill steps, then greedy decoding; logits and texts are printed to be compared.
 import type { ModelRunner } from '../../engine/model-runner.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
@@ -6,55 +6,59 @@ import { VitrineError } from '../../util/errors.js';
 import type { Output } from '../output.js';
 import { StaticBatch } from './static-batch.js';
 
-export const CORRECTNESS_PROMPTS: readonly string[] = [
+/** SGLang's prompts, spelling included. */
+export const FIXED_PROMPTS = [
   'The capital of France is',
-  'The capital of the United Kindom is', // the misspelling is SGLang's
+  'The capital of the United Kindom is',
   'Today is a sunny day and I like',
 ];
 
-export interface CorrectnessTest {
-  readonly runner: ModelRunner;
-  readonly tokenizer: Tokenizer;
-  readonly output: Output;
-  /** Prompt tokens of the first prefill step. */
+export interface CorrectnessSettings {
+  /** Prompt tokens of the first prefill step; 0: one step. */
   readonly cutLen: number;
   readonly outputLen: number;
 }
 
-export async function runCorrectnessTest(test: CorrectnessTest, texts: readonly string[]): Promise<void> {
-  const { runner, tokenizer, output, cutLen, outputLen } = test;
-  const prompts = await Promise.all(texts.map((text) => tokenizer.encode(text, true)));
-  const short = prompts.findIndex((prompt) => prompt.length <= cutLen);
-  if (short >= 0) {
-    const message = `--cut-len ${cutLen} must be less than the ${prompts[short]!.length} tokens of prompt ${short}`;
+/** `prompts`: token ids. */
+export async function testCorrectness(
+  runner: ModelRunner,
+  tokenizer: Tokenizer,
+  prompts: readonly (readonly number[])[],
+  settings: CorrectnessSettings,
+  output: Output,
+): Promise<void> {
+  const { cutLen, outputLen } = settings;
+  const short = prompts.find((ids) => ids.length <= cutLen);
+  if (short !== undefined) {
+    const message = `--cut-len ${cutLen}: every prompt must be longer, one has ${short.length} tokens`;
     throw new VitrineError('INVALID_OPTION', message, { param: '--cut-len' });
   }
-  output.print(`input_ids=${JSON.stringify(prompts)}`);
-  output.print('');
-  const longest = Math.max(...prompts.map((prompt) => prompt.length));
-  const batch = new StaticBatch(runner, prompts, longest + outputLen, { logits: true });
-  printLogits(output, 'first half', await batch.prefill(cutLen), prompts.length);
-  let step = await batch.prefill();
-  printLogits(output, 'final', step, prompts.length);
-  const outputs = prompts.map((prompt) => [...prompt]);
-  for (let i = 0; i < outputLen; i++) {
-    step.sampledIds.forEach((id, r) => {
-      outputs[r]!.push(id);
-    });
-    if (i + 1 < outputLen) step = await batch.decode();
+  output.print(`\ninput_ids=[${prompts.map((ids) => `[${ids.join(', ')}]`).join(', ')}]\n`);
+  const lengths = prompts.map((ids) => ids.length + outputLen);
+  const batch = new StaticBatch(runner, lengths, true);
+  if (cutLen > 0) {
+    const half = await batch.extend(prompts.map((ids) => ids.slice(0, cutLen)));
+    output.print(`prefill logits (first half): ${showLogits(half, prompts.length)}\n`);
   }
-  outputs.forEach((ids, i) => {
+  const whole = await batch.extend(prompts.map((ids) => ids.slice(cutLen)));
+  output.print(`prefill logits (final): ${showLogits(whole, prompts.length)}\n`);
+  const texts = prompts.map((ids, i) => [...ids, whole.sampledIds[i]!]);
+  for (let step = 1; step < outputLen; step++) {
+    const { sampledIds } = await batch.decode();
+    for (const [i, ids] of texts.entries()) ids.push(sampledIds[i]!);
+  }
+  for (const [i, ids] of texts.entries()) {
     output.print(`========== Prompt ${i} ==========`);
     output.print(`${tokenizer.decode(ids, false)}\n`);
-  });
+  }
 }
 
-function printLogits(output: Output, what: string, step: StepOutput, rows: number): void {
-  output.print(`prefill logits (${what}):`);
-  for (let row = 0; row < rows; row++) {
-    const logits = step.logits(row);
-    const ends = [...logits.subarray(0, 3), ...logits.subarray(-3)].map((value) => value.toFixed(4));
-    output.print(`  [${ends.slice(0, 3).join(', ')}, …, ${ends.slice(3).join(', ')}] (${logits.length})`);
-  }
-  output.print('');
+/** The ends of each row, as PyTorch prints a tensor. */
+function showLogits(step: StepOutput, rows: number): string {
+  const lines = Array.from({ length: rows }, (_, row) => {
+    const logits = [...step.logits(row)];
+    const shown = (values: readonly number[]): string => values.map((value) => value.toFixed(4)).join(', ');
+    return logits.length > 6 ? `[${shown(logits.slice(0, 3))}, ..., ${shown(logits.slice(-3))}]` : `[${shown(logits)}]`;
+  });
+  return `tensor([${lines.join(',\n        ')}])`;
 }

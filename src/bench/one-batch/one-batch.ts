@@ -1,12 +1,11 @@
-// bench-one-batch: the model runner alone, over a sweep of batch sizes and lengths. Lines, file and rules are SGLang's.
-import { readFile } from 'node:fs/promises';
-import { ENGINE_OPTIONS } from '../../config/engine-options.js';
+// The bench-one-batch program: loads a model and times static batches on it, or prints what it computes.
+import { randomInt } from 'node:crypto';
 import type { OneBatchOptions } from '../../config/one-batch-options.js';
 import { resolveOptions } from '../../config/resolve-options.js';
-import { SCHEDULER_OPTIONS, type SchedulerOptions } from '../../config/scheduler-options.js';
+import { SCHEDULER_OPTIONS } from '../../config/scheduler-options.js';
 import { ModelRunner } from '../../engine/model-runner.js';
 import { resolveModelDirectory } from '../../model/hub.js';
-import { prepareModel } from '../../model/prepare-model.js';
+import { type PreparedModel, prepareModel } from '../../model/prepare-model.js';
 import type { NativeAddon } from '../../native/addon.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
@@ -14,8 +13,13 @@ import type { Log } from '../../util/log.js';
 import { appendJsonl } from '../append-jsonl.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
-import { CORRECTNESS_PROMPTS, runCorrectnessTest } from './correctness-test.js';
-import { type BatchPoint, type OneBatchRow, runLatencyTest } from './latency-test.js';
+import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
+import { type LatencyRow, type Point, timePoint } from './latency-test.js';
+import { fitToBatch, readPrompts } from './prompt-file.js';
+
+/** Random prompts are of ids below it, as in SGLang. */
+const RANDOM_ID_LIMIT = 10_000;
+const WARMUP_OUTPUT_LEN = 32;
 
 export interface OneBatchDeps {
   readonly addon: NativeAddon;
@@ -23,120 +27,99 @@ export interface OneBatchDeps {
   readonly log: Log;
 }
 
-/** Random prompts use ids below it, as SGLang's do. */
-const MOST_RANDOM_ID = 10_000;
-const WARM_UP_OUTPUT = 32;
-
-/** Resolves with the rows that were measured. Errors: those of loading a model; INVALID_OPTION. */
-export async function runOneBatch(options: OneBatchOptions, deps: OneBatchDeps): Promise<readonly OneBatchRow[]> {
-  const { output, log, addon } = deps;
+/** Runs the sweep (or the correctness test) and appends its rows to the result file; gives the rows. */
+export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps): Promise<readonly LatencyRow[]> {
+  const { output } = deps;
+  const model = await prepareModel(options, deps.log);
   const texts = await readPrompts(options.promptFilename, output);
-  const points = sweep(options);
-  const tokenizer = options.correctnessTest || texts !== null ? await loadTokenizer(options, log) : null;
-  const model = await prepareModel(options, log);
-  if (!options.correctnessTest) checkLengths(points, model.contextLength);
-
-  const largest = options.correctnessTest
-    ? Math.max(CORRECTNESS_PROMPTS.length, texts?.length ?? 0)
-    : Math.max(...points.map(({ batchSize }) => batchSize));
-  const prefillTokens = Math.max(model.contextLength, ...points.map((p) => p.batchSize * p.inputLen));
-  const runner = ModelRunner.create({ addon, model, log, options: runnerOptions(options, largest, prefillTokens) });
+  const needsTokenizer = options.correctnessTest || texts.length > 0;
+  const tokenizer = needsTokenizer ? await loadTokenizer(options, deps.log) : undefined;
+  const prompts = tokenizer === undefined ? [] : await encodeAll(tokenizer, texts);
+  if (options.correctnessTest) {
+    await runCorrectnessTest(options, deps, model, tokenizer!, prompts);
+    return [];
+  }
+  const sweep = new Sweep(options, model, prompts, output);
+  const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const { limits } = runner;
-    output.print(`max_total_num_tokens=${limits.numBlocks * limits.blockSize}`);
-    if (options.correctnessTest) {
-      const { cutLen, outputLen } = options;
-      const test = { runner, tokenizer: tokenizer!, output, cutLen, outputLen: outputLen[0]! };
-      await runCorrectnessTest(test, texts ?? CORRECTNESS_PROMPTS);
-      return [];
-    }
-    return await runSweep(options, runner, points, texts === null ? null : await encodeAll(tokenizer!, texts), output);
+    const rows = await sweep.run(runner);
+    if (options.resultFilename !== '') await appendJsonl(options.resultFilename, rows, '--result-filename');
+    return rows;
   } finally {
     runner.close();
   }
 }
 
-async function runSweep(
+async function runCorrectnessTest(
   options: OneBatchOptions,
-  runner: ModelRunner,
-  points: readonly BatchPoint[],
-  given: readonly (readonly number[])[] | null,
-  output: Output,
-): Promise<OneBatchRow[]> {
-  const { runName, logDecodeStep, resultFilename } = options;
-  const random = new Random(options.randomSeed ?? 0, 'one-batch');
-  const promptsFor = (point: BatchPoint) =>
-    given === null
-      ? randomPrompts(point, runner.limits.vocabSize, random)
-      : Array.from({ length: point.batchSize }, (_, i) => given[Math.min(i, given.length - 1)]!);
-  const test = { runner, output, runName, logDecodeStep };
-
-  output.print('Warmup ...');
-  const first = points[0]!;
-  const warmUp = { ...first, outputLen: Math.min(WARM_UP_OUTPUT, first.outputLen) };
-  if (fits(warmUp, runner)) await runLatencyTest(test, warmUp, promptsFor(warmUp));
-
-  output.print('Benchmark ...');
-  const rows: OneBatchRow[] = [];
-  for (const point of points) {
-    const { batchSize, inputLen, outputLen } = point;
-    if (!fits(point, runner)) {
-      output.print(`skipping (${batchSize}, ${inputLen}, ${outputLen}) due to max batch size limit.`);
-      continue;
-    }
-    rows.push(await runLatencyTest(test, point, promptsFor(point)));
+  deps: OneBatchDeps,
+  model: PreparedModel,
+  tokenizer: Tokenizer,
+  custom: readonly (readonly number[])[],
+): Promise<void> {
+  const prompts =
+    custom.length > 0
+      ? fitToBatch(custom, Math.min(custom.length, options.batchSize[0]!), deps.output)
+      : await encodeAll(tokenizer, FIXED_PROMPTS);
+  const outputLen = options.outputLen[0]!;
+  const longest = Math.max(...prompts.map((ids) => ids.length)) + outputLen;
+  if (longest > model.contextLength) {
+    const message = `prompt and output take ${longest} tokens, the model’s context is ${model.contextLength}`;
+    throw new VitrineError('INVALID_OPTION', `--output-len ${outputLen}: ${message}`, { param: '--output-len' });
   }
-  if (resultFilename !== '' && rows.length > 0) await appendJsonl(resultFilename, rows, '--result-filename');
-  return rows;
-}
-
-function sweep({ batchSize, inputLen, outputLen }: OneBatchOptions): BatchPoint[] {
-  return batchSize.flatMap((b) =>
-    inputLen.flatMap((i) => outputLen.map((o) => ({ batchSize: b, inputLen: i, outputLen: o }))),
-  );
-}
-
-/** Each request has whole blocks of its own. */
-function fits({ batchSize, inputLen, outputLen }: BatchPoint, { limits }: ModelRunner): boolean {
-  return batchSize * Math.ceil((inputLen + outputLen) / limits.blockSize) <= limits.numBlocks;
-}
-
-function checkLengths(points: readonly BatchPoint[], contextLength: number): void {
-  for (const { inputLen, outputLen } of points) {
-    if (inputLen + outputLen <= contextLength) continue;
-    const message =
-      `--input-len ${inputLen} and --output-len ${outputLen} make ${inputLen + outputLen} tokens, more than the ` +
-      `context length of ${contextLength}`;
-    throw new VitrineError('INVALID_OPTION', message, { param: '--input-len' });
+  const batchSize = prompts.length;
+  const tokens = prompts.reduce((total, ids) => total + ids.length, 0);
+  const runner = createRunner(options, deps, model, [{ batchSize, longest, tokens }]);
+  try {
+    await testCorrectness(runner, tokenizer, prompts, { cutLen: options.cutLen, outputLen }, deps.output);
+  } finally {
+    runner.close();
   }
 }
 
-function randomPrompts({ batchSize, inputLen }: BatchPoint, vocabSize: number, random: Random): number[][] {
-  const most = Math.min(MOST_RANDOM_ID, vocabSize) - 1;
-  return Array.from({ length: batchSize }, () => Array.from({ length: inputLen }, () => random.integer(0, most)));
+/** What a batch asks of the runner. */
+interface BatchShape {
+  readonly batchSize: number;
+  /** Tokens of its longest sequence at the end. */
+  readonly longest: number;
+  /** Tokens of its prefill step. */
+  readonly tokens: number;
 }
 
-/** null: no file was asked for, or it is missing (SGLang goes on with random prompts then; so do we, and say it). */
-async function readPrompts(path: string, output: Output): Promise<string[] | null> {
-  if (path === '') return null;
-  const text = await readFile(path, 'utf8').catch(() => null);
-  if (text === null) {
-    output.warn(`Custom prompt file ${path} not found. Using default inputs...`);
-    return null;
-  }
-  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
-  if (lines.length > 0) return lines;
-  throw new VitrineError('INVALID_OPTION', `--prompt-filename ${path} holds no prompt`, { param: '--prompt-filename' });
-}
-
-function encodeAll(tokenizer: Tokenizer, texts: readonly string[]): Promise<number[][]> {
-  return Promise.all(texts.map((text) => tokenizer.encode(text, true)));
+/** A runner with room for the largest of `shapes` and no more. */
+function createRunner(
+  options: OneBatchOptions,
+  { addon, log, output }: OneBatchDeps,
+  model: PreparedModel,
+  shapes: readonly BatchShape[],
+): ModelRunner {
+  const most = (read: (shape: BatchShape) => number): number => Math.max(1, ...shapes.map(read));
+  const { modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa } = options;
+  const runner = ModelRunner.create({
+    addon,
+    log,
+    // A shorter context makes for smaller workspaces; results do not depend on it.
+    model: {
+      ...model,
+      contextLength: Math.min(
+        model.contextLength,
+        most((shape) => shape.longest),
+      ),
+    },
+    options: resolveOptions(SCHEDULER_OPTIONS, {
+      ...{ modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa },
+      maxRunningRequests: most((shape) => shape.batchSize),
+      chunkedPrefillSize: -1,
+      maxPrefillTokens: most((shape) => shape.tokens),
+    }),
+  });
+  output.print(`max_total_num_tokens=${runner.limits.numBlocks * runner.limits.blockSize}`);
+  return runner;
 }
 
 async function loadTokenizer(options: OneBatchOptions, log: Log): Promise<Tokenizer> {
   const { tokenizerPath, modelPath, revision } = options;
-  const from = tokenizerPath ?? modelPath;
-  const directory = await resolveModelDirectory(from, {
+  const directory = await resolveModelDirectory(tokenizerPath ?? modelPath, {
     revision: tokenizerPath === undefined ? revision : 'main',
     what: 'tokenizer',
     log,
@@ -144,14 +127,80 @@ async function loadTokenizer(options: OneBatchOptions, log: Log): Promise<Tokeni
   return Tokenizer.load(directory);
 }
 
-/** The runner takes a scheduler's options; only slots and step size are not the user's here. */
-function runnerOptions(options: OneBatchOptions, slots: number, prefillTokens: number): SchedulerOptions {
-  const engine = Object.fromEntries(
-    ENGINE_OPTIONS.map(({ key }) => [key, options[key]]).filter(([, value]) => value !== undefined),
-  );
-  return resolveOptions(
-    SCHEDULER_OPTIONS,
-    { ...engine, maxRunningRequests: slots, chunkedPrefillSize: -1, maxPrefillTokens: prefillTokens },
-    {},
-  );
+function encodeAll(tokenizer: Tokenizer, texts: readonly string[]): Promise<number[][]> {
+  return Promise.all(texts.map((text) => tokenizer.encode(text, true)));
+}
+
+/** Batch sizes × input lengths × output lengths, in that order of nesting. */
+class Sweep {
+  readonly points: readonly Point[];
+  readonly #options: OneBatchOptions;
+  readonly #model: PreparedModel;
+  /** Of the prompt file, as token ids; none: random ids. */
+  readonly #prompts: readonly (readonly number[])[];
+  readonly #output: Output;
+  readonly #random: Random;
+
+  constructor(options: OneBatchOptions, model: PreparedModel, prompts: readonly (readonly number[])[], output: Output) {
+    this.#options = options;
+    this.#model = model;
+    this.#prompts = prompts;
+    this.#output = output;
+    this.#random = new Random(options.randomSeed ?? randomInt(2 ** 32), 'one-batch prompts');
+    this.points = options.batchSize.flatMap((batchSize) =>
+      options.inputLen.flatMap((inputLen) =>
+        options.outputLen.map((outputLen) => ({ batchSize, inputLen, outputLen })),
+      ),
+    );
+  }
+
+  readonly shapeOf = ({ batchSize, inputLen, outputLen }: Point): BatchShape => {
+    if (this.#prompts.length === 0) {
+      return { batchSize, longest: inputLen + outputLen, tokens: batchSize * inputLen };
+    }
+    const longest = Math.max(...this.#prompts.map((ids) => ids.length));
+    return { batchSize, longest: longest + outputLen, tokens: batchSize * longest };
+  };
+
+  async run(runner: ModelRunner): Promise<LatencyRow[]> {
+    const { runName, logDecodeStep } = this.#options;
+    const first = this.points[0]!;
+    this.#output.print('Warmup ...');
+    const warmUp = { ...first, outputLen: Math.min(WARMUP_OUTPUT_LEN, first.outputLen) };
+    if (this.#fits(warmUp, runner)) {
+      await timePoint(runner, warmUp, this.#inputs(warmUp), { runName, logDecodeStep: 0 }, this.#output);
+    }
+    this.#output.print('Benchmark ...');
+    const rows: LatencyRow[] = [];
+    for (const point of this.points) {
+      if (!this.#fits(point, runner)) continue;
+      rows.push(await timePoint(runner, point, this.#inputs(point), { runName, logDecodeStep }, this.#output));
+    }
+    if (rows.length > 0) return rows;
+    throw new VitrineError('BENCH_FAILED', 'No point of the sweep fits: nothing was measured');
+  }
+
+  /** False, with a line that says why, for a point that the model or the KV cache has no room for. */
+  #fits(point: Point, { limits }: ModelRunner): boolean {
+    const { batchSize, inputLen, outputLen } = point;
+    const { longest } = this.shapeOf(point);
+    const name = `skipping (${batchSize}, ${inputLen}, ${outputLen}) due to`;
+    if (longest > this.#model.contextLength) {
+      this.#output.print(`${name} context length limit: ${longest} > ${this.#model.contextLength}`);
+      return false;
+    }
+    if (batchSize * Math.ceil(longest / limits.blockSize) > limits.numBlocks) {
+      this.#output.print(`${name} max batch size limit`);
+      return false;
+    }
+    return true;
+  }
+
+  #inputs({ batchSize, inputLen }: Point): ArrayLike<number>[] {
+    if (this.#prompts.length > 0) return fitToBatch(this.#prompts, batchSize, this.#output);
+    const last = Math.min(RANDOM_ID_LIMIT, this.#model.spec.vocabSize) - 1;
+    return Array.from({ length: batchSize }, () =>
+      Int32Array.from({ length: inputLen }, () => this.#random.integer(0, last)),
+    );
+  }
 }

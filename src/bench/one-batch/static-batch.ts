@@ -1,70 +1,74 @@
-// A static batch on the bare model runner: every request has its blocks and its slot from the start, no scheduler decides.
+// A batch that never changes: every sequence has its own slot and blocks, runs from its prompt to its last token beside
+// all others, and nothing is scheduled. Drives ModelRunner directly.
 import { type ForwardRequest, GREEDY, NO_BIAS } from '../../engine/forward-batch.js';
 import { REQUEST_FLAG } from '../../engine/forward-batch-layout.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
 import type { StepOutput } from '../../engine/step-output.js';
 
-const NOTHING: readonly number[] = [];
-
-export interface StaticBatchOptions {
-  /** Return the logits of every sampling row. */
-  readonly logits?: boolean;
-}
-
 export class StaticBatch {
   readonly #runner: ModelRunner;
-  readonly #prompts: readonly (readonly number[])[];
-  readonly #tables: readonly (readonly number[])[];
-  readonly #flags: number;
-  /** Tokens computed, of each request. */
+  readonly #returnLogits: boolean;
+  /** Tokens of each sequence in the KV cache. */
   readonly #lengths: number[];
-  #stepId = 0;
+  /** First block of each sequence; its blocks are consecutive. */
+  readonly #blocks: readonly (readonly number[])[];
+  #steps = 0;
 
-  /** `maxLen`: the longest sequence, prompt and output. All requests must fit the KV cache together. */
-  constructor(
-    runner: ModelRunner,
-    prompts: readonly (readonly number[])[],
-    maxLen: number,
-    options: StaticBatchOptions = {},
-  ) {
+  /** `longest`: tokens that each sequence may grow to. */
+  constructor(runner: ModelRunner, longest: readonly number[], returnLogits = false) {
     this.#runner = runner;
-    this.#prompts = prompts;
-    this.#flags = options.logits ? REQUEST_FLAG.returnLogits : 0;
-    this.#lengths = prompts.map(() => 0);
-    const blocksEach = Math.ceil(maxLen / runner.limits.blockSize);
-    this.#tables = prompts.map((_, r) => Array.from({ length: blocksEach }, (_, i) => r * blocksEach + i));
+    this.#returnLogits = returnLogits;
+    this.#lengths = longest.map(() => 0);
+    let next = 0;
+    this.#blocks = longest.map((tokens) => {
+      const count = Math.ceil(tokens / runner.limits.blockSize);
+      const blocks = Array.from({ length: count }, (_, i) => next + i);
+      next += count;
+      return blocks;
+    });
   }
 
-  /** Computes prompt tokens up to position `to` of each request (default: all) and samples after the last one. */
-  prefill(to = Number.POSITIVE_INFINITY): Promise<StepOutput> {
-    return this.#forward('extend', (r) => this.#prompts[r]!.slice(this.#lengths[r], to));
+  get size(): number {
+    return this.#lengths.length;
   }
 
-  /** One more token for every request: the one sampled last goes in. */
+  /** Appends prompt tokens to every sequence and samples what follows. */
+  extend(tokens: readonly ArrayLike<number>[]): Promise<StepOutput> {
+    return this.#step('extend', tokens);
+  }
+
+  /** Appends to every sequence the token sampled last, and samples the next. */
   decode(): Promise<StepOutput> {
-    return this.#forward('decode', (r) => [-(r + 1)]);
+    return this.#step(
+      'decode',
+      this.#lengths.map((_, slot) => [-(slot + 1)]),
+    );
   }
 
-  async #forward(mode: 'extend' | 'decode', tokensOf: (request: number) => readonly number[]): Promise<StepOutput> {
-    const requests = this.#prompts.map((_, slot): ForwardRequest => {
-      const tokenIds = tokensOf(slot);
+  #step(mode: 'extend' | 'decode', tokens: readonly ArrayLike<number>[]): Promise<StepOutput> {
+    const requests = tokens.map((tokenIds, slot): ForwardRequest => {
       const firstPosition = this.#lengths[slot]!;
+      const reset = firstPosition === 0 ? REQUEST_FLAG.resetSlot : 0;
       this.#lengths[slot] = firstPosition + tokenIds.length;
       return {
         slot,
         tokenIds,
         firstPosition,
-        blocks: this.#tables[slot]!,
-        flags: this.#flags | (firstPosition === 0 ? REQUEST_FLAG.resetSlot : 0),
+        blocks: this.#blocks[slot]!,
+        flags: reset | (this.#returnLogits ? REQUEST_FLAG.returnLogits : 0),
         sample: true,
-        scored: NOTHING,
-        scoredFrom: 0,
+        scored: [],
         sampling: GREEDY,
         bias: NO_BIAS,
-        history: NOTHING,
+        history: [],
       };
     });
-    this.#stepId += 1;
-    return this.#runner.forward({ stepId: this.#stepId, mode, blockSize: this.#runner.limits.blockSize, requests });
+    this.#steps += 1;
+    return this.#runner.forward({
+      stepId: this.#steps,
+      mode,
+      blockSize: this.#runner.limits.blockSize,
+      requests,
+    });
   }
 }

@@ -1,0 +1,21 @@
+// Rows that programs without a server share.
+import type { Option } from './option.js';
+
+export const TOKENIZER_PATH_OPTION = {
+  flag: 'tokenizer-path',
+  key: 'tokenizerPath',
+  type: 'string',
+  help: 'Folder or hub id of the tokenizer. Default: the model’s.',
+  group: 'Text',
+} as const satisfies Option;
+
+/** A server logs its life; a program whose output is what it was started for does so only when asked. */
+export const QUIET_LOG_LEVEL_OPTION = {
+  flag: 'log-level',
+  key: 'logLevel',
+  type: 'string',
+  default: 'warn',
+  choices: ['debug', 'info', 'warn', 'error', 'silent'],
+  help: 'Least severe lines that are logged (to stderr).',
+  group: 'Logging',
+} as const satisfies Option;
