@@ -58,6 +58,7 @@ export class StaticBatch {
         flags: reset | (this.#returnLogits ? REQUEST_FLAG.returnLogits : 0),
         sample: true,
         scored: [],
+        scoredFrom: 0,
         sampling: GREEDY,
         bias: NO_BIAS,
         history: [],
