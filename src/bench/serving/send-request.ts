@@ -13,20 +13,26 @@ export class RequestSender {
   readonly #client: HttpClient;
   readonly #backend: Backend;
   readonly #settings: PayloadSettings;
+  readonly #interrupt: AbortSignal;
+  readonly #running = new Set<AbortController>();
 
-  constructor(client: HttpClient, backend: Backend, settings: PayloadSettings) {
+  /** `interrupt`: the user wants to stop; requests that it cuts have neither failed nor succeeded. */
+  constructor(client: HttpClient, backend: Backend, settings: PayloadSettings, interrupt: AbortSignal) {
     this.#client = client;
     this.#backend = backend;
     this.#settings = settings;
+    this.#interrupt = interrupt;
+    // One listener for all: a signal with thousands of them is slow, and warns.
+    interrupt.addEventListener('abort', () => this.#cutAll(), { once: true });
   }
 
-  /** `interrupt`: the user wants to stop; a request that it cuts has neither failed nor succeeded. */
-  send(request: BenchRequest, index: number, arrivedAt: number, interrupt: AbortSignal): Promise<RequestRecord> {
+  /** `index` and `arrivedAt` (monotonic seconds) only go into the record. */
+  send(request: BenchRequest, index: number, arrivedAt: number): Promise<RequestRecord> {
     // Built before the clock starts: writing JSON is the client's time, not the server's.
     const body = Buffer.from(JSON.stringify(this.#backend.payload(request, this.#settings)));
     const cut = new AbortController();
-    const onInterrupt = (): void => cut.abort();
-    interrupt.addEventListener('abort', onInterrupt);
+    this.#running.add(cut);
+    if (this.#interrupt.aborted) cut.abort();
     const timer = setTimeout(() => cut.abort(), LONGEST_REQUEST_MS);
     const recorder = new AnswerRecorder({
       index,
@@ -44,11 +50,14 @@ export class RequestSender {
         onChunk: (chunk) => recorder.chunk(chunk, monotonicSeconds()),
         onEnd: (error) => {
           clearTimeout(timer);
-          interrupt.removeEventListener('abort', onInterrupt);
-          const wasCut = error !== undefined && interrupt.aborted;
-          resolve(recorder.finish(error, wasCut));
+          this.#running.delete(cut);
+          resolve(recorder.finish(error, error !== undefined && this.#interrupt.aborted));
         },
       });
     });
+  }
+
+  #cutAll(): void {
+    for (const cut of this.#running) cut.abort();
   }
 }

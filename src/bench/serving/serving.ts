@@ -57,13 +57,14 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const tokenizer = await Tokenizer.load(directory);
     const workload = await loadWorkload(options, tokenizer, directory);
     announce(workload, options, output);
-    const sender = new RequestSender(client, selectBackend(options.backend), {
+    const settings = {
       model: options.servedModelName ?? model,
       stream: !options.disableStream,
       ignoreEos: !options.disableIgnoreEos,
       returnLogprob: options.returnLogprob,
       extraBody: options.extraRequestBody,
-    });
+    };
+    const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
     if (options.flushCache) await server.flushCache(output);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
@@ -88,12 +89,12 @@ async function warmUp(
   sender: RequestSender,
   first: BenchRequest,
   { warmupRequests: count }: BenchServingOptions,
-  { output, interrupt }: ServingDeps,
+  { output }: ServingDeps,
 ): Promise<void> {
   if (count === 0) return;
   output.print(`Starting warmup with ${count} sequences...`);
   const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
-  const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0, interrupt)));
+  const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0)));
   const failure = records.find((record) => record.error !== '' && !record.interrupted);
   if (failure !== undefined) {
     throw new VitrineError(
@@ -127,7 +128,7 @@ async function sendAll(
     signal: interrupt,
     send: async (index, arrivedAt) => {
       log?.(`request ${index} start: ${requests[index]!.promptLen} prompt tokens`);
-      const record = await sender.send(requests[index]!, index, arrivedAt, interrupt);
+      const record = await sender.send(requests[index]!, index, arrivedAt);
       const seconds = (record.endedAt - record.sentAt).toFixed(3);
       log?.(`request ${index} end: ${seconds} s, ${record.error === '' ? JSON.stringify(record.text) : record.error}`);
       records.push(record);
