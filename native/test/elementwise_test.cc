@@ -86,7 +86,7 @@ TEST("elementwise: rope with q and k norm, any head and rotary size") {
     const auto expected_k = load_vector(*reference, k_gain);
     for (const int64_t rows : kRows) {
       std::vector<int32_t> positions, slots;
-      for (int32_t t = 0; t < rows; ++t) positions.push_back(t * 7 % kMaxPositions), slots.push_back((t * 3 + 2) % 48);
+      for (int32_t t = 0; t < rows; ++t) positions.push_back(t * 7 % kMaxPositions), slots.push_back((t * 5 + 2) % 48);
       for_each_isa(2, [&](Backend& backend, const std::string& isa, CpuIsa) {
         for (const bool with_norm : {false, true}) {
           auto qkv = random_floats(rows * width, 6);
