@@ -3,7 +3,7 @@
 import type { CacheNode } from './prefix-cache.js';
 
 /** Hash of the `size` token ids at `offset`, as a small integer (FNV-1a over words). */
-function hashBlock(tokens: Int32Array, offset: number, size: number): number {
+export function hashBlock(tokens: Int32Array, offset: number, size: number): number {
   let hash = 0x811c9dc5;
   for (let i = offset; i < offset + size; i++) hash = Math.imul(hash ^ tokens[i]!, 0x01000193);
   return (hash ^ (hash >>> 15)) & 0x3fffffff;

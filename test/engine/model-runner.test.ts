@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import { type ForwardBatch, GREEDY, NO_BIAS } from '#vitrine/engine/forward-batch.js';
+import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
+import { ModelRunner } from '#vitrine/engine/model-runner.js';
+import type { StepOutput } from '#vitrine/engine/step-output.js';
+import { VitrineError } from '#vitrine/util/errors.js';
+import { silentLog } from '#vitrine/util/log.js';
+import { createFakeAddon, type FakeEngineOptions } from '../support/fake-engine.js';
+import { expectedResult } from '../support/fake-model.js';
+import { fakePreparedModel } from '../support/fake-prepared-model.js';
+import { generateMessage } from '../support/scheduler-harness.js';
+import { schedulerOptions } from '../support/scheduler-options.js';
+
+function createRunner(engine: FakeEngineOptions = {}, options: Partial<SchedulerOptions> = {}): ModelRunner {
+  return ModelRunner.create({
+    addon: createFakeAddon(engine),
+    model: fakePreparedModel(256),
+    options: schedulerOptions(options),
+    log: silentLog,
+  });
+}
+
+const PROMPT = [5, 6, 7, 8, 9];
+
+function step(stepId: number, tokenIds: readonly number[], firstPosition: number): ForwardBatch {
+  return {
+    stepId,
+    mode: firstPosition === 0 ? 'extend' : 'decode',
+    blockSize: 16,
+    requests: [
+      {
+        slot: 0,
+        tokenIds,
+        firstPosition,
+        blocks: [3],
+        flags:
+          REQUEST_FLAG.returnLogprob | REQUEST_FLAG.returnLogits | (firstPosition === 0 ? REQUEST_FLAG.resetSlot : 0),
+        sample: true,
+        scored: [],
+        scoredFrom: 0,
+        sampling: { ...GREEDY, topLogprobs: 2, watchIds: [4] },
+        bias: NO_BIAS,
+        history: [],
+      },
+    ],
+  };
+}
+
+test('forward() runs steps one at a time; a decode may name the token last sampled', async () => {
+  const runner = createRunner();
+  const expected = expectedResult(generateMessage(PROMPT, { maxNewTokens: 3, ignoreEos: true })).tokenIds;
+  const first = await runner.forward(step(1, PROMPT, 0));
+  const second = await runner.forward(step(2, [first.sampledIds[0]!], 5));
+  const third = await runner.forward(step(3, [-1], 6));
+  assert.deepEqual(
+    [first, second, third].map((output) => output.sampledIds[0]),
+    expected,
+  );
+  assert.equal(third.stepId, 3);
+  assert.ok(third.endNs >= third.startNs && third.startNs > 0n);
+  assert.equal(third.top(0).length, 2);
+  assert.equal(third.top(0)[0]![0], expected[2], 'the most likely token is the greedy one');
+  assert.ok(Math.abs(third.top(0)[0]![1] - third.rowLogprobs[0]!) < 1e-6);
+  assert.equal(third.watched(0).length, 1);
+  assert.equal(third.logits(0).length, runner.limits.vocabSize);
+  runner.close();
+});
+
+test('concurrent forward() calls each get their own output, and do not disturb the listener', async () => {
+  const runner = createRunner();
+  const heard: number[] = [];
+  runner.onStep((_, output) => heard.push(output!.stepId));
+  const outputs: Promise<StepOutput>[] = [runner.forward(step(1, PROMPT, 0)), runner.forward(step(2, [-1], 5))];
+  runner.submit(step(3, [-1], 6));
+  outputs.push(runner.forward(step(4, [-1], 7)));
+  assert.deepEqual(
+    (await Promise.all(outputs)).map((output) => output.stepId),
+    [1, 2, 4],
+  );
+  assert.deepEqual(heard, [3]);
+  runner.close();
+});
+
+test('a failed step is an ENGINE_FAILED error with the engine’s words, and so are all later ones', async () => {
+  const runner = createRunner({ failAtStep: 2 });
+  await runner.forward(step(1, PROMPT, 0));
+  for (const stepId of [2, 3]) {
+    await assert.rejects(
+      runner.forward(step(stepId, [-1], 5)),
+      (error) => error instanceof VitrineError && error.code === 'ENGINE_FAILED' && /told to fail/.test(error.message),
+    );
+  }
+  runner.close();
+});
+
+test('close() is idempotent, rejects what was not done, and refuses more', async () => {
+  const runner = createRunner({ hangAtStep: 1 });
+  const hanging = runner.forward(step(1, PROMPT, 0));
+  runner.close();
+  runner.close();
+  await assert.rejects(hanging, /closed before the step was done/);
+  await assert.rejects(runner.forward(step(2, PROMPT, 0)), /engine is closed/);
+});
+
+test('limits follow from the options', () => {
+  const runner = createRunner({}, { pageSize: 8, maxTotalTokens: 100, maxRunningRequests: 7, chunkedPrefillSize: 32 });
+  const { numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, weightBytes, kvCacheBytes } = runner.limits;
+  assert.deepEqual([numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength], [12, 8, 7, 39, 256]);
+  assert.ok(weightBytes > 0 && kvCacheBytes === 12 * 8 * 64);
+  runner.close();
+  const whole = createRunner(
+    {},
+    { chunkedPrefillSize: -1, maxPrefillTokens: 16, maxRunningRequests: 2, maxTotalTokens: 4096 },
+  );
+  assert.equal(whole.limits.maxBatchTokens, 258, 'the longest prompt fits in one step');
+  whole.close();
+});
+
+test('an addon of another layout is refused before anything is loaded', () => {
+  assert.throws(
+    () => createRunner({ layoutVersion: 99 }),
+    (error) => error instanceof VitrineError && error.code === 'NATIVE_UNAVAILABLE' && /layout 99/.test(error.message),
+  );
+});
+
+test('an engine that cannot get its memory is closed', () => {
+  assert.throws(() => createRunner({ availableBytes: 1000 }), /--mem-fraction-static/);
+});
