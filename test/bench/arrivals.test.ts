@@ -1,0 +1,96 @@
+// Arrival times and the generator that keeps to them.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { arrivalTimes } from '#vitrine/bench/serving/arrivals.js';
+import { generateLoad } from '#vitrine/bench/serving/load-generator.js';
+
+const never = new AbortController().signal;
+
+describe('arrival times', () => {
+  test('an infinite rate sends everything at once', () => {
+    assert.deepEqual([...arrivalTimes(3, Number.POSITIVE_INFINITY, 1)], [0, 0, 0]);
+  });
+
+  test('a finite rate is Poisson: the first at 0, gaps with the mean and spread of an exponential', () => {
+    const times = arrivalTimes(20_001, 200, 3);
+    assert.equal(times[0], 0);
+    const gaps = Array.from(times.subarray(1), (time, i) => time - times[i]!);
+    assert.ok(gaps.every((gap) => gap >= 0));
+    const mean = times.at(-1)! / 20_000;
+    assert.ok(Math.abs(mean * 200 - 1) < 0.02, `mean ${mean}`);
+    const spread = Math.sqrt(gaps.reduce((sum, gap) => sum + (gap - mean) ** 2, 0) / gaps.length);
+    assert.ok(Math.abs(spread / mean - 1) < 0.03, `spread ${spread}`);
+  });
+
+  test('depend on the seed alone', () => {
+    assert.deepEqual(arrivalTimes(50, 10, 9), arrivalTimes(50, 10, 9));
+    assert.notDeepEqual(arrivalTimes(50, 10, 9), arrivalTimes(50, 10, 8));
+    // A longer run begins like a shorter one.
+    assert.deepEqual(arrivalTimes(100, 10, 9).subarray(0, 50), arrivalTimes(50, 10, 9));
+  });
+});
+
+describe('load generator', () => {
+  test('runs each request once, never more at a time than allowed, in order', async () => {
+    let running = 0;
+    let most = 0;
+    const started: number[] = [];
+    await generateLoad({
+      arrivals: new Float64Array(20),
+      maxConcurrency: 3,
+      signal: never,
+      send: async (index) => {
+        started.push(index);
+        running += 1;
+        most = Math.max(most, running);
+        await sleep(1 + (index % 3));
+        running -= 1;
+      },
+    });
+    assert.deepEqual(started, [...started.keys()]);
+    assert.equal(started.length, 20);
+    assert.equal(most, 3);
+  });
+
+  test('waits for arrival times and does not send before them', async () => {
+    const arrivals = Float64Array.from([0, 0.01, 0.03, 0.03, 0.05]);
+    const seen: { arrivedAt: number; now: number }[] = [];
+    const start = await generateLoad({
+      arrivals,
+      maxConcurrency: Number.POSITIVE_INFINITY,
+      signal: never,
+      send: async (_, arrivedAt) => {
+        seen.push({ arrivedAt, now: Number(process.hrtime.bigint()) / 1e9 });
+      },
+    });
+    seen.forEach(({ arrivedAt, now }, i) => {
+      assert.ok(Math.abs(arrivedAt - start - arrivals[i]!) < 1e-6);
+      assert.ok(now >= arrivedAt - 1e-6, `request ${i} was early`);
+    });
+    assert.equal(seen.length, 5);
+  });
+
+  test('stops on interrupt: nothing new starts, what runs is waited for', async () => {
+    const interrupt = new AbortController();
+    const ended: number[] = [];
+    await generateLoad({
+      arrivals: Float64Array.from([0, 0, 0, 3600]),
+      maxConcurrency: 2,
+      signal: interrupt.signal,
+      send: async (index) => {
+        if (index === 0) setImmediate(() => interrupt.abort());
+        await sleep(10);
+        ended.push(index);
+      },
+    });
+    assert.deepEqual(ended.sort(), [0, 1]);
+  });
+
+  test('an interrupt while it waits for an arrival ends it', async () => {
+    const interrupt = new AbortController();
+    setTimeout(() => interrupt.abort(), 5);
+    const send = async () => {};
+    await generateLoad({ arrivals: Float64Array.from([0, 3600]), maxConcurrency: 1, signal: interrupt.signal, send });
+  });
+});
