@@ -3,7 +3,7 @@
 // or VITRINE_TESTS=1, VITRINE_SANITIZER, VITRINE_BUILD_TYPE in the environment. Results:
 //   plain                build/Release/vitrine.node (the only .node there), build/tests/native_tests and kernel_bench
 //   anything else        build/asan, build/ubsan, build/tsan or build/<type>: native_tests, build/Release/vitrine.node
-// To run with such an addon: VITRINE_PREBUILD=build/asan (and LD_PRELOAD of the sanitizer's library).
+// To run with such an addon: VITRINE_PREBUILD=$PWD/build/asan, and LD_PRELOAD=$(gcc -print-file-name=libasan.so).
 const { spawnSync } = require('node:child_process');
 const { accessSync, constants, existsSync, readFileSync, rmSync } = require('node:fs');
 const { availableParallelism, freemem } = require('node:os');
