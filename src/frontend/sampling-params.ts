@@ -27,6 +27,7 @@ export interface RequestedSampling {
 const GREEDY_TEMPERATURE = 1e-6;
 /** SGLang allows 0, which would make logits infinite; this has the same effect and keeps them finite. */
 const SMALLEST_REPETITION_PENALTY = 2 ** -20;
+const SEED_RANGE = 2 ** 53;
 export const MAX_CHOICES = 1024;
 
 const KNOWN_KEYS = new Set([
@@ -142,10 +143,13 @@ function readLogitBias(fields: FieldReader, vocabSize: number): readonly (readon
 /** Any integer; folded into the 53 bits that a seed has. */
 function readSeed(fields: FieldReader): number | undefined {
   const seed = fields.integer('sampling_seed');
-  return seed === undefined ? undefined : foldSeed(seed);
+  if (seed === undefined) return undefined;
+  const folded = seed % SEED_RANGE;
+  return folded < 0 ? folded + SEED_RANGE : folded;
 }
 
-export function foldSeed(seed: number): number {
-  const range = Number.MAX_SAFE_INTEGER + 1;
-  return ((seed % range) + range) % range;
+/** The seed of output `index` of a request: consecutive, and exact at the end of the 53 bits too. */
+export function seedOf(seed: number, index: number): number {
+  const beyond = seed - (SEED_RANGE - index);
+  return beyond >= 0 ? beyond : seed + index;
 }

@@ -12,7 +12,7 @@ import type { GenerateRequest, PreparedRequest } from './generate-request.js';
 import { checkPrompt, limitNewTokens } from './prompt-limits.js';
 import type { RequestObserver } from './request-observer.js';
 import { RequestState } from './request-state.js';
-import { foldSeed } from './sampling-params.js';
+import { seedOf } from './sampling-params.js';
 import type { SchedulerClient } from './scheduler-client.js';
 import { SeedSource } from './seed-source.js';
 
@@ -129,7 +129,7 @@ export class TokenizerManager {
       inputIds,
       sampling,
       maxNewTokens,
-      seed: foldSeed(seed + i),
+      seed: seedOf(seed, i),
       logprobs,
       receivedAt,
     }));

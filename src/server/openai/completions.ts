@@ -5,11 +5,13 @@ import { FieldReader } from '../../frontend/field-reader.js';
 import type { GenerateRequest, Prompt } from '../../frontend/generate-request.js';
 import type { RequestState } from '../../frontend/request-state.js';
 import type { TokenizerManager } from '../../frontend/tokenizer-manager.js';
+import { IncrementalDetokenizer } from '../../tokenizer/incremental-detokenizer.js';
+import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import type { Lifecycle } from '../lifecycle.js';
 import { collectOutputs, OutputStream, prepareAll, type StreamFormat } from '../outputs.js';
 import type { ServedModel } from '../served-model.js';
-import { appendCompletionLogprobs, type CompletionLogprobs, emptyCompletionLogprobs } from './logprobs.js';
+import { appendCompletionLogprobs, type CompletionLogprobs, emptyCompletionLogprobs, TextOffsets } from './logprobs.js';
 import { readOpenAiSampling, readStreamOptions, type StreamOptions } from './openai-sampling.js';
 import { usageOf } from './usage.js';
 
@@ -98,8 +100,7 @@ function readPrompts(fields: FieldReader): Prompt[] {
 /** Per output: how much of it has been told. */
 interface Progress {
   logprobs: number;
-  /** Length of the text that `text_offset` counts from. */
-  offset: number;
+  readonly offsets: TextOffsets;
 }
 
 class CompletionFormat implements StreamFormat {
@@ -108,6 +109,8 @@ class CompletionFormat implements StreamFormat {
   readonly #manager: TokenizerManager;
   readonly #cacheReport: boolean;
   readonly #created = Math.floor(Date.now() / 1000);
+  /** Outputs of which something has been told. */
+  readonly #told = new Set<RequestState>();
   readonly #progress = new Map<RequestState, Progress>();
   readonly #head: string;
 
@@ -135,9 +138,9 @@ class CompletionFormat implements StreamFormat {
 
   events(state: RequestState, index: number): readonly string[] {
     const { continuousUsage, logprobs } = this.#request;
-    const first = !this.#progress.has(state);
-    const told = logprobs ? this.#logprobs(state) : null;
-    if (first && !logprobs) this.#progress.set(state, { logprobs: 0, offset: 0 });
+    const first = !this.#told.has(state);
+    this.#told.add(state);
+    const told = this.#logprobs(state);
     const text = (first ? this.#echo(state) : '') + state.takeNewText();
     if (text === '' && state.finish === null && !logprobs && !continuousUsage) return [];
     const finish = state.finish === null ? NOT_FINISHED : JSON.stringify(finishFields(state)).slice(1, -1);
@@ -168,19 +171,28 @@ class CompletionFormat implements StreamFormat {
     const result = emptyCompletionLogprobs();
     let progress = this.#progress.get(state);
     if (progress === undefined) {
-      progress = { logprobs: 0, offset: 0 };
+      progress = { logprobs: 0, offsets: this.#offsets(state, tokenizer) };
       this.#progress.set(state, progress);
-      const { inputLogprobs } = state;
-      if (inputLogprobs !== null && this.#request.echo) {
-        progress.offset = appendCompletionLogprobs(result, inputLogprobs, 0, 0, tokenizer);
+      if (state.inputLogprobs !== null) {
+        appendCompletionLogprobs(result, state.inputLogprobs, 0, tokenizer, progress.offsets);
       }
     }
     const { outputLogprobs } = state;
     if (outputLogprobs === null) return result;
-    const { logprobs: start, offset } = progress;
-    progress.offset = appendCompletionLogprobs(result, outputLogprobs, start, offset, tokenizer);
+    appendCompletionLogprobs(result, outputLogprobs, progress.logprobs, tokenizer, progress.offsets);
     progress.logprobs = outputLogprobs.ids.length;
     return result;
+  }
+
+  #offsets({ request }: RequestState, tokenizer: Tokenizer): TextOffsets {
+    const { skipSpecialTokens, spacesBetweenSpecialTokens } = request.sampling;
+    return new TextOffsets(
+      new IncrementalDetokenizer(tokenizer, {
+        skipSpecialTokens,
+        spacesBetweenSpecialTokens,
+        precedingIds: this.#request.echo ? [] : request.inputIds,
+      }),
+    );
   }
 }
 

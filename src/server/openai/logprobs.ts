@@ -1,5 +1,6 @@
 // Log-probabilities in the two forms of the OpenAI API.
 import type { TokenLogprobs } from '../../messages/outputs.js';
+import type { IncrementalDetokenizer } from '../../tokenizer/incremental-detokenizer.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
 /** Of completions. */
@@ -12,25 +13,42 @@ export interface CompletionLogprobs {
   readonly text_offset: number[];
 }
 
-/** Positions from `start` on are appended to `to`, whose first text begins at `offset`; returns where the last one ends. */
+/**
+ * Positions from `start` on are appended to `to`. `offsets` has seen the tokens before them; it makes `text_offset` exact
+ * where tokens have no text of their own (special tokens, parts of a character).
+ */
 export function appendCompletionLogprobs(
   to: CompletionLogprobs,
   from: TokenLogprobs,
   start: number,
-  offset: number,
   tokenizer: Tokenizer,
-): number {
-  let at = offset;
+  offsets: TextOffsets,
+): void {
   for (let i = start; i < from.ids.length; i++) {
-    const text = tokenizer.tokenText(from.ids[i]!);
-    to.tokens.push(text);
+    const id = from.ids[i]!;
+    to.tokens.push(tokenizer.tokenText(id));
     to.token_logprobs.push(from.values[i] ?? null);
     const top = from.top[i] ?? null;
     to.top_logprobs.push(top === null ? null : Object.fromEntries(top.map(([id, p]) => [tokenizer.tokenText(id), p])));
-    to.text_offset.push(at);
-    at += text.length;
+    to.text_offset.push(offsets.next(id));
   }
-  return at;
+}
+
+/** Where the tokens of a growing text begin, in UTF-16 units. */
+export class TextOffsets {
+  readonly #detokenizer: IncrementalDetokenizer;
+  #length = 0;
+
+  constructor(detokenizer: IncrementalDetokenizer) {
+    this.#detokenizer = detokenizer;
+  }
+
+  /** Start of the next token, which is `id`. */
+  next(id: number): number {
+    const start = this.#length;
+    this.#length += this.#detokenizer.push(id).length;
+    return start;
+  }
 }
 
 export function emptyCompletionLogprobs(): CompletionLogprobs {
