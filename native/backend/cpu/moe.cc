@@ -27,18 +27,18 @@ void MixtureOfExperts::route(const Tensor& router_logits, const MoeRouting& rout
     const float* logits = router_logits.f32() + t * router_logits.cols;
     float maximum;
     require(kernels_.finite_max(logits, experts, &maximum), "non-finite router logits of token ", t);
-    const auto total = static_cast<float>(kernels_.exp_sum(logits, experts, maximum, 1.0f, probabilities_.data()));
+    double total = kernels_.exp_sum(logits, experts, maximum, 1.0f, probabilities_.data());
     select_top(kernels_, logits, experts, routing.top_k, best_);
+    if (routing.normalize) {
+      total = 0;
+      for (const int32_t expert : best_) total += probabilities_[static_cast<size_t>(expert)];
+    }
     int32_t* ids = routing.expert_ids + t * routing.top_k;
     float* weights = routing.expert_weights + t * routing.top_k;
-    float chosen = 0;
     for (size_t k = 0; k < best_.size(); ++k) {
       ids[k] = best_[k];
-      weights[k] = probabilities_[static_cast<size_t>(best_[k])] / total;
-      chosen += weights[k];
+      weights[k] = static_cast<float>(probabilities_[static_cast<size_t>(best_[k])] / total);
     }
-    if (!routing.normalize) continue;
-    for (size_t k = 0; k < best_.size(); ++k) weights[k] /= chosen;
   }
 }
 
