@@ -21,6 +21,10 @@ const files = readdirSync(`${root}/test`, { recursive: true })
   .map((path) => `test/${path}`)
   .sort();
 
+if (files.length === 0) {
+  console.error(`No test file's path contains ${wanted.join(' or ')}`);
+  process.exit(1);
+}
 if (wanted.length === 0) {
   run('Types, lint, imports, generated files', 'npm', ['run', '--silent', 'check']);
   run('Building the native tests', process.execPath, ['scripts/build-native.cjs', '--tests']);
