@@ -4,6 +4,7 @@ import type { Backend } from './backend.js';
 import { readOpenAiAnswer, usageRequest } from './openai-answer.js';
 
 interface ChatMessageDelta {
+  readonly role?: string;
   readonly content?: string | null;
   readonly reasoning_content?: string | null;
 }
@@ -38,8 +39,12 @@ export const chatBackend: Backend = {
     return (event) =>
       readOpenAiAnswer<ChatChoice>(event, (choice) => {
         const said = choice.delta ?? choice.message ?? {};
-        // Reasoning is generated too, though SGLang's TTFT waits for the answer itself.
-        return { text: said.content ?? '', otherToken: (said.reasoning_content ?? '') !== '' };
+        const text = said.content ?? '';
+        // Reasoning is generated too, though SGLang's TTFT waits for the answer itself. An empty delta is a token whose
+        // text is held back, unless it opens the message or ends it.
+        const isReasoning = (said.reasoning_content ?? '') !== '';
+        const isHeldBack = said.content === '' && said.role === undefined && (choice.finish_reason ?? null) === null;
+        return { text, otherToken: isReasoning || isHeldBack };
       });
   },
 };

@@ -1,0 +1,398 @@
+// bench-serving against a small server: every dialect, what is sent, what is measured, and every way a server can fail.
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
+import { parseArguments } from '#vitrine/config/parse.js';
+import { BENCH_SERVING } from '#vitrine/config/programs.js';
+import { VitrineError } from '#vitrine/util/errors.js';
+import { type Behaviour, FakeLlmServer, GOOD_TEXT, GOOD_TOKENS } from '../support/fake-llm-server.js';
+
+const TOKENIZER = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'vitrine-serving-'));
+});
+after(() => rm(folder, { recursive: true }));
+
+interface Run extends ServingResult {
+  readonly printed: string;
+  readonly warned: string;
+  readonly server: FakeLlmServer;
+  /** The rows of the result file. */
+  readonly rows: Record<string, unknown>[];
+}
+
+let runs = 0;
+
+async function bench(
+  flags: readonly string[],
+  behave?: (index: number) => Behaviour,
+  given: {
+    environment?: Record<string, string>;
+    info?: object;
+    interrupt?: AbortSignal;
+    onServer?: (server: FakeLlmServer) => void;
+  } = {},
+): Promise<Run> {
+  const server = await FakeLlmServer.start(behave, given.info);
+  given.onServer?.(server);
+  runs += 1;
+  const file = join(folder, `${runs}.jsonl`);
+  const target = ['--base-url', server.url, '--tokenizer', TOKENIZER, '--output-file', file];
+  const load = ['--dataset-name', 'random', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
+  const { options } = parseArguments(BENCH_SERVING, [...target, ...load, '--warmup-requests', '0', ...flags], {});
+  const printed: string[] = [];
+  const warned: string[] = [];
+  try {
+    const result = await benchServing(options, {
+      output: { print: (line) => printed.push(line), warn: (line) => warned.push(line) },
+      interrupt: given.interrupt ?? new AbortController().signal,
+      environment: given.environment ?? {},
+    });
+    const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
+    return {
+      ...result,
+      printed: printed.join('\n'),
+      warned: warned.join('\n'),
+      server,
+      rows: rows.map((row) => JSON.parse(row) as Record<string, unknown>),
+    };
+  } finally {
+    await server.close();
+  }
+}
+
+const PATHS = {
+  sglang: '/generate',
+  'sglang-native': '/generate',
+  'sglang-oai': '/v1/completions',
+  vllm: '/v1/completions',
+  'sglang-oai-chat': '/v1/chat/completions',
+  'vllm-chat': '/v1/chat/completions',
+} as const;
+
+for (const [backend, path] of Object.entries(PATHS)) {
+  describe(`backend ${backend}`, () => {
+    test('a good run: lengths, texts and times of every request', async () => {
+      const { row, rows, server, failed, warned } = await bench(['--backend', backend, '--output-details']);
+      assert.equal(failed, 0);
+      assert.equal(warned, '');
+      assert.deepEqual(rows, [row]);
+      assert.equal(row.backend, backend);
+      assert.equal(row.completed, 8);
+      assert.equal(row.total_output_tokens, 8 * GOOD_TOKENS);
+      assert.deepEqual(row.output_len_sources, { server: 8, retokenized: 0 });
+      assert.equal(row.server_input_tokens, 8 * 7);
+      assert.deepEqual(row.generated_texts, Array(8).fill(GOOD_TEXT));
+      assert.deepEqual(row.output_lens, Array(8).fill(GOOD_TOKENS));
+      assert.deepEqual(row.errors, Array(8).fill(''));
+      for (const gaps of row.itls as number[][]) assert.equal(gaps.length, GOOD_TOKENS - 1);
+      for (const ttft of row.ttfts as number[]) assert.ok(ttft > 0);
+      assert.equal(row.request_rate, 'inf');
+      assert.equal((row.server_info as { version: string }).version, 'fake');
+      assert.ok(server.received.every((request) => request.path === path));
+    });
+
+    test('without streaming', async () => {
+      const { row, server } = await bench(['--backend', backend, '--disable-stream', '--output-details']);
+      assert.equal(row.completed, 8);
+      assert.equal(row.total_output_tokens, 8 * GOOD_TOKENS);
+      assert.deepEqual(row.generated_texts, Array(8).fill(GOOD_TEXT));
+      assert.equal(row.mean_itl_ms, 0);
+      assert.ok(Math.abs((row.mean_ttft_ms as number) - (row.mean_e2e_latency_ms as number)) < 1);
+      assert.ok(server.received.every(({ body }) => body.stream === false && !('stream_options' in body)));
+    });
+
+    test('failures of every kind are counted and grouped; the rest is measured', async () => {
+      const kinds: Behaviour[] = [
+        'too-many',
+        'error-event',
+        'abort',
+        'cut',
+        'no-end',
+        'garbage',
+        'unauthorized',
+        'good',
+      ];
+      const flags = ['--backend', backend, '--num-prompts', '16', '--max-concurrency', '1', '--output-details'];
+      const { row, failed, warned, printed } = await bench(flags, (index) => kinds[index % 8]!);
+      assert.equal(failed, 14);
+      assert.equal(row.completed, 2);
+      const errors = row.errors as string[];
+      assert.match(errors[0]!, /^HTTP 429 Too Many Requests: slow down, please$/);
+      assert.match(errors[1]!, /^the prompt is too long$/);
+      assert.match(errors[2]!, /^aborted/);
+      assert.match(errors[3]!, /cut in the middle/);
+      assert.match(errors[4]!, /without a finish reason/);
+      assert.match(errors[5]!, /malformed answer: <html>oops<\/html>/);
+      assert.match(errors[6]!, /^HTTP 401 Unauthorized: bad key$/);
+      assert.equal(errors[7], '');
+      assert.equal(Object.keys(row.errors_by_message as object).length, 7);
+      assert.match(warned, /14 of 16 requests failed:/);
+      assert.match(warned, / {2}2 × HTTP 429/);
+      assert.match(printed, /Successful requests: +2 /);
+      assert.equal(row.total_output_tokens, 2 * GOOD_TOKENS);
+      assert.deepEqual((row.output_lens as number[]).slice(0, 8), [0, 0, 0, 0, 0, 0, 0, GOOD_TOKENS]);
+    });
+
+    test('the first token counts for TTFT only when its text comes, but is known', async () => {
+      const { row } = await bench(['--backend', backend], () => 'silent-first');
+      assert.equal(row.completed, 8);
+      assert.ok((row.mean_first_token_ms as number) < (row.mean_ttft_ms as number));
+    });
+  });
+}
+
+describe('payloads', () => {
+  const one = ['--num-prompts', '1', '--random-range-ratio', '1'];
+
+  test('native', async () => {
+    const flags = ['--return-logprob', '--extra-request-body', '{"stream_interval": 2}'];
+    const { server } = await bench([...one, ...flags]);
+    const { text, ...rest } = server.received[0]!.body;
+    assert.equal(typeof text, 'string');
+    assert.deepEqual(rest, {
+      sampling_params: { temperature: 0, max_new_tokens: 6, ignore_eos: true },
+      stream: true,
+      return_logprob: true,
+      logprob_start_len: -1,
+      stream_interval: 2,
+    });
+  });
+
+  test('native with token ids', async () => {
+    const { server } = await bench([...one, '--tokenize-prompt', '--disable-ignore-eos']);
+    const { input_ids: ids, text, sampling_params: sampling } = server.received[0]!.body;
+    assert.equal((ids as number[]).length, 6);
+    assert.equal(text, undefined);
+    assert.equal((sampling as { ignore_eos: boolean }).ignore_eos, false);
+  });
+
+  test('completions', async () => {
+    const flags = ['--backend', 'vllm', '--model', 'm', '--served-model-name', 'served'];
+    const { server } = await bench([...one, ...flags]);
+    const { prompt, ...rest } = server.received[0]!.body;
+    assert.equal(typeof prompt, 'string');
+    assert.deepEqual(rest, {
+      model: 'served',
+      best_of: 1,
+      max_tokens: 6,
+      stream: true,
+      temperature: 0,
+      ignore_eos: true,
+      stream_options: { include_usage: true },
+    });
+  });
+
+  test('chat', async () => {
+    const { server } = await bench([...one, '--backend', 'vllm-chat', '--extra-request-body', '{"temperature": 0.5}']);
+    const { messages, ...rest } = server.received[0]!.body;
+    assert.equal((messages as { role: string }[])[0]!.role, 'user');
+    assert.deepEqual(rest, {
+      model: 'fake-model',
+      max_completion_tokens: 6,
+      stream: true,
+      temperature: 0.5,
+      ignore_eos: true,
+      stream_options: { include_usage: true },
+    });
+  });
+
+  test('headers and keys', async () => {
+    const sent = async (flags: string[], environment: Record<string, string>) =>
+      (await bench([...one, ...flags], undefined, { environment })).server.received[0]!.headers;
+    assert.equal((await sent([], { OPENAI_API_KEY: 'k' })).authorization, 'Bearer k');
+    assert.equal((await sent([], { API_KEY: 'raw' })).authorization, 'raw');
+    assert.equal((await sent([], {})).authorization, undefined);
+    const own = await sent(['--header', 'X-A=b=c', 'authorization=mine'], { OPENAI_API_KEY: 'k' });
+    assert.deepEqual([own['x-a'], own.authorization], ['b=c', 'mine']);
+  });
+});
+
+describe('the run', () => {
+  test('lengths come from the text where the server does not count', async () => {
+    for (const backend of ['sglang-oai', 'vllm-chat']) {
+      const { row } = await bench(['--backend', backend], () => 'no-usage');
+      assert.deepEqual(row.output_len_sources, { server: 0, retokenized: 8 });
+      assert.equal(row.total_output_tokens, row.total_output_tokens_retokenized);
+      assert.ok((row.total_output_tokens as number) > 0);
+    }
+  });
+
+  test('--max-concurrency holds, and waiting is reported apart', async () => {
+    const { row, server } = await bench(['--max-concurrency', '2']);
+    assert.equal(server.mostAtOnce, 2);
+    assert.ok((row.peak_concurrent_requests as number) <= 2);
+    assert.equal(row.max_concurrency, 2);
+    assert.ok((row.mean_client_queue_ms as number) > 0);
+  });
+
+  test('warm-up: copies of the first request with at most 32 tokens; then the cache is flushed', async () => {
+    const flags = ['--warmup-requests', '2', '--flush-cache', '--random-output', '50', '--random-range-ratio', '1'];
+    const { row, server, printed } = await bench(flags);
+    assert.equal(row.completed, 8);
+    assert.equal(server.received.length, 10);
+    assert.equal(server.flushes, 1);
+    const lengths = server.received.map(
+      ({ body }) => (body.sampling_params as { max_new_tokens: number }).max_new_tokens,
+    );
+    assert.deepEqual(lengths, [32, 32, ...Array(8).fill(50)]);
+    assert.equal(server.received[0]!.body.text, server.received[2]!.body.text);
+    assert.match(printed, /Starting warmup with 2 sequences\.\.\.\nWarmup completed with 2 sequences\. Starting main/);
+  });
+
+  test('a failed warm-up ends the run with its reason', async () => {
+    await assert.rejects(
+      bench(['--warmup-requests', '1'], () => 'error-event'),
+      (error) => {
+        assert.ok(error instanceof VitrineError);
+        assert.equal(error.code, 'BENCH_FAILED');
+        assert.match(error.message, /^Warmup failed - .* Error: the prompt is too long$/);
+        return true;
+      },
+    );
+  });
+
+  test('the same seed sends the same requests, another seed others', async () => {
+    const texts = async (seed: string) => {
+      const { server } = await bench(['--seed', seed, '--max-concurrency', '1']);
+      return server.received.map(({ body }) => body.text);
+    };
+    const first = await texts('5');
+    assert.deepEqual(await texts('5'), first);
+    assert.notDeepEqual(await texts('6'), first);
+  });
+
+  test('rows are appended, with the tag and the failures of each', async () => {
+    const { server, row } = await bench(['--tag', 'first'], (index) => (index === 0 ? 'cut' : 'good'));
+    assert.equal(row.tag, 'first');
+    assert.equal(row.failed, 1);
+    assert.equal(server.received.length, 8);
+    assert.equal('errors' in row, false, 'details are there on request only');
+  });
+
+  test('an interrupt ends it: what was measured is reported and saved', async () => {
+    const interrupt = new AbortController();
+    const { row, printed, warned, failed } = await bench(
+      ['--output-details', '--max-concurrency', '4'],
+      (index) => (index < 2 ? 'good' : 'slow'),
+      { interrupt: interrupt.signal, onServer: (server) => void abortWhenBusy(server, interrupt) },
+    );
+    assert.equal(failed, 0);
+    assert.equal(row.completed, 2);
+    assert.equal(row.interrupted, 4);
+    assert.equal((row.errors as string[]).filter((error) => error === 'not sent').length, 2);
+    assert.match(printed, /Successful requests: +2 /);
+    assert.match(warned, /Interrupted: the figures are those of 2 of 8 requests/);
+  });
+
+  test('accept length of a speculating server shares chat gaps among tokens', async () => {
+    const info = { internal_states: [{ avg_spec_accept_length: 2.5 }] };
+    const { row, printed } = await bench(['--backend', 'sglang-oai'], undefined, { info });
+    assert.equal(row.accept_length, 2.5);
+    assert.match(printed, /Accept length: +2\.50/);
+  });
+
+  test('--print-requests', async () => {
+    const { printed } = await bench(['--print-requests', '--num-prompts', '2']);
+    assert.match(printed, /request 0 start: \d+ prompt tokens/);
+    assert.match(printed, /request 1 end: \d\.\d{3} s, "Once upon/);
+  });
+});
+
+async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController): Promise<void> {
+  // Two have ended and four hang.
+  while (server.received.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+  setTimeout(() => interrupt.abort(), 20);
+}
+
+describe('refused before anything is sent', () => {
+  const refused = (flags: string[], pattern: RegExp) =>
+    assert.rejects(bench(flags), (error) => {
+      assert.ok(error instanceof VitrineError);
+      assert.equal(error.code, 'INVALID_OPTION');
+      assert.match(error.message, pattern);
+      return true;
+    });
+
+  test('combinations that make no sense', async () => {
+    await refused(['--tokenize-prompt', '--backend', 'vllm'], /--tokenize-prompt works with --backend sglang/);
+    await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with/);
+    await refused(['--apply-chat-template'], /--apply-chat-template works with --dataset-name sharegpt/);
+    await refused(['--prompt-suffix', 'x'], /--prompt-suffix works with/);
+    await refused(['--dataset-name', 'sharegpt', '--dataset-path', 'x', '--tokenize-prompt'], /not with sharegpt/);
+  });
+
+  test('addresses and headers', async () => {
+    await refused(['--base-url', 'localhost:30000'], /--base-url: expected an http/);
+    await refused(['--header', 'novalue'], /--header: expected Name=value, got 'novalue'/);
+    await refused(['--dataset-path', '/nonexistent.json'], /--dataset-path \/nonexistent\.json: ENOENT/);
+  });
+});
+
+describe('finding the server', () => {
+  const failing = (flags: string[], code: string, pattern: RegExp) =>
+    assert.rejects(bench(flags), (error) => {
+      assert.ok(error instanceof VitrineError, String(error));
+      assert.equal(error.code, code);
+      assert.match(error.message, pattern);
+      return true;
+    });
+
+  async function withServer(status: () => number, body: string, use: (url: string) => Promise<void>): Promise<void> {
+    const server = createServer((_, response) => response.writeHead(status()).end(body));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+
+  test('nobody there', async () => {
+    let url = '';
+    await withServer(
+      () => 200,
+      '',
+      async (address) => {
+        url = address;
+      },
+    );
+    await failing(
+      ['--base-url', url, '--ready-timeout-sec', '0'],
+      'NOT_READY',
+      /No server at http.*ECONNREFUSED.*waited 0 s/,
+    );
+  });
+
+  test('a wrong key, a wrong address', async () => {
+    await withServer(
+      () => 401,
+      '{}',
+      (url) => failing(['--base-url', url], 'UNAUTHORIZED', /refuses the API key.*OPENAI_API_KEY/),
+    );
+    await withServer(
+      () => 404,
+      'no such page',
+      (url) => failing(['--base-url', url], 'BENCH_FAILED', /names no model \(HTTP 404\): is this the address/),
+    );
+  });
+
+  test('a server that is still loading is waited for', async () => {
+    let asked = 0;
+    const status = () => {
+      asked += 1;
+      return asked < 3 ? 503 : 404;
+    };
+    await withServer(status, '', (url) => failing(['--base-url', url], 'BENCH_FAILED', /HTTP 404/));
+    assert.equal(asked, 3);
+  });
+});

@@ -1,0 +1,187 @@
+// A small server that speaks the three dialects of the benches, well or badly, on a port of its own.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export type Behaviour =
+  | 'good'
+  | 'too-many' // 429
+  | 'unauthorized' // 401
+  | 'error-event' // an error inside a stream that began well
+  | 'abort' // the engine gave the request up
+  | 'cut' // the connection dies in the middle
+  | 'no-end' // the stream closes cleanly without saying why
+  | 'garbage' // not JSON
+  | 'slow' // does not end by itself
+  | 'silent-first' // the first token has no text yet
+  | 'no-usage'; // completion tokens are never named
+
+export interface Received {
+  readonly path: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Record<string, unknown>;
+}
+
+const WORDS = ['Once', ' upon', ' a', ' tïme', ' 石', '.'];
+
+export class FakeLlmServer {
+  readonly url: string;
+  readonly received: Received[] = [];
+  /** Largest number of generation requests at the same time. */
+  mostAtOnce = 0;
+  #running = 0;
+  #flushes = 0;
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** `behave`: how generation request number i (from 0) is treated. */
+  static async start(behave: (index: number) => Behaviour = () => 'good', info: object = {}): Promise<FakeLlmServer> {
+    let fake: FakeLlmServer;
+    const server = createServer((request, response) => void fake.#answer(request, response, behave, info));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    fake = new FakeLlmServer(server);
+    return fake;
+  }
+
+  get flushes(): number {
+    return this.#flushes;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    behave: (index: number) => Behaviour,
+    info: object,
+  ): Promise<void> {
+    const path = request.url!;
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    if (path === '/v1/models') return sendJson(response, 200, { data: [{ id: 'fake-model' }] });
+    if (path === '/get_server_info') return sendJson(response, 200, { version: 'fake', ...info });
+    if (path === '/flush_cache') {
+      this.#flushes += 1;
+      return sendJson(response, 200, {});
+    }
+    if (!['/generate', '/v1/completions', '/v1/chat/completions'].includes(path)) return sendJson(response, 404, {});
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>;
+    const index = this.received.length;
+    this.received.push({ path, headers: request.headers, body });
+    this.#running += 1;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.#running);
+    try {
+      await generate(path, body, behave(index), response);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+type Dialect = (words: readonly string[], count: number, finish: string | null) => object;
+
+/** One event: `words` are the new texts, `count` all tokens so far. */
+function dialectOf(path: string, withUsage: boolean): Dialect {
+  const usage = (count: number, finish: string | null) =>
+    withUsage && finish !== null ? { usage: { prompt_tokens: 7, completion_tokens: count } } : {};
+  if (path === '/generate') {
+    let text = '';
+    return (words, count, finish) => {
+      text += words.join('');
+      const tokens = withUsage ? { completion_tokens: count } : {};
+      const reason = finish === null ? null : { type: finish, message: 'out of memory' };
+      return { text, meta_info: { id: 'x', prompt_tokens: 7, ...tokens, finish_reason: reason } };
+    };
+  }
+  if (path === '/v1/completions') {
+    return (words, count, finish) => ({
+      choices: [{ index: 0, text: words.join(''), finish_reason: finish }],
+      ...usage(count, finish),
+    });
+  }
+  return (words, count, finish) => ({
+    choices: [
+      {
+        index: 0,
+        delta: { content: words.join('') },
+        message: { content: words.join('') },
+        finish_reason: finish,
+      },
+    ],
+    ...usage(count, finish),
+  });
+}
+
+async function generate(
+  path: string,
+  body: Record<string, unknown>,
+  behaviour: Behaviour,
+  response: ServerResponse,
+): Promise<void> {
+  if (behaviour === 'too-many') return sendJson(response, 429, { error: { message: 'slow down,\nplease' } });
+  if (behaviour === 'unauthorized') return sendJson(response, 401, { object: 'error', message: 'bad key' });
+  const event = dialectOf(path, behaviour !== 'no-usage');
+  if (body.stream !== true) return sendJson(response, 200, event(WORDS, WORDS.length, 'length'));
+
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  const send = async (payload: string): Promise<void> => {
+    // In two pieces, cut inside a character where there is one.
+    const bytes = Buffer.from(`data: ${payload}\n\n`);
+    const cut = Math.max(1, bytes.findIndex((byte) => byte >= 0x80) + 1);
+    response.write(bytes.subarray(0, cut));
+    await sleep(1);
+    response.write(bytes.subarray(cut));
+  };
+  for (const [i, word] of WORDS.entries()) {
+    if (i === 2) {
+      if (behaviour === 'error-event') {
+        await send(JSON.stringify({ error: { message: 'the prompt is too long' } }));
+        break;
+      }
+      if (behaviour === 'abort') {
+        await send(JSON.stringify(event([], i, 'abort')));
+        break;
+      }
+      if (behaviour === 'cut') {
+        await sleep(5);
+        response.destroy();
+        return;
+      }
+      if (behaviour === 'no-end') {
+        response.end();
+        return;
+      }
+      if (behaviour === 'garbage') {
+        await send('<html>oops</html>');
+        break;
+      }
+      if (behaviour === 'slow') await new Promise((resolve) => response.once('close', resolve));
+    }
+    const text = behaviour === 'silent-first' && i === 0 ? [] : [word];
+    await send(JSON.stringify(event(text, i + 1, null)));
+    await sleep(2);
+  }
+  if (!['error-event', 'abort', 'garbage'].includes(behaviour)) {
+    await send(JSON.stringify(event([], WORDS.length, 'length')));
+    if (path !== '/generate' && behaviour !== 'no-usage') {
+      await send(JSON.stringify({ choices: [], usage: { prompt_tokens: 7, completion_tokens: WORDS.length } }));
+    }
+  }
+  response.end('data: [DONE]\n\n');
+}
+
+/** What a good answer says. */
+export const GOOD_TEXT = WORDS.join('');
+export const GOOD_TOKENS = WORDS.length;
