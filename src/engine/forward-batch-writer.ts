@@ -189,15 +189,18 @@ export class ForwardBatchWriter {
     this.#presencePenalty.put(index, sampling.presencePenalty);
     this.#repetitionPenalty.put(index, sampling.repetitionPenalty);
     this.#topLogprobs.put(index, sampling.topLogprobs);
-    this.#seeds.put(2 * index, sampling.seed % 2 ** 32); // an Int32Array keeps the low 32 bits of what it is given
-    this.#seeds.put(2 * index + 1, Math.floor(sampling.seed / 2 ** 32));
+    this.#seeds.put(2 * index, sampling.seed | 0); // the low 32 bits, whatever its size
+    this.#seeds.put(2 * index + 1, (sampling.seed / 2 ** 32) | 0);
+    const { watchIds } = sampling;
     this.#biasStart.open(index, bias.ids.length, this.#biasIds.length);
-    this.#biasIds.pushInts(bias.ids, bias.ids.length);
-    this.#biasValues.pushFloats(bias.values);
     this.#historyStart.open(index, history.length, this.#historyIds.length);
-    this.#historyIds.pushInts(history, history.length);
-    this.#watchStart.open(index, sampling.watchIds.length, this.#watchIds.length);
-    this.#watchIds.pushInts(sampling.watchIds, sampling.watchIds.length);
+    this.#watchStart.open(index, watchIds.length, this.#watchIds.length);
+    if (bias.ids.length > 0) {
+      this.#biasIds.pushInts(bias.ids, bias.ids.length);
+      this.#biasValues.pushFloats(bias.values);
+    }
+    if (history.length > 0) this.#historyIds.pushInts(history, history.length);
+    if (watchIds.length > 0) this.#watchIds.pushInts(watchIds, watchIds.length);
   }
 }
 

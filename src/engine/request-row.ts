@@ -26,7 +26,7 @@ export class RequestRow implements ForwardRequest {
     const { tokens, logprobs, slot, hasPenalties, freshSlot } = request;
     this.slot = slot;
     this.firstPosition = from;
-    this.blocks = request.table.ids;
+    this.blocks = request.table.blocks;
     this.sampling = request.rowSampling;
     this.sample = to === request.seqLen && request.seqLen < request.maxLen;
     this.bias = this.sample ? request.bias : NO_BIAS;

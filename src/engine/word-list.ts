@@ -2,7 +2,7 @@
 
 const FIRST_CAPACITY = 64;
 /** Shorter copies are faster as a loop than as a call. */
-const SHORT_COPY = 96;
+const SHORT_COPY = 32;
 
 export class WordList {
   /** Valid up to `length`; replaced by a longer array as the list grows. */

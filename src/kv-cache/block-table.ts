@@ -11,6 +11,13 @@ export class BlockTable {
   shared = 0;
   /** The place in the prefix cache that spells the shared blocks; null before the first lock. */
   node: CacheNode | null = null;
+  #view: Int32Array | null = null;
+
+  /** The blocks in use, in order: a view, made again only when the table has grown. */
+  get blocks(): Int32Array {
+    this.#view ??= this.ids.subarray(0, this.length);
+    return this.#view;
+  }
 
   push(block: number): void {
     if (this.length === this.ids.length) {
@@ -20,11 +27,13 @@ export class BlockTable {
     }
     this.ids[this.length] = block;
     this.length += 1;
+    this.#view = null;
   }
 
   /** Forgets every block; who owned them has taken them back. */
   clear(): void {
     this.length = 0;
+    this.#view = null;
     this.shared = 0;
     this.node = null;
   }
