@@ -204,11 +204,16 @@ describe('the end of a server', { timeout: 60_000 }, () => {
 
   it('finishes running requests on SIGTERM and exits with 0', async () => {
     const server = await ServerProcess.start(['--model-path', storiesModel]);
-    const running = server.post('/generate', endless);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    server.child.kill('SIGTERM');
-    const reply = (await (await running).json()) as Reply;
-    assert.equal(reply.meta_info.completion_tokens, 500);
+    const response = await server.post('/generate', { ...endless, stream: true });
+    const reader = response.body!.getReader();
+    let text = new TextDecoder().decode((await reader.read()).value);
+    server.child.kill('SIGTERM'); // it is running now
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      text += new TextDecoder().decode(part.value);
+    }
+    const events = text.trim().split('\n\n');
+    assert.equal(events.at(-1), 'data: [DONE]');
+    assert.equal((JSON.parse(events.at(-2)!.slice(6)) as Reply).meta_info.completion_tokens, 500);
     assert.equal(await server.exited, 0);
   });
 
