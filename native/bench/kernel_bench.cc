@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/limit_probe.h"
 #include "core/check.h"
 #include "core/clock.h"
 #include "op_cases.h"
@@ -42,39 +43,39 @@ std::vector<float> random_floats(size_t count, uint32_t seed) {
 class Bench {
  public:
   Bench(const Options& options, CpuIsa isa, ThreadPool& pool)
-      : options_(options), isa_(isa), pool_(pool), backend_(make_cpu_backend(isa, pool)) {}
+      : options_(options), isa_(isa), pool_(pool), backend_(make_cpu_backend(isa, pool)), probe_(pool) {}
 
   void run() {
-    limits_ = measure_cpu_limits(pool_, 1.0);
     if (!options_.json) {
-      std::printf("%s, %d threads; read %.1f GB/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n",
-                  std::string(cpu_isa_name(isa_)).c_str(), limits_.threads, limits_.read_bytes_per_second / 1e9,
-                  limits_.float32_flops_per_second / 1e9, limits_.bfloat16_flops_per_second / 1e9);
-      std::printf("%-44s %12s %10s %10s %9s %7s\n", "op", "median us", "min us", "GB/s", "GFLOP/s", "limit");
+      std::printf(
+          "%s, %d threads. Limits are measured before and after each case; share: least possible time at their\n"
+          "mean (the slower of reading and multiplying) over the median time.\n",
+          std::string(cpu_isa_name(isa_)).c_str(), pool_.size());
+      std::printf("%-44s %11s %11s %8s %8s %17s %7s\n", "op", "median us", "min us", "GB/s", "GFLOP/s",
+                  "limits GB/s GF/s", "share");
     }
     linear();
     attention();
     moe();
     rows();
     logits();
-    const CpuLimits after = measure_cpu_limits(pool_, 1.0);
-    if (options_.json) {
-      std::printf(
-          "{\"limits\": {\"threads\": %d, \"read_gbps\": [%.2f, %.2f], \"float32_gflops\": %.1f, \"bfloat16_gflops\": "
-          "%.1f}}\n",
-          limits_.threads, limits_.read_bytes_per_second / 1e9, after.read_bytes_per_second / 1e9,
-          limits_.float32_flops_per_second / 1e9, limits_.bfloat16_flops_per_second / 1e9);
-    } else {
-      std::printf("after: read %.1f GB/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n",
-                  after.read_bytes_per_second / 1e9, after.float32_flops_per_second / 1e9,
-                  after.bfloat16_flops_per_second / 1e9);
-    }
   }
 
  private:
   bool wanted(const std::string& name) const { return name.find(options_.filter) != std::string::npos; }
 
+  struct Rates {
+    double read = 0;   ///< bytes per nanosecond
+    double flops = 0;  ///< operations per nanosecond
+  };
+
+  Rates rates(const Work& work) {
+    const double bf16 = work.bf16 ? probe_.bfloat16_rate() : 0;
+    return {probe_.read_rate() / 1e9, (bf16 > 0 ? bf16 : probe_.float32_rate()) / 1e9};
+  }
+
   void measure(const std::string& name, const Work& work, const std::function<void()>& op) {
+    const Rates before = rates(work);
     std::vector<double> times;
     op();
     const int64_t end = monotonic_ns() + static_cast<int64_t>(options_.seconds * 1e9);
@@ -83,20 +84,18 @@ class Bench {
       op();
       times.push_back(static_cast<double>(monotonic_ns() - start));
     }
+    const Rates after = rates(work);
     std::sort(times.begin(), times.end());
     const double median = times[times.size() / 2];
-    const double peak = work.bf16 && limits_.bfloat16_flops_per_second > 0 ? limits_.bfloat16_flops_per_second
-                                                                           : limits_.float32_flops_per_second;
-    const double least = std::max(work.bytes / limits_.read_bytes_per_second, work.flops / peak) * 1e9;
-    if (options_.json) {
-      std::printf(
-          "{\"op\": \"%s\", \"median_us\": %.3f, \"min_us\": %.3f, \"gbps\": %.3f, \"gflops\": %.3f, \"share\": "
-          "%.4f}\n",
-          name.c_str(), median / 1e3, times[0] / 1e3, work.bytes / median, work.flops / median, least / median);
-    } else {
-      std::printf("%-44s %12.2f %10.2f %10.2f %9.1f %6.1f%%\n", name.c_str(), median / 1e3, times[0] / 1e3,
-                  work.bytes / median, work.flops / median, 100 * least / median);
-    }
+    const double read = (before.read + after.read) / 2;
+    const double flops = (before.flops + after.flops) / 2;
+    const double share = std::max(work.bytes / read, work.flops / flops) / median;
+    const char* format =
+        options_.json ? "{\"op\": \"%s\", \"median_us\": %.3f, \"min_us\": %.3f, \"gbps\": %.3f, \"gflops\": %.3f, "
+                        "\"limit_gbps\": %.3f, \"limit_gflops\": %.1f, \"share\": %.4f}\n"
+                      : "%-44s %11.2f %11.2f %8.2f %8.1f %8.1f %8.0f %7.3f\n";
+    std::printf(format, name.c_str(), median / 1e3, times[0] / 1e3, work.bytes / median, work.flops / median, read,
+                flops, share);
     std::fflush(stdout);
   }
 
@@ -307,15 +306,15 @@ class Bench {
     const int64_t vocab = 128256;
     struct Case {
       const char* name;
-      SampleParams params;
+      float temperature;
+      int32_t top_k;
+      float top_p, min_p;
     };
-    std::vector<Case> cases(5);
-    cases[0].name = "sample greedy";
-    cases[1] = {"sample temperature", {.temperature = 1.0f}};
-    cases[2] = {"sample top_k 50", {.temperature = 1.0f, .top_k = 50}};
-    cases[3] = {"sample top_p 0.9", {.temperature = 0.1f, .top_p = 0.9f}};
-    cases[4] = {"sample top_k 50 top_p 0.9 min_p 0.05",
-                {.temperature = 0.7f, .top_k = 50, .top_p = 0.9f, .min_p = 0.05f}};
+    const Case cases[] = {{"sample greedy", 0, -1, 1, 0},
+                          {"sample temperature", 1, -1, 1, 0},
+                          {"sample top_k 50", 1, 50, 1, 0},
+                          {"sample top_p 0.9", 0.1f, -1, 0.9f, 0},
+                          {"sample top_k 50 top_p 0.9 min_p 0.05", 0.7f, 50, 0.9f, 0.05f}};
     for (const size_t rows : {size_t{1}, size_t{32}}) {
       buffers_.clear();
       Tensor x;
@@ -327,7 +326,12 @@ class Bench {
       for (const Case& each : cases) {
         if (!wanted(each.name + suffix)) continue;
         if (x.data == nullptr) x = tensor(static_cast<int64_t>(rows), vocab);
-        const std::vector<SampleParams> params(rows, each.params);
+        SampleParams one;
+        one.temperature = each.temperature;
+        one.top_k = each.top_k;
+        one.top_p = each.top_p;
+        one.min_p = each.min_p;
+        const std::vector<SampleParams> params(rows, one);
         measure(each.name + suffix, work, [&] { backend_->sample(x, ids, params, sampled.data()); });
       }
       if (!wanted("logprobs" + suffix)) continue;
@@ -351,7 +355,7 @@ class Bench {
   CpuIsa isa_;
   ThreadPool& pool_;
   std::unique_ptr<Backend> backend_;
-  CpuLimits limits_;
+  LimitProbe probe_;
   std::vector<std::unique_ptr<DeviceBuffer>> buffers_;
 };
 

@@ -55,6 +55,7 @@ class CpuBackend final : public Backend {
   void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) override {
     require(first_row >= 0 && row_count >= 0 && first_row + row_count <= weight.rows(), "rows ", first_row, " to ",
             first_row + row_count, " are not within the weight's ", weight.rows());
+    if (row_count == 0) return;
     if (auto* packed = dynamic_cast<PackedMatrix*>(&weight)) {
       packed->load_rows(first_row, row_count, source, stored, kernels_, pool_);
     } else {
