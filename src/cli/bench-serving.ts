@@ -1,5 +1,4 @@
 // `vitrine bench-serving`: one run against a running server. Ctrl-C ends it and reports what was measured.
-import { setMaxListeners } from 'node:events';
 import { terminalOutput } from '../bench/output.js';
 import { benchServing } from '../bench/serving/serving.js';
 import type { BenchServingOptions } from '../config/bench-serving-options.js';
@@ -7,7 +6,6 @@ import type { BenchServingOptions } from '../config/bench-serving-options.js';
 /** 0; 1 when a request failed; 130 when interrupted. */
 export async function run(options: BenchServingOptions): Promise<number> {
   const interrupt = new AbortController();
-  setMaxListeners(0, interrupt.signal); // every request in flight listens
   const onSignal = (): void => {
     // A second one means it.
     if (interrupt.signal.aborted) process.exit(130);

@@ -1,73 +1,68 @@
-// `vitrine generate`: continues one prompt in this process and streams the text to the terminal.
+// `vitrine generate`: continues one prompt in this process. The text goes to standard output as it comes, one line of
+// figures to standard error.
 import { text as readAll } from 'node:stream/consumers';
 import type { GenerateOptions } from '../config/generate-options.js';
-import { SCHEDULER_OPTIONS } from '../config/scheduler-options.js';
-import { FRONTEND_OPTIONS } from '../config/server-options.js';
+import type { SamplingOptions } from '../runtime/engine-request.js';
 import { Engine, type EngineLaunchOptions } from '../runtime/local-engine.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 
+/** 0; 130 when interrupted. */
 export async function run(options: GenerateOptions): Promise<number> {
-  const prompt = await readPrompt(options.prompt);
-  const engine = await Engine.launch(launchOptions(options));
-  const abort = new AbortController();
-  const interrupt = () => abort.abort();
-  process.once('SIGINT', interrupt);
+  const prompt = options.prompt ?? (await readStandardInput());
+  const { launch, sampling } = splitOptions(options);
+  const interrupt = new AbortController();
+  const onSignal = (): void => interrupt.abort();
+  process.once('SIGINT', onSignal);
+  const engine = await Engine.launch(launch);
   try {
-    await stream(engine, prompt, options, abort.signal);
-    return abort.signal.aborted ? 1 : 0;
+    // Loading keeps the event loop busy: Ctrl-C is noticed only now.
+    if (!interrupt.signal.aborted) await stream(engine, prompt, sampling, interrupt.signal);
+    return interrupt.signal.aborted ? 130 : 0;
   } finally {
-    process.removeListener('SIGINT', interrupt);
+    process.off('SIGINT', onSignal);
     await engine.close();
   }
 }
 
-async function readPrompt(given: string | undefined): Promise<string> {
-  if (given !== undefined) return given;
+async function readStandardInput(): Promise<string> {
   if (process.stdin.isTTY) {
-    throw new VitrineError('INVALID_OPTION', '--prompt is required when nothing comes on standard input', {
+    throw new VitrineError('INVALID_OPTION', '--prompt is required where standard input is a terminal', {
       param: '--prompt',
     });
   }
   return (await readAll(process.stdin)).replace(/\r?\n$/, '');
 }
 
-/** Of all options those that the engine knows. */
-function launchOptions(options: GenerateOptions): EngineLaunchOptions {
-  const keys = new Set<string>([...SCHEDULER_OPTIONS, ...FRONTEND_OPTIONS].map(({ key }) => key));
-  const given = Object.entries(options).filter(([key, value]) => keys.has(key) && value !== undefined);
-  return Object.fromEntries(given) as unknown as EngineLaunchOptions;
+/** What the engine needs at start, and what the request brings. */
+function splitOptions(options: GenerateOptions): { launch: EngineLaunchOptions; sampling: SamplingOptions } {
+  const { prompt, maxNewTokens, temperature, topP, topK, minP, ignoreEos, seed, stop, ...rest } = options;
+  const { frequencyPenalty, presencePenalty, repetitionPenalty, ...launch } = rest;
+  const sampling = {
+    ...{ maxNewTokens, temperature, topP, topK, minP, ignoreEos },
+    ...{ frequencyPenalty, presencePenalty, repetitionPenalty },
+    ...(seed === undefined ? {} : { seed }),
+    ...(stop === undefined ? {} : { stop }),
+  };
+  return { launch, sampling };
 }
 
-async function stream(engine: Engine, prompt: string, options: GenerateOptions, signal: AbortSignal): Promise<void> {
-  const start = monotonicSeconds();
-  let firstAt = 0;
+async function stream(engine: Engine, prompt: string, sampling: SamplingOptions, signal: AbortSignal): Promise<void> {
+  const started = monotonicSeconds();
+  let firstAt: number | undefined;
   let tokens = 0;
+  let reason = '';
   let lastText = '';
-  const generation = engine.generate({
-    prompt,
-    signal,
-    samplingParams: {
-      maxNewTokens: options.maxNewTokens,
-      temperature: options.temperature,
-      topP: options.topP,
-      topK: options.topK,
-      minP: options.minP,
-      frequencyPenalty: options.frequencyPenalty,
-      presencePenalty: options.presencePenalty,
-      repetitionPenalty: options.repetitionPenalty,
-      ignoreEos: options.ignoreEos,
-      ...(options.seed === undefined ? {} : { seed: options.seed }),
-      ...(options.stop === undefined ? {} : { stop: options.stop }),
-    },
-  });
-  for await (const { text, tokenIds } of generation) {
-    if (tokens === 0) firstAt = monotonicSeconds();
-    tokens += tokenIds.length;
-    if (text !== '') lastText = text;
-    process.stdout.write(text);
+  for await (const chunk of engine.generate({ prompt, samplingParams: sampling, signal })) {
+    if (chunk.tokenIds.length > 0) firstAt ??= monotonicSeconds();
+    tokens += chunk.tokenIds.length;
+    reason = chunk.finishReason?.type ?? reason;
+    if (chunk.text !== '') lastText = chunk.text;
+    process.stdout.write(chunk.text);
   }
   if (!lastText.endsWith('\n')) process.stdout.write('\n');
-  const decode = tokens > 1 ? `, ${((tokens - 1) / (monotonicSeconds() - firstAt)).toFixed(1)} token/s` : '';
-  process.stderr.write(`${tokens} tokens, first after ${((firstAt - start) * 1000).toFixed(1)} ms${decode}\n`);
+  const seconds = monotonicSeconds() - started;
+  const first = firstAt === undefined ? '' : `, the first after ${((firstAt - started) * 1000).toFixed(1)} ms`;
+  const speed = `${(tokens / seconds).toFixed(1)} tokens/s`;
+  process.stderr.write(`${tokens} tokens in ${seconds.toFixed(2)} s (${speed}${first}); ended by ${reason}\n`);
 }

@@ -91,7 +91,7 @@ describe('flags', () => {
     assert.deepEqual(serving(['--header', 'a=b', 'c=d']).header, ['a=b', 'c=d']);
     assert.equal(server(['--port', '1', '--port', '2']).port, 2);
     refused(() => oneBatch(['--batch-size', '--input-len', '4']), /--batch-size: expected at least one value/);
-    refused(() => oneBatch(['--batch-size', '1', 'x']), /--batch-size: expected an integer of at least 1, got 'x'/);
+    refused(() => oneBatch(['--batch-size', '1', 'x']), /--batch-size: expected an integer from 1 to 4096, got 'x'/);
   });
 
   test('negatable flags', () => {
