@@ -38,18 +38,24 @@ export async function launchServer(given: ServerOptions): Promise<RunningServer>
   const options = { ...given, randomSeed: given.randomSeed ?? randomInt(2 ** 31) };
   const metrics = options.enableMetrics ? new Metrics(options.servedModelName ?? options.modelPath) : null;
   const server = new Server({ options, health: healthOptionsFromEnv(process.env), metrics, log });
-  const { url, port } = await server.listen();
-  log.info(`Listening on ${url}; loading ${options.modelPath}`);
   const life = new ServerLife(server, options, log);
   const removeSignals = onShutdownSignal(log, () => void life.shutdown());
   void life.closed.then(removeSignals);
+  let address: { url: string; port: number };
+  try {
+    address = await server.listen();
+  } catch (thrown) {
+    removeSignals();
+    throw thrown;
+  }
+  log.info(`Listening on ${address.url}; loading ${options.modelPath}`);
   try {
     await life.start(metrics);
   } catch (thrown) {
     await life.abandon(toVitrineError(thrown));
     if (!life.isShutDown) throw thrown;
   }
-  return { url, port, closed: life.closed, shutdown: () => life.shutdown() };
+  return { ...address, closed: life.closed, shutdown: () => life.shutdown() };
 }
 
 /** Brings the parts up, watches over them and takes them down, once. */
