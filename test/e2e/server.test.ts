@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import OpenAI from 'openai';
 import { REFERENCE_MODELS, readReference } from '../reference/reference-files.js';
-import { program, root, ServerProcess, storiesModel } from '../support/server-process.js';
+import { program, RunningServer, root, storiesModel } from '../support/running-server.js';
 
 interface Reply {
   readonly text: string;
@@ -25,7 +25,7 @@ const greedy = (tokens: number) => ({ temperature: 0, max_new_tokens: tokens, ig
 describe('reference models over HTTP', { timeout: 120_000 }, () => {
   for (const name of REFERENCE_MODELS) {
     it(name, async () => {
-      const server = await ServerProcess.start([
+      const server = await RunningServer.start([
         ...['--model-path', `${root}test/fixtures/models/${name}`],
         ...['--dtype', 'float32', '--chunked-prefill-size', '50'],
       ]);
@@ -57,9 +57,9 @@ describe('reference models over HTTP', { timeout: 120_000 }, () => {
 });
 
 describe('one server', { timeout: 120_000 }, () => {
-  let server: ServerProcess;
+  let server: RunningServer;
   before(async () => {
-    server = await ServerProcess.start([
+    server = await RunningServer.start([
       '--model-path',
       storiesModel,
       '--served-model-name',
@@ -203,7 +203,7 @@ describe('the end of a server', { timeout: 60_000 }, () => {
   const endless = { text: 'Once', sampling_params: { max_new_tokens: 500, ignore_eos: true } };
 
   it('finishes running requests on SIGTERM and exits with 0', async () => {
-    const server = await ServerProcess.start(['--model-path', storiesModel]);
+    const server = await RunningServer.start(['--model-path', storiesModel]);
     const response = await server.post('/generate', { ...endless, stream: true });
     const reader = response.body!.getReader();
     let text = new TextDecoder().decode((await reader.read()).value);
@@ -218,7 +218,7 @@ describe('the end of a server', { timeout: 60_000 }, () => {
   });
 
   it('gives everyone a coded error when a step fails, and exits with 1', async () => {
-    const server = await ServerProcess.start(['--model-path', storiesModel], { VITRINE_FAIL_STEP: '60' });
+    const server = await RunningServer.start(['--model-path', storiesModel], { VITRINE_FAIL_STEP: '60' });
     const replies = await Promise.all(Array.from({ length: 5 }, () => server.post('/generate', endless)));
     for (const response of replies) {
       assert.equal(response.status, 500);
@@ -231,7 +231,7 @@ describe('the end of a server', { timeout: 60_000 }, () => {
     const holder = createServer();
     await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
     const { port } = holder.address() as AddressInfo;
-    const server = ServerProcess.spawn(['--model-path', storiesModel, '--port', String(port)]);
+    const server = RunningServer.spawn(['--model-path', storiesModel, '--port', String(port)]);
     assert.equal(await server.exited, 1);
     assert.match(server.log.join('\n'), new RegExp(`${port}`));
     holder.close();
