@@ -1,93 +1,57 @@
-// `vitrine launch-server` as its users run it: a process with signals, an exit code and a log.
+// A real `vitrine launch-server` on a free port, ready to be asked: for tests of what it answers.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import type { TestContext } from 'node:test';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { STORIES } from './fake-server.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-
-/** Random weights of a size at which thousands of tokens take many seconds: something to interrupt. */
-export const SLOW_MODEL = [
-  '--load-format=dummy',
-  '--random-seed=1',
-  `--json-model-override-args=${JSON.stringify({
-    num_hidden_layers: 8,
-    hidden_size: 512,
-    intermediate_size: 2048,
-    max_position_embeddings: 32768,
-  })}`,
-  '--max-total-tokens=40000',
-];
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const program = `${root}dist/cli/main.js`;
+export const storiesModel = `${root}models/stories260K`;
 
 export class RunningServer {
-  readonly child: ChildProcess;
-  /** `code 0` or `signal SIGKILL`. */
-  readonly exited: Promise<string>;
-  log = '';
+  readonly log: string[] = [];
+  /** Resolves with the exit code (or the signal's name). */
+  readonly exited: Promise<number | string | null>;
+  url = '';
 
-  constructor(test: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(
-      process.execPath,
-      [MAIN, 'launch-server', '--port=0', '--max-running-requests=32', '--cpu-threads=1', ...args],
-      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } },
-    );
-    for (const stream of [this.child.stdout!, this.child.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.log += text;
-      });
-    }
-    this.exited = new Promise((resolve) => {
-      this.child.once('close', (code, signal) => resolve(signal === null ? `code ${code}` : `signal ${signal}`));
+  private constructor(readonly child: ChildProcess) {
+    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)));
+    createInterface({ input: child.stderr! }).on('line', (line) => this.log.push(line));
+  }
+
+  /** Resolves when the server is ready; rejects with its log when it ends instead. */
+  static async start(flags: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<RunningServer> {
+    const server = RunningServer.spawn(flags, env);
+    await new Promise<void>((resolve, reject) => {
+      const look = () => {
+        server.url ||= /http:\/\/[\d.]+:\d+/.exec(server.log.join('\n'))?.[0] ?? '';
+        if (server.log.some((line) => line.includes('ready to roll'))) resolve();
+      };
+      server.child.stderr!.on('data', () => setImmediate(look));
+      void server.exited.then((code) => reject(new Error(`exit ${code}:\n${server.log.join('\n')}`)));
     });
-    test.after(async () => {
-      this.child.kill('SIGKILL');
-      await this.exited;
+    return server;
+  }
+
+  /** Without waiting: for servers that are not to start. */
+  static spawn(flags: readonly string[], env: NodeJS.ProcessEnv = {}): RunningServer {
+    const child = spawn(process.execPath, [program, 'launch-server', '--port', '0', ...flags], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...env },
     });
+    return new RunningServer(child);
   }
 
-  /** Resolves with the base URL when the log says that the server is ready. */
-  async ready(): Promise<string> {
-    await this.logged('fired up and ready to roll');
-    return this.url;
+  async stop(): Promise<number | string | null> {
+    this.child.kill('SIGTERM');
+    return this.exited;
   }
 
-  get url(): string {
-    return /http:\/\/127\.0\.0\.1:\d+/.exec(this.log)![0];
-  }
-
-  /** Resolves when the log holds `words`; fails when the process ends before. */
-  async logged(words: string): Promise<void> {
-    let ended = false;
-    void this.exited.then(() => {
-      ended = true;
+  post(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      ...init,
     });
-    while (!this.log.includes(words)) {
-      if (ended) throw new Error(`The server ended without "${words}":\n${this.log}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
-
-  kill(signal: NodeJS.Signals): void {
-    this.child.kill(signal);
-  }
-
-  /** Process ids of its rank processes. */
-  get ranks(): number[] {
-    const { pid } = this.child;
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
-  }
-}
-
-export function storiesServer(test: TestContext, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
-  return new RunningServer(test, [`--model-path=${STORIES}`, ...args], env);
-}
-
-/** Whether a process is there and has not ended (a zombie has). */
-export function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
   }
 }
