@@ -12,6 +12,7 @@ export interface SchedulerState {
   readonly cachedTokensTotal: number;
   readonly generatedTokensTotal: number;
   readonly retractionsTotal: number;
+  /** Requests that an abort message ended: also those that the front end had finished itself, at a stop string. */
   readonly abortedTotal: number;
   /** Tokens per second over the last completed decode interval. */
   readonly lastGenThroughput: number;

@@ -174,6 +174,8 @@ export interface NativeEngine {
   /**
    * Queues a step and returns at once; steps run in order on the engine thread. The buffer must not be changed until
    * its step has completed. A step that fails marks the engine dead: it and every later step report an error.
+   * K and V of a layer are stored for the whole batch before its attention runs: a request may read blocks that an
+   * earlier one of the same batch fills.
    */
   submit(batch: ArrayBuffer): void;
   memoryInfo(): MemoryInfo;
