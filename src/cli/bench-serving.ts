@@ -2,6 +2,7 @@
 import { terminalOutput } from '../bench/output.js';
 import { benchServing } from '../bench/serving/serving.js';
 import type { BenchServingOptions } from '../config/bench-serving-options.js';
+import { VitrineError } from '../util/errors.js';
 
 /** 0; 1 when a request failed; 130 when interrupted. */
 export async function run(options: BenchServingOptions): Promise<number> {
@@ -18,6 +19,10 @@ export async function run(options: BenchServingOptions): Promise<number> {
     const { failed } = await benchServing(options, deps);
     if (interrupt.signal.aborted) return 130;
     return failed > 0 ? 1 : 0;
+  } catch (thrown) {
+    if (!(thrown instanceof VitrineError) || thrown.code !== 'ABORTED') throw thrown;
+    process.stderr.write(`${thrown.message}\n`);
+    return 130;
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);

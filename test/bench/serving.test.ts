@@ -213,6 +213,9 @@ describe('payloads', () => {
     assert.equal((await sent([], {})).authorization, undefined);
     const own = await sent(['--header', 'X-A=b=c', 'authorization=mine'], { OPENAI_API_KEY: 'k' });
     assert.deepEqual([own['x-a'], own.authorization], ['b=c', 'mine']);
+    const { printed } = await bench([...one, '--header', 'authorization=secret']);
+    assert.match(printed, /header=\['authorization=…'\]/);
+    assert.doesNotMatch(printed, /secret/);
   });
 });
 
@@ -333,6 +336,8 @@ describe('refused before anything is sent', () => {
   test('addresses and headers', async () => {
     await refused(['--base-url', 'localhost:30000'], /--base-url: expected an http/);
     await refused(['--header', 'novalue'], /--header: expected Name=value, got 'novalue'/);
+    await refused(['--output-file', '/dev/null/x.jsonl'], /--output-file .*results cannot be written there/);
+    await refused(['--output-file', folder], /it is a folder/);
     await refused(['--dataset-path', '/nonexistent.json'], /--dataset-path \/nonexistent\.json: ENOENT/);
   });
 });
@@ -383,6 +388,20 @@ describe('finding the server', () => {
       () => 404,
       'no such page',
       (url) => failing(['--base-url', url], 'BENCH_FAILED', /names no model \(HTTP 404\): is this the address/),
+    );
+  });
+
+  test('an interrupt ends the wait', async () => {
+    const interrupt = new AbortController();
+    setTimeout(() => interrupt.abort(), 30);
+    await withServer(
+      () => 503,
+      '',
+      (url) =>
+        assert.rejects(bench(['--base-url', url], undefined, { interrupt: interrupt.signal }), (error) => {
+          assert.equal((error as VitrineError).code, 'ABORTED');
+          return true;
+        }),
     );
   });
 

@@ -10,7 +10,7 @@ import type { NativeAddon } from '../../native/addon.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
-import { appendJsonl } from '../append-jsonl.js';
+import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
@@ -30,6 +30,8 @@ export interface OneBatchDeps {
 /** Runs the sweep (or the correctness test) and appends its rows to the result file; gives the rows. */
 export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps): Promise<readonly LatencyRow[]> {
   const { output } = deps;
+  const savesRows = options.resultFilename !== '' && !options.correctnessTest;
+  if (savesRows) await prepareJsonl(options.resultFilename, '--result-filename');
   const model = await prepareModel(options, deps.log);
   const texts = await readPrompts(options.promptFilename, output);
   const needsTokenizer = options.correctnessTest || texts.length > 0;
@@ -43,7 +45,7 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
     const rows = await sweep.run(runner);
-    if (options.resultFilename !== '') await appendJsonl(options.resultFilename, rows, '--result-filename');
+    if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
     return rows;
   } finally {
     runner.close();

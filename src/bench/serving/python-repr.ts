@@ -1,7 +1,6 @@
 // The options of a run as SGLang prints them: Namespace(backend='sglang', …), so that logs of both can be read alike.
 import type { Option } from '../../config/option.js';
 
-/** Secrets never reach it: keys come from the environment and are no options. */
 export function formatArguments(table: readonly Option[], options: Readonly<Record<string, unknown>>): string {
   const parts = table.map((option) => `${option.flag.replaceAll('-', '_')}=${literal(options[option.key])}`);
   return `Namespace(${parts.join(', ')})`;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/bench-serving-options.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
-import { appendJsonl } from '../append-jsonl.js';
+import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import type { BenchRequest, Workload } from '../datasets/bench-request.js';
 import { loadWorkload } from '../datasets/load-workload.js';
 import type { Output } from '../output.js';
@@ -47,7 +47,9 @@ export interface ServingResult {
 export async function benchServing(options: BenchServingOptions, deps: ServingDeps): Promise<ServingResult> {
   checkOptions(options);
   const { output } = deps;
-  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, options)}`);
+  const file = options.outputFile ?? automaticFileName(options, new Date());
+  await prepareJsonl(file, '--output-file');
+  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
   const target = httpTarget(options, deps.environment);
   const client = new HttpClient(target);
   try {
@@ -68,12 +70,18 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     await warmUp(sender, workload.requests[0]!, options, deps);
     if (options.flushCache) await server.flushCache(output);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
+    if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
     const run = await sendAll(sender, workload, options, deps);
     const serverInfo = await server.serverInfo();
-    return await finish(options, deps, { workload, tokenizer, serverInfo, ...run });
+    return await finish(options, deps, { workload, tokenizer, serverInfo, file, ...run });
   } finally {
     client.close();
   }
+}
+
+/** Headers may carry keys: their names are enough. */
+function withoutSecrets(options: BenchServingOptions): BenchServingOptions {
+  return { ...options, header: options.header?.map((text) => text.replace(/=.*/s, '=…')) };
 }
 
 function announce({ requests, skipped }: Workload, options: BenchServingOptions, output: Output): void {
@@ -145,6 +153,8 @@ interface Finished extends Run {
   readonly workload: Workload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
+  /** Result file. */
+  readonly file: string;
 }
 
 async function finish(options: BenchServingOptions, deps: ServingDeps, run: Finished): Promise<ServingResult> {
@@ -166,8 +176,7 @@ async function finish(options: BenchServingOptions, deps: ServingDeps, run: Fini
     output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
   }
   const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
-  const file = options.outputFile ?? automaticFileName(options, new Date());
-  await appendJsonl(file, [row], '--output-file');
+  await appendJsonl(run.file, [row], '--output-file');
   return { row, failed: metrics.failed };
 }
 

@@ -16,7 +16,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Address and headers. `OPENAI_API_KEY` is sent as a bearer token, else `API_KEY` as it is, as SGLang does. */
 export function httpTarget(options: BenchServingOptions, environment: Environment): HttpTarget {
-  const baseUrl = options.baseUrl ?? `http://${options.host}:${options.port ?? defaultPort(options.backend)}`;
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  const baseUrl = options.baseUrl ?? `http://${host}:${options.port ?? defaultPort(options.backend)}`;
   const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw invalid('--base-url', `--base-url: expected an http:// or https:// address, got '${baseUrl}'`);
@@ -58,7 +59,8 @@ export class TargetServer {
       const outcome = await this.#client.fetchText('GET', '/v1/models', ANSWER_MS).catch(toError);
       const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
       if (reason === undefined) return outcome as TextResponse;
-      if (monotonicSeconds() >= deadline || signal.aborted) {
+      if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${this.#baseUrl}`);
+      if (monotonicSeconds() >= deadline) {
         const waited = `waited ${this.#options.readyTimeoutSec} s (--ready-timeout-sec)`;
         throw new VitrineError('NOT_READY', `No server at ${this.#baseUrl}: ${reason}; ${waited}`);
       }
