@@ -82,6 +82,19 @@ describe('random', () => {
     );
   });
 
+  test('also very short ones, for tokenizers that put a space before a text and for others', async () => {
+    for (const name of ['stories260K', 'tiny-qwen2']) {
+      const other = await Tokenizer.load(fixture(`models/${name}`));
+      const settings = { ...RANDOM, numPrompts: 300, inputLen: 5, tokenizePrompt: true };
+      const { requests } = await randomWorkload(other, '', settings);
+      assert.deepEqual(
+        requests.map(({ promptLen }) => promptLen),
+        drawLengths(settings, 0).inputs,
+        name,
+      );
+    }
+  });
+
   test('the same seed gives the same requests', async () => {
     for (const path of ['', SMALL]) {
       const first = await randomWorkload(tokenizer, path, RANDOM);

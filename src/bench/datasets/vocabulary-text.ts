@@ -53,8 +53,9 @@ async function findWords(tokenizer: Tokenizer, random: Random): Promise<number[]
     if (tokenizer.specialIds.has(id)) continue;
     const text = tokenizer.tokenText(id);
     if (!/^ \p{L}+$/u.test(text)) continue;
+    // Some tokenizers put a space of their own before a text, hence the two: the last one stands inside.
     const encoded = await tokenizer.encode(`${text}${text}`, false);
-    if (encoded.at(-1) === id && encoded.length <= 2) words.push(id);
+    if (encoded.at(-1) === id && encoded.at(-2) === id) words.push(id);
   }
   // A vocabulary of bytes or characters alone: any token that is printable will do.
   return words.length > 0 ? words : ids.filter((id) => /^[\p{L} ]+$/u.test(tokenizer.tokenText(id)));
