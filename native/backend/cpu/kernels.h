@@ -59,12 +59,13 @@ struct AttentionArgs {
   float scale = 1.0f;
 };
 
-/// Consecutive query tokens of one request under one kv head.
+/// Consecutive query tokens of one request under neighbouring kv heads.
 struct AttentionItem {
   int32_t first_token = 0;
   int32_t tokens = 0;
   int32_t first_position = 0;
   int32_t kv_head = 0;
+  int32_t kv_heads = 1;
   const int32_t* blocks = nullptr;  ///< the request's block table
 };
 
@@ -79,7 +80,7 @@ struct CpuKernels {
   void (*gemm)(const GemmArgs& args, const GemmRange& range);
 
   void (*attend)(const AttentionArgs& args, const AttentionItem& item, void* scratch);
-  /// Bytes of scratch `attend` needs for an item of `rows` = tokens * group.
+  /// Bytes of scratch `attend` needs for an item of `rows` = tokens * group * kv_heads.
   size_t (*attention_scratch_bytes)(int64_t rows, int32_t head_dim);
   /// Query rows of one item that keep its tiles in the first cache levels.
   int attention_rows;

@@ -10,6 +10,7 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kInlineCost = 100'000;  // products below which waking the threads costs more than it saves
+constexpr int32_t kItemsPerThread = 2;    // of a decode batch smaller than the pool
 
 }  // namespace
 
@@ -21,25 +22,14 @@ void PagedAttention::plan(const AttentionShape& shape, const AttentionBatch& bat
           " query heads are not a multiple of ", shape.num_kv_heads, " kv heads");
   shape_ = shape;
   items_.clear();
-  total_cost_ = 0;
+  scratch_bytes_ = 0;
   const int32_t group = shape.num_heads / shape.num_kv_heads;
-  const int32_t tokens_per_item = std::max(1, kernels_.attention_rows / group);
-  scratch_bytes_ = kernels_.attention_scratch_bytes(int64_t{tokens_per_item} * group, shape.head_dim);
+  int64_t products = 0;
   for (int32_t r = 0; r < batch.num_requests; ++r) {
-    const int32_t start = batch.query_start[r];
-    const int32_t end = batch.query_start[r + 1];
-    const int32_t first_position = batch.seq_lens[r] - (end - start);
-    for (int32_t token = start; token < end; token += tokens_per_item) {
-      AttentionItem item;
-      item.first_token = token;
-      item.tokens = std::min(tokens_per_item, end - token);
-      item.first_position = first_position + (token - start);
-      item.blocks = batch.blocks + batch.block_start[r];
-      const int64_t cost = int64_t{item.tokens} * group * (int64_t{item.first_position} + item.tokens);
-      for (item.kv_head = 0; item.kv_head < shape.num_kv_heads; ++item.kv_head) items_.push_back({item, cost});
-      total_cost_ += cost * shape.num_kv_heads;
-    }
+    products += int64_t{batch.query_start[r + 1] - batch.query_start[r]} * batch.seq_lens[r] * shape.num_heads;
   }
+  parallel_ = pool_.size() > 1 && products * shape.head_dim > kInlineCost;
+  for (int32_t r = 0; r < batch.num_requests; ++r) plan_request(batch, r, group);
   // Items of one cost stay in the batch's order, whatever the library's sort does.
   const auto before = [](const PlannedItem& a, const PlannedItem& b) {
     if (a.cost != b.cost) return a.cost > b.cost;
@@ -47,6 +37,35 @@ void PagedAttention::plan(const AttentionShape& shape, const AttentionBatch& bat
     return a.item.kv_head < b.item.kv_head;
   };
   if (!std::is_sorted(items_.begin(), items_.end(), before)) std::sort(items_.begin(), items_.end(), before);
+}
+
+void PagedAttention::plan_request(const AttentionBatch& batch, int32_t request, int32_t group) {
+  const int32_t start = batch.query_start[request];
+  const int32_t end = batch.query_start[request + 1];
+  if (start == end) return;
+  const int32_t tokens_per_item = std::min(end - start, std::max(1, kernels_.attention_rows / group));
+  // Neighbouring heads lie side by side in the blocks: few query rows take as many of them as leave work for all
+  // threads, which turns short reads all over the cache into long ones.
+  const int32_t rows = tokens_per_item * group;
+  int32_t heads = std::clamp(kernels_.attention_rows / rows, 1, shape_.num_kv_heads);
+  if (parallel_) {
+    const int32_t parts = std::max(1, kItemsPerThread * pool_.size() / batch.num_requests);
+    heads = std::clamp((shape_.num_kv_heads + parts - 1) / parts, 1, heads);
+  }
+  scratch_bytes_ = std::max(scratch_bytes_, kernels_.attention_scratch_bytes(int64_t{rows} * heads, shape_.head_dim));
+  const int32_t first_position = batch.seq_lens[request] - (end - start);
+  for (int32_t token = start; token < end; token += tokens_per_item) {
+    AttentionItem item;
+    item.first_token = token;
+    item.tokens = std::min(tokens_per_item, end - token);
+    item.first_position = first_position + (token - start);
+    item.blocks = batch.blocks + batch.block_start[request];
+    for (item.kv_head = 0; item.kv_head < shape_.num_kv_heads; item.kv_head += heads) {
+      item.kv_heads = std::min(heads, shape_.num_kv_heads - item.kv_head);
+      const int64_t cost = int64_t{item.tokens} * group * item.kv_heads * (int64_t{item.first_position} + item.tokens);
+      items_.push_back({item, cost});
+    }
+  }
 }
 
 void PagedAttention::run(const KvLayer& cache, const Tensor& qkv, int32_t sliding_window, const Tensor& out) {
@@ -60,8 +79,7 @@ void PagedAttention::run(const KvLayer& cache, const Tensor& qkv, int32_t slidin
   args.window = sliding_window;
   args.scale = shape_.scale;
   for (AlignedBuffer& scratch : scratch_) scratch.reserve(scratch_bytes_);
-  const bool parallel = total_cost_ * shape_.head_dim > kInlineCost;
-  for_each_in_lanes(pool_, parallel, static_cast<int64_t>(items_.size()), [&](int64_t lane, int64_t i) {
+  for_each_in_lanes(pool_, parallel_, static_cast<int64_t>(items_.size()), [&](int64_t lane, int64_t i) {
     kernels_.attend(args, items_[static_cast<size_t>(i)].item, scratch_[static_cast<size_t>(lane)].data());
   });
 }

@@ -1,4 +1,4 @@
-// AttentionBackend of the CPU: cuts the batch into items (request, kv head, query block) once a step and runs them on
+// AttentionBackend of the CPU: cuts the batch into items (request, query block, kv heads) once a step and runs them on
 // the threads, largest first, for each layer. The keys of one query are never split over threads.
 #pragma once
 
@@ -18,6 +18,8 @@ class PagedAttention final : public AttentionBackend {
   void run(const KvLayer& cache, const Tensor& qkv, int32_t sliding_window, const Tensor& out) override;
 
  private:
+  void plan_request(const AttentionBatch& batch, int32_t request, int32_t group);
+
   struct PlannedItem {
     AttentionItem item;
     int64_t cost;  ///< rows * keys
@@ -27,7 +29,7 @@ class PagedAttention final : public AttentionBackend {
   ThreadPool& pool_;
   AttentionShape shape_;
   std::vector<PlannedItem> items_;
-  int64_t total_cost_ = 0;
+  bool parallel_ = false;
   size_t scratch_bytes_ = 0;
   std::vector<AlignedBuffer> scratch_;  ///< one per lane
 };
