@@ -1,5 +1,4 @@
 // The bench-one-batch program: loads a model and times static batches on it, or prints what it computes.
-import { randomInt } from 'node:crypto';
 import type { OneBatchOptions } from '../../config/one-batch-options.js';
 import { resolveOptions } from '../../config/resolve-options.js';
 import { SCHEDULER_OPTIONS } from '../../config/scheduler-options.js';
@@ -12,14 +11,10 @@ import { VitrineError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import type { Output } from '../output.js';
-import { Random } from '../random.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
-import { type LatencyRow, type Point, timePoint } from './latency-test.js';
+import type { LatencyRow } from './latency-test.js';
 import { fitToBatch, readPrompts } from './prompt-file.js';
-
-/** Random prompts are of ids below it, as in SGLang. */
-const RANDOM_ID_LIMIT = 10_000;
-const WARMUP_OUTPUT_LEN = 32;
+import { type BatchShape, Sweep } from './sweep.js';
 
 export interface OneBatchDeps {
   readonly addon: NativeAddon;
@@ -79,15 +74,6 @@ async function runCorrectnessTest(
   }
 }
 
-/** What a batch asks of the runner. */
-interface BatchShape {
-  readonly batchSize: number;
-  /** Tokens of its longest sequence at the end. */
-  readonly longest: number;
-  /** Tokens of its prefill step. */
-  readonly tokens: number;
-}
-
 /** A runner with room for the largest of `shapes` and no more. */
 function createRunner(
   options: OneBatchOptions,
@@ -131,78 +117,4 @@ async function loadTokenizer(options: OneBatchOptions, log: Log): Promise<Tokeni
 
 function encodeAll(tokenizer: Tokenizer, texts: readonly string[]): Promise<number[][]> {
   return Promise.all(texts.map((text) => tokenizer.encode(text, true)));
-}
-
-/** Batch sizes × input lengths × output lengths, in that order of nesting. */
-class Sweep {
-  readonly points: readonly Point[];
-  readonly #options: OneBatchOptions;
-  readonly #model: PreparedModel;
-  /** Of the prompt file, as token ids; none: random ids. */
-  readonly #prompts: readonly (readonly number[])[];
-  readonly #output: Output;
-  readonly #random: Random;
-
-  constructor(options: OneBatchOptions, model: PreparedModel, prompts: readonly (readonly number[])[], output: Output) {
-    this.#options = options;
-    this.#model = model;
-    this.#prompts = prompts;
-    this.#output = output;
-    this.#random = new Random(options.randomSeed ?? randomInt(2 ** 32), 'one-batch prompts');
-    this.points = options.batchSize.flatMap((batchSize) =>
-      options.inputLen.flatMap((inputLen) =>
-        options.outputLen.map((outputLen) => ({ batchSize, inputLen, outputLen })),
-      ),
-    );
-  }
-
-  readonly shapeOf = ({ batchSize, inputLen, outputLen }: Point): BatchShape => {
-    if (this.#prompts.length === 0) {
-      return { batchSize, longest: inputLen + outputLen, tokens: batchSize * inputLen };
-    }
-    const longest = Math.max(...this.#prompts.map((ids) => ids.length));
-    return { batchSize, longest: longest + outputLen, tokens: batchSize * longest };
-  };
-
-  async run(runner: ModelRunner): Promise<LatencyRow[]> {
-    const { runName, logDecodeStep } = this.#options;
-    const first = this.points[0]!;
-    this.#output.print('Warmup ...');
-    const warmUp = { ...first, outputLen: Math.min(WARMUP_OUTPUT_LEN, first.outputLen) };
-    if (this.#fits(warmUp, runner)) {
-      await timePoint(runner, warmUp, this.#inputs(warmUp), { runName, logDecodeStep: 0 }, this.#output);
-    }
-    this.#output.print('Benchmark ...');
-    const rows: LatencyRow[] = [];
-    for (const point of this.points) {
-      if (!this.#fits(point, runner)) continue;
-      rows.push(await timePoint(runner, point, this.#inputs(point), { runName, logDecodeStep }, this.#output));
-    }
-    if (rows.length > 0) return rows;
-    throw new VitrineError('BENCH_FAILED', 'No point of the sweep fits: nothing was measured');
-  }
-
-  /** False, with a line that says why, for a point that the model or the KV cache has no room for. */
-  #fits(point: Point, { limits }: ModelRunner): boolean {
-    const { batchSize, inputLen, outputLen } = point;
-    const { longest } = this.shapeOf(point);
-    const name = `skipping (${batchSize}, ${inputLen}, ${outputLen}) due to`;
-    if (longest > this.#model.contextLength) {
-      this.#output.print(`${name} context length limit: ${longest} > ${this.#model.contextLength}`);
-      return false;
-    }
-    if (batchSize * Math.ceil(longest / limits.blockSize) > limits.numBlocks) {
-      this.#output.print(`${name} max batch size limit`);
-      return false;
-    }
-    return true;
-  }
-
-  #inputs({ batchSize, inputLen }: Point): ArrayLike<number>[] {
-    if (this.#prompts.length > 0) return fitToBatch(this.#prompts, batchSize, this.#output);
-    const last = Math.min(RANDOM_ID_LIMIT, this.#model.spec.vocabSize) - 1;
-    return Array.from({ length: batchSize }, () =>
-      Int32Array.from({ length: inputLen }, () => this.#random.integer(0, last)),
-    );
-  }
 }
