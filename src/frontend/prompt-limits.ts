@@ -9,6 +9,19 @@ export interface PromptLimits {
   readonly vocabSize: number;
 }
 
+/** Most tokens that one request can have. */
+export function capacityOf({ contextLength, maxTotalTokens }: PromptLimits): number {
+  return Math.min(contextLength, maxTotalTokens);
+}
+
+/** The limit in words, for "longer than …". */
+export function describeCapacity(limits: PromptLimits): string {
+  const capacity = capacityOf(limits);
+  return limits.maxTotalTokens < limits.contextLength
+    ? `the KV cache's capacity (${capacity} tokens, less than the context length of ${limits.contextLength})`
+    : `the model's context length (${capacity} tokens)`;
+}
+
 /** Errors: INVALID_REQUEST (empty, id outside the vocabulary), REQUEST_TOO_LONG. */
 export function checkPrompt(ids: readonly number[], limits: PromptLimits, field: string): void {
   if (ids.length === 0) throw new VitrineError('INVALID_REQUEST', `${field}: the prompt is empty.`, { param: field });
@@ -30,12 +43,8 @@ export function limitNewTokens(
   byDefault: number,
   limits: PromptLimits,
 ): number {
-  const capacity = Math.min(limits.contextLength, limits.maxTotalTokens);
-  const room = capacity - promptLength;
-  const what =
-    limits.maxTotalTokens < limits.contextLength
-      ? `the KV cache's capacity (${capacity} tokens, less than the context length of ${limits.contextLength})`
-      : `the model's context length (${capacity} tokens)`;
+  const room = capacityOf(limits) - promptLength;
+  const what = describeCapacity(limits);
   if (room < 0 || (room === 0 && wanted !== 0)) {
     throw new VitrineError(
       'REQUEST_TOO_LONG',

@@ -8,6 +8,7 @@ import type { ChatTemplate } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
+import { encodePrompt } from './encode-prompt.js';
 import type { GenerateRequest, PreparedRequest } from './generate-request.js';
 import { checkPrompt, limitNewTokens } from './prompt-limits.js';
 import type { RequestObserver } from './request-observer.js';
@@ -178,9 +179,7 @@ export class TokenizerManager {
       checkPrompt(prompt.inputIds, this.info, 'input_ids');
       return prompt.inputIds;
     }
-    const tokenizer = this.needTokenizer('text');
-    if (prompt.text === '') throw new VitrineError('INVALID_REQUEST', 'The prompt is empty.', { param: 'text' });
-    const ids = await tokenizer.encode(prompt.text, prompt.addSpecialTokens);
+    const ids = await encodePrompt(prompt.text, prompt.addSpecialTokens, this.needTokenizer('text'), this.info);
     checkPrompt(ids, this.info, 'text');
     return ids;
   }

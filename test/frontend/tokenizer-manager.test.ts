@@ -246,6 +246,12 @@ test('a KV cache smaller than the context is the limit, and named', async () => 
   await rejects(manager.prepare(request([5, 6], { max_new_tokens: 31 })), 'REQUEST_TOO_LONG', 32, 'KV cache');
 });
 
+test('a text far beyond the context is refused by its beginning; one that just fills many characters is not', async () => {
+  const { manager } = setUp();
+  await rejects(manager.prepare(request('Once upon a time '.repeat(100_000))), 'REQUEST_TOO_LONG', 'at least', 512);
+  await rejects(manager.prepare(request('Once upon a time '.repeat(200))), 'REQUEST_TOO_LONG', '(802 tokens)', 512);
+});
+
 test('null asks for as many tokens as fit', async () => {
   const { manager } = setUp({ info: { contextLength: 300 } });
   const [prepared] = await manager.prepare(request([5, 6], { max_new_tokens: null }));

@@ -292,15 +292,19 @@ test('cached tokens are told with --enable-cache-report only', async (t) => {
 });
 
 test('models', async (t) => {
-  const { openai, url } = await start(t, { options: { servedModelName: 'org/name' } });
+  const { openai, url } = await start(t, { modelName: 'org/name' });
   const { data } = await openai.models.list();
-  assert.equal(data.length, 1);
-  assert.equal(data[0]!.id, 'stories');
-  const { body } = await get(`${url}/v1/models/stories`);
-  assert.equal(body.max_model_len, 512);
-  const missing = await get(`${url}/v1/models/other/name`);
-  assert.equal(missing.status, 404);
-  assert.equal(missing.body.error.code, 'model_not_found');
+  assert.deepEqual(
+    data.map(({ id }) => id),
+    ['org/name'],
+  );
+  assert.equal((await openai.models.retrieve('org/name')).id, 'org/name');
+  assert.equal((await get(`${url}/v1/models/org/name`)).body.max_model_len, 512);
+  await assert.rejects(openai.models.retrieve('other/name'), (error: InstanceType<typeof OpenAI.APIError>) => {
+    assert.equal(error.status, 404);
+    assert.equal(error.code, 'model_not_found');
+    return true;
+  });
 });
 
 test('closing a stream aborts its request', async (t) => {

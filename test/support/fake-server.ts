@@ -22,6 +22,8 @@ export interface FakeServerOptions extends FakeSchedulerOptions {
   readonly options?: Partial<ServerOptions>;
   readonly info?: Partial<RankInfo>;
   readonly health?: HealthOptions;
+  /** Default: `stories`. */
+  readonly modelName?: string;
   readonly samplingDefaults?: ServedModel['samplingDefaults'];
   /** Leave it in its first phase. */
   readonly notReady?: boolean;
@@ -64,7 +66,7 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
   const { url } = await server.listen();
   const model: ServedModel = {
     path: STORIES,
-    name: 'stories',
+    name: given.modelName ?? 'stories',
     tokenizerPath: STORIES,
     architecture: 'LlamaForCausalLM',
     modelType: 'llama',

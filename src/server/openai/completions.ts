@@ -3,27 +3,16 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { FieldReader } from '../../frontend/field-reader.js';
 import type { GenerateRequest, Prompt } from '../../frontend/generate-request.js';
-import type { RequestState } from '../../frontend/request-state.js';
 import type { TokenizerManager } from '../../frontend/tokenizer-manager.js';
-import { IncrementalDetokenizer } from '../../tokenizer/incremental-detokenizer.js';
-import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import type { Lifecycle } from '../lifecycle.js';
-import { collectOutputs, OutputStream, prepareAll, type StreamFormat } from '../outputs.js';
+import { collectOutputs, OutputStream, prepareAll } from '../outputs.js';
 import type { ServedModel } from '../served-model.js';
-import { appendCompletionLogprobs, type CompletionLogprobs, emptyCompletionLogprobs, TextOffsets } from './logprobs.js';
+import { CompletionFormat, type CompletionReply } from './completion-format.js';
 import { readOpenAiSampling, readStreamOptions, type StreamOptions } from './openai-sampling.js';
-import { usageOf } from './usage.js';
 
-interface CompletionRequest extends StreamOptions {
-  readonly id: string;
-  /** As the client calls it: any name is accepted. */
-  readonly model: string;
+interface CompletionRequest extends StreamOptions, CompletionReply {
   readonly requests: readonly GenerateRequest[];
-  /** Outputs per prompt. */
-  readonly n: number;
-  readonly echo: boolean;
-  readonly logprobs: boolean;
 }
 
 export interface OpenAiOptions {
@@ -95,109 +84,4 @@ function readPrompts(fields: FieldReader): Prompt[] {
     const key = `prompt[${i}]`;
     return { inputIds: new FieldReader({ [key]: ids }).integers(key) ?? [] };
   });
-}
-
-/** Per output: how much of it has been told. */
-interface Progress {
-  logprobs: number;
-  readonly offsets: TextOffsets;
-}
-
-class CompletionFormat implements StreamFormat {
-  readonly dialect = 'openai';
-  readonly #request: CompletionRequest;
-  readonly #manager: TokenizerManager;
-  readonly #cacheReport: boolean;
-  readonly #created = Math.floor(Date.now() / 1000);
-  /** Outputs of which something has been told. */
-  readonly #told = new Set<RequestState>();
-  readonly #progress = new Map<RequestState, Progress>();
-  readonly #head: string;
-
-  constructor(request: CompletionRequest, manager: TokenizerManager, cacheReport: boolean) {
-    this.#request = request;
-    this.#manager = manager;
-    this.#cacheReport = cacheReport;
-    const head = { id: request.id, object: 'text_completion', created: this.#created, model: request.model };
-    this.#head = JSON.stringify(head).slice(0, -1);
-  }
-
-  response(states: readonly RequestState[]): object {
-    return {
-      id: this.#request.id,
-      object: 'text_completion',
-      created: this.#created,
-      model: this.#request.model,
-      choices: states.map((state, index) => {
-        const echo = this.#echo(state);
-        return { index, text: echo + state.text, logprobs: this.#logprobs(state), ...finishFields(state) };
-      }),
-      usage: usageOf(states, this.#request.n, this.#cacheReport),
-    };
-  }
-
-  events(state: RequestState, index: number): readonly string[] {
-    const { continuousUsage, logprobs } = this.#request;
-    const first = !this.#told.has(state);
-    this.#told.add(state);
-    const told = this.#logprobs(state);
-    const text = (first ? this.#echo(state) : '') + state.takeNewText();
-    if (text === '' && state.finish === null && !logprobs && !continuousUsage) return [];
-    const finish = state.finish === null ? NOT_FINISHED : JSON.stringify(finishFields(state)).slice(1, -1);
-    const usage = continuousUsage ? JSON.stringify(usageOf([state], 1, this.#cacheReport)) : 'null';
-    return [
-      `${this.#head},"choices":[{"index":${index},"text":${JSON.stringify(text)},` +
-        `"logprobs":${JSON.stringify(told)},${finish}}],"usage":${usage}}`,
-    ];
-  }
-
-  closing(states: readonly RequestState[]): readonly string[] {
-    if (!this.#request.includeUsage) return [];
-    const usage = JSON.stringify(usageOf(states, this.#request.n, this.#cacheReport));
-    return [`${this.#head},"choices":[],"usage":${usage}}`];
-  }
-
-  /** The prompt, where it is to be part of the text. */
-  #echo(state: RequestState): string {
-    if (!this.#request.echo) return '';
-    const { inputIds, sampling } = state.request;
-    return this.#manager.needTokenizer('echo').decode(inputIds, sampling.skipSpecialTokens);
-  }
-
-  /** What was not told yet; null where none were asked for. */
-  #logprobs(state: RequestState): CompletionLogprobs | null {
-    if (!this.#request.logprobs) return null;
-    const tokenizer = this.#manager.needTokenizer('logprobs');
-    const result = emptyCompletionLogprobs();
-    let progress = this.#progress.get(state);
-    if (progress === undefined) {
-      progress = { logprobs: 0, offsets: this.#offsets(state, tokenizer) };
-      this.#progress.set(state, progress);
-      if (state.inputLogprobs !== null) {
-        appendCompletionLogprobs(result, state.inputLogprobs, 0, tokenizer, progress.offsets);
-      }
-    }
-    const { outputLogprobs } = state;
-    if (outputLogprobs === null) return result;
-    appendCompletionLogprobs(result, outputLogprobs, progress.logprobs, tokenizer, progress.offsets);
-    progress.logprobs = outputLogprobs.ids.length;
-    return result;
-  }
-
-  #offsets({ request }: RequestState, tokenizer: Tokenizer): TextOffsets {
-    const { skipSpecialTokens, spacesBetweenSpecialTokens } = request.sampling;
-    return new TextOffsets(
-      new IncrementalDetokenizer(tokenizer, {
-        skipSpecialTokens,
-        spacesBetweenSpecialTokens,
-        precedingIds: this.#request.echo ? [] : request.inputIds,
-      }),
-    );
-  }
-}
-
-const NOT_FINISHED = '"finish_reason":null,"matched_stop":null';
-
-export function finishFields({ finish }: RequestState): { finish_reason: string | null; matched_stop: unknown } {
-  return { finish_reason: finish?.type ?? null, matched_stop: finish?.type === 'stop' ? finish.matched : null };
 }
