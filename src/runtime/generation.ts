@@ -35,6 +35,8 @@ export interface GenerationResult {
  * A running request. Iterating gives chunks of all its outputs as they come (at most once); awaiting gives the result of
  * the first output; `all()` those of every output. An aborted output has a `finishReason` of type `abort`, unless the
  * engine failed or refused the request: then iterating and awaiting throw a VitrineError.
+ *
+ * Being a PromiseLike, it is awaited by whatever awaits promises: an async function that returns one gives its result.
  */
 export class Generation implements AsyncIterable<GenerationChunk>, PromiseLike<GenerationResult> {
   readonly #states: Promise<readonly RequestState[]>;

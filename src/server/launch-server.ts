@@ -1,9 +1,11 @@
 // launch-server: front end and HTTP in this process, the engine in a rank process.
 import { randomInt } from 'node:crypto';
 import type { ServerOptions } from '../config/server-options.js';
+import { errorOfFinish } from '../frontend/finish-error.js';
 import type { RequestObserver } from '../frontend/request-observer.js';
 import { parseSamplingParams } from '../frontend/sampling-params.js';
 import { TokenizerManager } from '../frontend/tokenizer-manager.js';
+import type { FinishReason } from '../messages/outputs.js';
 import { prepareModel } from '../model/prepare-model.js';
 import { loadText } from '../runtime/load-text.js';
 import { Rank } from '../runtime/rank.js';
@@ -152,11 +154,13 @@ async function warmUp(manager: TokenizerManager): Promise<void> {
     defaultMaxNewTokens: 8,
     logprobs: null,
   });
-  await new Promise<void>((resolve) => {
+  const finish = await new Promise<FinishReason>((resolve) => {
     manager.start([prepared!], (state) => {
-      if (state.finish !== null) resolve();
+      if (state.finish !== null) resolve(state.finish);
     });
   });
+  const error = errorOfFinish(finish);
+  if (error !== null) throw error;
 }
 
 function startFailed(how: string): never {

@@ -1,5 +1,6 @@
 // The server as a process: signals, crashes, exit codes.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -33,6 +34,12 @@ async function startStream(url: string): Promise<{ rest: Promise<string> }> {
 /** The last event before [DONE] of a stream of which the beginning may be missing. */
 function lastEvent(text: string): { error?: { message: string } } {
   return parseEvents(text.slice(text.lastIndexOf('data: {'))).at(-1);
+}
+
+/** User and system time that a process has used. */
+function processorSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 test('SIGTERM and SIGINT end an idle server and its rank with code 0', async (t) => {
@@ -99,6 +106,35 @@ test('a step that fails: every request gets a coded error, exit 1', async (t) =>
     assert.match(error.message, /engine failed/i);
   }
   assert.equal(await server.exited, 'code 1');
+});
+
+test('an engine that fails in the warm-up never reports ready', async (t) => {
+  const server = storiesServer(t, [], { VITRINE_FAIL_STEP: '2' });
+  assert.equal(await server.exited, 'code 1');
+  assert.ok(!server.log.includes('ready to roll'));
+  assert.match(server.log, /engine failed/i);
+});
+
+test('an idle server and its rank use next to no processor time', async (t) => {
+  const server = storiesServer(t);
+  const url = await server.ready();
+  await post(`${url}/generate`, { input_ids: [1], sampling_params: { max_new_tokens: 5 } });
+  const pids = [server.child.pid!, ...server.ranks];
+  await sleep(300); // start-up work that was put off
+  const before = pids.map(processorSeconds);
+  await sleep(1500);
+  pids.forEach((pid, i) => {
+    const used = processorSeconds(pid) - before[i]!;
+    assert.ok(used < 0.5, `process ${pid} used ${used} s of 1.5 s`);
+  });
+});
+
+test('--log-requests logs a request and its result', async (t) => {
+  const server = storiesServer(t, ['--log-requests']);
+  const url = await server.ready();
+  await post(`${url}/generate`, { text: 'Once', rid: 'my-request', sampling_params: { max_new_tokens: 3 } });
+  await server.logged('Finish: my-request (length)');
+  assert.ok(server.log.includes('Receive: my-request'));
 });
 
 test('a rank that is killed: requests get an error, exit 1', async (t) => {

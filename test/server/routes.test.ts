@@ -1,6 +1,7 @@
 // Health, information, administration and metrics.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { SERVER_OPTIONS } from '#vitrine/config/server-options.js';
 import { healthOptionsFromEnv } from '#vitrine/server/health.js';
 import { startFakeServer } from '../support/fake-server.js';
@@ -16,9 +17,14 @@ test('/health asks the engine for one token, and leaves nothing behind', async (
 });
 
 test('/health takes any output for an answer; checks that come together share a probe', async (t) => {
-  const { url, scheduler, manager } = await startFakeServer(t, { manual: true });
+  const { url, server, scheduler, manager } = await startFakeServer(t, { manual: true });
+  let arrived = 0;
+  server.app.server.on('request', () => {
+    arrived += 1;
+  });
   const checks = [1, 2, 3].map(() => get(`${url}/health`));
-  await until(() => scheduler.running.size === 1);
+  await until(() => arrived === 3 && scheduler.running.size === 1);
+  await setImmediate(); // the last one has reached its handler
   const [probe] = scheduler.running.keys();
   // A chunk of a request that the front end no longer knows is a sign of life all the same.
   scheduler.send({ rid: 'other', tokenIds: [1], finish: null, cachedTokens: 0, retractions: 0 });
