@@ -47,7 +47,7 @@ export function parseEvents(text: string): any[] {
 
 /** Waits until `condition` holds; fails after some seconds. */
 export async function until(condition: () => boolean, what = 'condition'): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 60_000; // generous: a loaded machine is no failure
   while (!condition()) {
     if (Date.now() > end) throw new Error(`Waited in vain for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
