@@ -189,7 +189,8 @@ describe('what the addon says of itself', () => {
     assert.ok(limits.threads >= 1);
     assert.ok(limits.readBytesPerSecond > 1e8 && limits.readBytesPerSecond < 1e13, `${limits.readBytesPerSecond} B/s`);
     assert.ok(limits.float32FlopsPerSecond > 1e9 && limits.float32FlopsPerSecond < 1e14);
-    assert.ok(limits.bfloat16FlopsPerSecond === 0 || limits.bfloat16FlopsPerSecond > limits.float32FlopsPerSecond / 2);
+    const { bfloat16FlopsPerSecond: bfloat16 } = limits;
+    assert.ok(bfloat16 === 0 || (bfloat16 > 1e9 && bfloat16 < 1e14), `${bfloat16} FLOP/s`);
     assert.throws(() => addon.machineLimits(0), /seconds: expected a positive number, got 0/);
   });
 });
