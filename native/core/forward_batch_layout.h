@@ -11,7 +11,7 @@ namespace vitrine::layout {
 
 inline constexpr int kDirectoryStart = 16;
 inline constexpr int kHeaderWords = 96;
-inline constexpr int32_t kVersion = 1;
+inline constexpr int32_t kVersion = 2;
 inline constexpr int32_t kForwardBatchMagic = 0x31424656;
 inline constexpr int32_t kStepOutputMagic = 0x314f5356;
 
@@ -34,6 +34,7 @@ enum class BatchHeader : int {
   kNumRequests = 6,
   kNumLogitRows = 7,
   kBlockSize = 8,
+  kProfile = 9,
 };
 
 enum class OutputHeader : int {

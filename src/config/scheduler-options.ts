@@ -3,6 +3,7 @@ import { ENGINE_OPTIONS } from './engine-options.js';
 import type { Option, OptionsOf } from './option.js';
 
 const SCHEDULING = 'Scheduling';
+const PROFILING = 'Profiling';
 
 export const SCHEDULER_OPTIONS = [
   ...ENGINE_OPTIONS,
@@ -93,6 +94,13 @@ export const SCHEDULER_OPTIONS = [
     min: 1,
     help: 'Seconds after which a step that has not ended stops the process with an error.',
     group: SCHEDULING,
+  },
+  {
+    flag: 'enable-layerwise-nvtx-marker',
+    key: 'enableLayerwiseNvtxMarker',
+    type: 'flag',
+    help: 'Emit an NVTX range for every module of the model, named as in SGLang, for tools such as Nsight Systems.',
+    group: PROFILING,
   },
 ] as const satisfies readonly Option[];
 

@@ -18,7 +18,7 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   elastic-ep-backend enable-cudagraph-gc enable-custom-logit-processor enable-deterministic-inference enable-dp-attention
   enable-dp-lm-head enable-dynamic-batch-tokenizer enable-dynamic-chunking enable-ep-moe enable-eplb
   enable-expert-distribution-metrics enable-flashinfer-allreduce-fusion enable-fp32-lm-head enable-hierarchical-cache
-  enable-kv-cache-events enable-layerwise-nvtx-marker enable-lmcache enable-lora enable-memory-saver
+  enable-kv-cache-events enable-lmcache enable-lora enable-memory-saver
   enable-metrics-for-all-schedulers enable-mscclpp enable-multimodal enable-nan-detection enable-nccl-nvls enable-p2p-check
   enable-pdmux enable-piecewise-cuda-graph enable-priority-scheduling enable-profile-cuda-graph enable-return-hidden-states
   enable-return-routed-experts enable-sampling-batch-invariant enable-single-batch-overlap enable-symm-mem enable-tokenizer-batch-encode

@@ -7,7 +7,7 @@
 
 export const DIRECTORY_START = 16;
 export const HEADER_WORDS = 96;
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 export type WordType = 'i32' | 'u32' | 'f32';
 
@@ -39,6 +39,7 @@ export const FORWARD_BATCH_HEADER = [
   'numRequests',
   'numLogitRows',
   'blockSize',
+  'profile',
 ] as const;
 
 export const FORWARD_BATCH_MAGIC = 0x31424656; // "VFB1"
@@ -47,6 +48,13 @@ export const STEP_OUTPUT_MAGIC = 0x314f5356; // "VSO1"
 /** What a step computes, for logs, traces and graph choice; the kernels look only at the lengths. */
 export const FORWARD_MODE = { extend: 0, decode: 1, mixed: 2 } as const;
 export type ForwardMode = keyof typeof FORWARD_MODE;
+
+/** Values of the header word `profile`. */
+export const PROFILE_STEP = {
+  off: 0,
+  /** Spans of this step's layers, ops and worker threads come back with it. */
+  record: 1,
+} as const;
 
 /** Bits of the `reqFlags` section. */
 export const REQUEST_FLAG = {

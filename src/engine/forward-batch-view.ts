@@ -7,6 +7,7 @@ import {
   FORWARD_MODE,
   type ForwardBatchSection,
   type ForwardMode,
+  PROFILE_STEP,
 } from './forward-batch-layout.js';
 import { SectionReader } from './section-reader.js';
 
@@ -37,6 +38,7 @@ export function decodeForwardBatch(buffer: ArrayBuffer): ForwardBatch {
     mode: MODES.find((mode) => FORWARD_MODE[mode] === view.header('mode'))!,
     blockSize: view.header('blockSize'),
     requests,
+    ...(view.header('profile') === PROFILE_STEP.record ? { profile: true } : {}),
   };
 }
 

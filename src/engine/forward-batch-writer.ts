@@ -12,6 +12,7 @@ import {
   type ForwardMode,
   HEADER_WORDS,
   LAYOUT_VERSION,
+  PROFILE_STEP,
 } from './forward-batch-layout.js';
 import { CsrStarts, OptionalFloats, OptionalInts } from './optional-lists.js';
 import { WordList } from './word-list.js';
@@ -96,8 +97,8 @@ export class ForwardBatchWriter {
     this.#addSampling(request, index);
   }
 
-  /** The buffer of the requests added, for `NativeEngine.submit`. The writer is empty again. */
-  finish(stepId: number, mode: ForwardMode, buffers: BufferPool): ArrayBuffer {
+  /** The buffer of the requests added, for `NativeEngine.submit`; `profile`: with spans. The writer is empty again. */
+  finish(stepId: number, mode: ForwardMode, buffers: BufferPool, profile = false): ArrayBuffer {
     const header: Record<(typeof FORWARD_BATCH_HEADER)[number], number> = {
       magic: FORWARD_BATCH_MAGIC,
       version: LAYOUT_VERSION,
@@ -108,6 +109,7 @@ export class ForwardBatchWriter {
       numRequests: this.numRequests,
       numLogitRows: this.#rowTokens.length,
       blockSize: this.#blockSize,
+      profile: profile ? PROFILE_STEP.record : PROFILE_STEP.off,
     };
     this.#queryStart.pushInt(this.#tokenIds.length);
     this.#blockStart.pushInt(this.#blocks.length);
@@ -208,5 +210,5 @@ export class ForwardBatchWriter {
 export function encodeForwardBatch(batch: ForwardBatch, buffers: BufferPool = new BufferPool()): ArrayBuffer {
   const writer = new ForwardBatchWriter(batch.blockSize);
   for (const request of batch.requests) writer.add(request);
-  return writer.finish(batch.stepId, batch.mode, buffers);
+  return writer.finish(batch.stepId, batch.mode, buffers, batch.profile);
 }

@@ -71,4 +71,6 @@ export interface ForwardBatch {
   readonly mode: ForwardMode;
   readonly blockSize: number;
   readonly requests: readonly ForwardRequest[];
+  /** Record spans of the step (`StepOutput.spans`). */
+  readonly profile?: boolean;
 }

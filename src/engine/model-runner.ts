@@ -1,7 +1,7 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
-import type { MemoryInfo, NativeAddon, NativeEngine } from '../native/addon.js';
+import type { MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
@@ -56,8 +56,11 @@ export class ModelRunner {
     checkLayout(addon);
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
-      { device: 'cpu', spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
-      (error, output) => this.#onStep(error, output),
+      {
+        ...{ device: 'cpu', spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
+        nvtxMarkers: options.enableLayerwiseNvtxMarker,
+      },
+      (error, output, spans) => this.#onStep(error, output, spans),
     );
     try {
       this.#engine.loadWeights(model.loadPlan);
@@ -91,9 +94,9 @@ export class ModelRunner {
     this.#submit(encodeForwardBatch(batch, this.#buffers), this.#listener);
   }
 
-  /** Queues the step that the writer holds; the writer is empty again. */
-  submitWritten(writer: ForwardBatchWriter, stepId: number, mode: ForwardMode): void {
-    this.#submit(writer.finish(stepId, mode, this.#buffers), this.#listener);
+  /** Queues the step that the writer holds, `profile`: with spans; the writer is empty again. */
+  submitWritten(writer: ForwardBatchWriter, stepId: number, mode: ForwardMode, profile = false): void {
+    this.#submit(writer.finish(stepId, mode, this.#buffers, profile), this.#listener);
   }
 
   /** Who hears of steps submitted from now on. After an error the engine is dead and every later step reports it too. */
@@ -113,6 +116,11 @@ export class ModelRunner {
     return this.#engine.memoryInfo();
   }
 
+  /** What the records of `StepOutput.spans` refer to. */
+  spanTables(): SpanTables {
+    return this.#engine.spanTables();
+  }
+
   /** Waits for the running step and frees everything; steps that are not done report ENGINE_FAILED. Idempotent. */
   close(): void {
     if (this.#closed) return;
@@ -128,11 +136,11 @@ export class ModelRunner {
     this.#pending.push({ buffer, listener });
   }
 
-  #onStep(error: Error | null, output: ArrayBuffer | null): void {
+  #onStep(error: Error | null, output: ArrayBuffer | null, spans: ArrayBuffer | null): void {
     const step = this.#pending.shift();
     if (step === undefined) return; // closed meanwhile
     this.#buffers.give(step.buffer);
-    if (error === null) step.listener(null, new StepOutput(output!));
+    if (error === null) step.listener(null, new StepOutput(output!, spans));
     else
       step.listener(new VitrineError('ENGINE_FAILED', `The engine failed: ${error.message}`, { cause: error }), null);
   }

@@ -23,7 +23,11 @@ export class StepOutput {
   readonly rowLogprobs: Float32Array;
   readonly #sections: SectionReader<HeaderWord, StepOutputSection>;
 
-  constructor(buffer: ArrayBuffer) {
+  /** `spans`: the step's span records, a chunk of trace/span-layout.ts; null unless its batch said `profile`. */
+  constructor(
+    buffer: ArrayBuffer,
+    readonly spans: ArrayBuffer | null = null,
+  ) {
     this.#sections = open(buffer);
     this.sampledIds = this.#sections.ints('sampledIds');
     this.rowLogprobs = this.#sections.floats('rowLogprobs');

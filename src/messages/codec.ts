@@ -1,16 +1,25 @@
 // Frames on a byte stream: a 4-byte little-endian length, a byte that says what follows, then so many bytes of it:
-// JSON for messages, raw bytes for buffers such as a ForwardBatch.
+// JSON for messages, raw bytes for buffers such as a ForwardBatch, both for a message with a buffer as its `payload`.
 import { VitrineError } from '../util/errors.js';
 
 const HEAD_BYTES = 5;
 const KIND_JSON = 0;
 const KIND_BYTES = 1;
+/** A 4-byte length, so many bytes of JSON, then the bytes of the message's `payload`. */
+const KIND_PAYLOAD = 2;
 /** A prompt of a million tokens is some 7 MB of JSON; anything near this is a broken stream. */
 export const MAX_FRAME_BYTES = 1 << 30;
 
-/** A message that is an ArrayBuffer travels as its bytes and arrives as an ArrayBuffer; any other as JSON. */
+/**
+ * A message that is an ArrayBuffer, or has one as its `payload`, travels as bytes and arrives as an ArrayBuffer; any other
+ * as JSON.
+ */
 export function encodeFrame(message: unknown): Buffer {
   if (message instanceof ArrayBuffer) return frameOf(KIND_BYTES, Buffer.from(message));
+  const payload = (message as { payload?: unknown } | null)?.payload;
+  if (payload instanceof ArrayBuffer) {
+    return payloadFrame(JSON.stringify({ ...(message as object), payload: undefined }), payload);
+  }
   const json = JSON.stringify(message);
   const size = Buffer.byteLength(json);
   const frame = emptyFrame(KIND_JSON, size);
@@ -22,6 +31,23 @@ function frameOf(kind: number, payload: Buffer): Buffer {
   const frame = emptyFrame(kind, payload.length);
   payload.copy(frame, HEAD_BYTES);
   return frame;
+}
+
+function payloadFrame(json: string, payload: ArrayBuffer): Buffer {
+  const jsonBytes = Buffer.byteLength(json);
+  const frame = emptyFrame(KIND_PAYLOAD, 4 + jsonBytes + payload.byteLength);
+  frame.writeUInt32LE(jsonBytes, HEAD_BYTES);
+  frame.write(json, HEAD_BYTES + 4);
+  frame.set(new Uint8Array(payload), HEAD_BYTES + 4 + jsonBytes);
+  return frame;
+}
+
+function messageOf(kind: number, bytes: Buffer): unknown {
+  if (kind === KIND_JSON) return JSON.parse(bytes.toString('utf8'));
+  if (kind === KIND_BYTES) return new Uint8Array(bytes).buffer;
+  const jsonEnd = 4 + bytes.readUInt32LE(0);
+  const message = JSON.parse(bytes.toString('utf8', 4, jsonEnd)) as object;
+  return { ...message, payload: new Uint8Array(bytes.subarray(jsonEnd)).buffer };
 }
 
 function emptyFrame(kind: number, size: number): Buffer {
@@ -57,7 +83,7 @@ export class FrameDecoder {
       if (this.#buffered < this.#size) return messages;
       const payload = this.#take(this.#size);
       this.#size = -1;
-      messages.push(this.#kind === KIND_JSON ? JSON.parse(payload.toString('utf8')) : new Uint8Array(payload).buffer);
+      messages.push(messageOf(this.#kind, payload));
     }
   }
 
@@ -66,8 +92,8 @@ export class FrameDecoder {
     const size = head.readUInt32LE(0);
     const kind = head[4]!;
     if (size > MAX_FRAME_BYTES) throw tooLarge(size);
-    if (kind !== KIND_JSON && kind !== KIND_BYTES) {
-      throw new VitrineError('INTERNAL', `A frame of kind ${kind}; expected ${KIND_JSON} or ${KIND_BYTES}`);
+    if (kind > KIND_PAYLOAD) {
+      throw new VitrineError('INTERNAL', `A frame of kind ${kind}; expected ${KIND_JSON} to ${KIND_PAYLOAD}`);
     }
     this.#size = size;
     this.#kind = kind;

@@ -1,4 +1,5 @@
-// Everything between front end and scheduler that is not a token: state, cache, life and death.
+// Everything between front end and scheduler that is not a token: state, cache, profiles, life and death.
+import type { ProfileReplyMessage, ProfileRequestMessage } from './profile.js';
 
 /** Scheduler state for /server_info, /metrics and the benches. Counters only grow. */
 export interface SchedulerState {
@@ -38,6 +39,7 @@ export interface RankInfo {
 export type ControlRequest =
   | { readonly kind: 'state'; readonly id: number }
   | { readonly kind: 'flush-cache'; readonly id: number }
+  | ProfileRequestMessage
   | { readonly kind: 'shutdown' };
 
 /** scheduler → front end */
@@ -46,5 +48,6 @@ export type ControlReply =
   | { readonly kind: 'state-result'; readonly id: number; readonly state: SchedulerState }
   /** `flushed` is false when a request was running or waiting; nothing was done then. */
   | { readonly kind: 'flush-cache-result'; readonly id: number; readonly flushed: boolean }
+  | ProfileReplyMessage
   /** The engine is dead; every running request has already got its final chunk. */
   | { readonly kind: 'fatal'; readonly code: string; readonly message: string };

@@ -109,6 +109,8 @@ export interface EngineConfig {
   readonly cpuThreads: number;
   /** Instruction set: 'auto' or one of BuildInfo.cpuIsas. */
   readonly cpuIsa: string;
+  /** Emit an NVTX range for every module of the model, every step. Default: false. */
+  readonly nvtxMarkers?: boolean;
 }
 
 export interface CacheConfig {
@@ -163,8 +165,25 @@ export interface MachineLimits {
   readonly bfloat16FlopsPerSecond: number;
 }
 
-/** Called on the JavaScript thread after each step, in order; exactly one of the two is null. */
-export type StepCallback = (error: Error | null, output: ArrayBuffer | null) => void;
+/** A thread of the engine, for traces. `tid`: the kernel's thread id. */
+export interface SpanThreadInfo {
+  readonly tid: number;
+  readonly name: string;
+}
+
+/** What the numbers in the engine's span records stand for. */
+export interface SpanTables {
+  readonly names: readonly string[];
+  /** The engine thread first, then its workers. */
+  readonly threads: readonly SpanThreadInfo[];
+}
+
+/**
+ * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
+ * of a step whose batch said `profile`, one chunk as laid out by trace/span-layout.ts, else null. They lie after the
+ * output's startNs and not after its endNs.
+ */
+export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: ArrayBuffer | null) => void;
 
 export interface NativeEngine {
   /** Blocks until all weights are packed. Throws an Error that names file and tensor. */
@@ -179,6 +198,8 @@ export interface NativeEngine {
    */
   submit(batch: ArrayBuffer): void;
   memoryInfo(): MemoryInfo;
+  /** After initCache; they never change. */
+  spanTables(): SpanTables;
   /** Waits for the running step, drops queued ones, joins the threads, frees the memory. Idempotent. */
   close(): void;
 }
@@ -188,5 +209,11 @@ export interface NativeAddon {
   devices(): DeviceInfo[];
   /** Measures for about `seconds`; call it only while no engine runs. */
   machineLimits(seconds: number): MachineLimits;
+  /** An NVTX range of the calling thread, in the default domain; nanoseconds where no tool is attached. */
+  rangePush(name: string): void;
+  rangePop(): void;
+  /** cudaProfilerStart/Stop: opens and closes the capture range of a tool such as nsys. Throws an Error with the reason. */
+  cudaProfilerStart(): void;
+  cudaProfilerStop(): void;
   readonly Engine: new (config: EngineConfig, onStep: StepCallback) => NativeEngine;
 }

@@ -16,6 +16,10 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
     buildInfo: () => addon.buildInfo(),
     devices: () => addon.devices(),
     machineLimits: (seconds) => addon.machineLimits(seconds),
+    rangePush: (name) => addon.rangePush(name),
+    rangePop: () => addon.rangePop(),
+    cudaProfilerStart: () => addon.cudaProfilerStart(),
+    cudaProfilerStop: () => addon.cudaProfilerStop(),
     Engine: FailingEngine,
   };
 }

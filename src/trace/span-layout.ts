@@ -57,6 +57,12 @@ export const RECORD_KIND = {
   async: 7,
   /** More arguments for the record before. */
   more: 8,
+  /**
+   * A point at `begin` of the arrow with identity `id`, bound to the span around it. Which points are an arrow's start,
+   * steps and end is found by the writer: all points of one category, name and id, in the order of time. So producers in
+   * several processes need not know who saw a request first or last.
+   */
+  flowPoint: 9,
 } as const;
 export type RecordKind = keyof typeof RECORD_KIND;
 

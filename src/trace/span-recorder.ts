@@ -184,8 +184,23 @@ export class SpanRecorder {
   }
 
   /** A span of another track with known times; the caller sees to it that spans of the track nest. */
-  span(thread: number, category: SpanCategory, name: number, beginNs: number, endNs: number): void {
-    this.#put(RECORD_KIND.span, category, thread, name, beginNs, endNs, 0, 'none', 0, 0, 0, 0, 0, 0, 0);
+  span(
+    thread: number,
+    category: SpanCategory,
+    name: number,
+    beginNs: number,
+    endNs: number,
+    id = 0,
+    schema: SpanSchema = 'none',
+    a = 0,
+    b = 0,
+    c = 0,
+    d = 0,
+    e = 0,
+    f = 0,
+    g = 0,
+  ): void {
+    this.#put(RECORD_KIND.span, category, thread, name, beginNs, endNs, id, schema, a, b, c, d, e, f, g);
   }
 
   instant(category: SpanCategory, name: number): void {
@@ -203,6 +218,16 @@ export class SpanRecorder {
     if (!this.#enabled) return;
     const now = this.#stamp();
     this.#put(FLOW_KIND[point], category, 0, name, now, now, id, 'none', 0, 0, 0, 0, 0, 0, 0);
+  }
+
+  /** A point, now, of the arrow of that category, name and id; its direction is found by the writer. */
+  flowPoint(category: SpanCategory, name: number, id: number): void {
+    this.flowPointAt(0, category, name, id, this.#clock.now());
+  }
+
+  /** As flowPoint, at a known time of a track. */
+  flowPointAt(thread: number, category: SpanCategory, name: number, id: number, ns: number): void {
+    this.#put(RECORD_KIND.flowPoint, category, thread, name, ns, ns, id, 'none', 0, 0, 0, 0, 0, 0, 0);
   }
 
   /** Work with its own identity that may overlap other work of this thread, such as a request. */

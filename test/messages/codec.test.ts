@@ -13,6 +13,8 @@ const MESSAGES: unknown[] = [
   null,
   '',
   Int32Array.from({ length: 3000 }, (_, i) => i * i).buffer,
+  { kind: 'with a buffer', names: ['ü→🙂'], payload: Uint8Array.from([0, 9, 255]).buffer },
+  { payload: new ArrayBuffer(0) },
 ];
 
 test('messages survive any cutting of the stream', () => {

@@ -6,6 +6,7 @@ import {
   DIRECTORY_START,
   HEADER_WORDS,
   LAYOUT_VERSION,
+  PROFILE_STEP,
   REQUEST_FLAG,
   STEP_OUTPUT_HEADER,
   STEP_OUTPUT_MAGIC,
@@ -13,6 +14,7 @@ import {
   type StepOutputSection,
 } from '#vitrine/engine/forward-batch-layout.js';
 import { decodeForwardBatch, viewForwardBatch } from '#vitrine/engine/forward-batch-view.js';
+import { StepOutput } from '#vitrine/engine/step-output.js';
 import type {
   BuildInfo,
   CacheConfig,
@@ -22,8 +24,19 @@ import type {
   MemoryInfo,
   NativeAddon,
   NativeEngine,
+  SpanTables,
   StepCallback,
 } from '#vitrine/native/addon.js';
+import {
+  CATEGORY_ID,
+  CHUNK_HEADER,
+  CHUNK_HEADER_BYTES,
+  CHUNK_MAGIC,
+  RECORD_BYTES,
+  RECORD_KIND,
+  RECORD_OFFSET,
+  SPAN_LAYOUT_VERSION,
+} from '#vitrine/trace/span-layout.js';
 import { attend, FAKE_VOCAB_SIZE, logitsOf, logSoftmax, nextState, sampleToken, topIds } from './fake-model.js';
 
 export interface FakeEngineOptions {
@@ -106,6 +119,10 @@ class FakeEngine implements NativeEngine {
     };
   }
 
+  spanTables(): SpanTables {
+    return { names: ['fake_op'], threads: [{ tid: FAKE_ENGINE_TID, name: 'fake engine' }] };
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -133,18 +150,20 @@ class FakeEngine implements NativeEngine {
     const queued = this.#queue.length;
     const batch = this.#queue.shift()!;
     let output: ArrayBuffer | null = null;
+    const begunNs = process.hrtime.bigint();
     try {
       if (this.#dead === null && this.#steps === this.#options.failAtStep) throw new Error('told to fail');
-      if (this.#dead === null) output = this.#run(batch, queued);
+      if (this.#dead === null) output = this.#run(batch, queued, begunNs);
     } catch (thrown) {
       this.#dead = (thrown as Error).message;
     }
     this.#startNext();
-    if (output === null) this.#onStep(new Error(this.#dead!), null);
-    else this.#onStep(null, output);
+    const profiled = output !== null && viewForwardBatch(batch).header('profile') === PROFILE_STEP.record;
+    if (output === null) this.#onStep(new Error(this.#dead!), null, null);
+    else this.#onStep(null, output, profiled ? fakeSpans(begunNs, new StepOutput(output).endNs) : null);
   }
 
-  #run(buffer: ArrayBuffer, queued: number): ArrayBuffer {
+  #run(buffer: ArrayBuffer, queued: number, begunNs: bigint): ArrayBuffer {
     this.#check(buffer);
     const batch = decodeForwardBatch(buffer);
     const { blockSize } = this.#cache!;
@@ -200,7 +219,7 @@ class FakeEngine implements NativeEngine {
     const counts = batch.requests.map((request) => request.tokenIds.length);
     const numTokens = counts.reduce((sum, count) => sum + count, 0);
     this.#options.onStep?.({ number: this.#steps, numTokens, numRequests: batch.requests.length, counts, queued });
-    return output.encode();
+    return output.encode(begunNs);
   }
 
   #resolve(id: number): number {
@@ -264,6 +283,24 @@ class FakeEngine implements NativeEngine {
   }
 }
 
+const FAKE_ENGINE_TID = 999_999;
+
+/** One cpu_op that fills the step: a chunk of trace/span-layout.ts. */
+function fakeSpans(begunNs: bigint, endedNs: bigint): ArrayBuffer {
+  const chunk = new ArrayBuffer(CHUNK_HEADER_BYTES + RECORD_BYTES);
+  const view = new DataView(chunk);
+  view.setUint32(CHUNK_HEADER.magic, CHUNK_MAGIC, true);
+  view.setUint32(CHUNK_HEADER.version, SPAN_LAYOUT_VERSION, true);
+  view.setBigInt64(CHUNK_HEADER.baseNs, begunNs, true);
+  const at = CHUNK_HEADER_BYTES;
+  view.setUint8(at + RECORD_OFFSET.kind, RECORD_KIND.span);
+  view.setUint8(at + RECORD_OFFSET.category, CATEGORY_ID.cpuOp);
+  view.setBigInt64(at + RECORD_OFFSET.begin, 1n, true);
+  view.setBigInt64(at + RECORD_OFFSET.end, endedNs - begunNs - 1n, true);
+  view.setInt16(at + RECORD_OFFSET.layer, -1, true);
+  return chunk;
+}
+
 /** Collects the sections of a StepOutput. */
 class FakeOutput {
   readonly sampledIds: number[] = [];
@@ -296,7 +333,7 @@ class FakeOutput {
     this.#logitStart.push(this.#logits.length);
   }
 
-  encode(): ArrayBuffer {
+  encode(begunNs: bigint): ArrayBuffer {
     const sections: Record<StepOutputSection, readonly number[]> = {
       sampledIds: this.sampledIds,
       rowLogprobs: this.#rowLogprobs,
@@ -313,7 +350,6 @@ class FakeOutput {
     const words = new Int32Array(buffer);
     const floats = new Float32Array(buffer);
     const now = process.hrtime.bigint();
-    const [low, high] = [Number(now & 0xffffffffn), Number(now >> 32n)];
     const header: Record<(typeof STEP_OUTPUT_HEADER)[number], number> = {
       magic: STEP_OUTPUT_MAGIC,
       version: LAYOUT_VERSION,
@@ -322,10 +358,10 @@ class FakeOutput {
       numRequests: this.sampledIds.length,
       numLogitRows: this.#rowLogprobs.length,
       vocabSize: FAKE_VOCAB_SIZE,
-      startNsLow: low,
-      startNsHigh: high,
-      endNsLow: low,
-      endNsHigh: high,
+      startNsLow: Number(begunNs & 0xffffffffn),
+      startNsHigh: Number(begunNs >> 32n),
+      endNsLow: Number(now & 0xffffffffn),
+      endNsHigh: Number(now >> 32n),
     };
     STEP_OUTPUT_HEADER.forEach((name, i) => {
       words[i] = header[name];
@@ -361,6 +397,12 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     buildInfo: () => build,
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
     machineLimits: () => limits,
+    rangePush: () => {},
+    rangePop: () => {},
+    cudaProfilerStart: () => {
+      throw new Error('cudaProfilerStart: the fake has no CUDA');
+    },
+    cudaProfilerStop: () => {},
     Engine: class extends FakeEngine {
       constructor(config: EngineConfig, onStep: StepCallback) {
         super(options, config, onStep);

@@ -92,6 +92,7 @@ export function rawForwardBatch(requests: readonly RawRequest[], options: RawBat
     numRequests: requests.length,
     numLogitRows: s.rowTokens.length,
     blockSize,
+    profile: 0,
     ...options.header,
   };
   FORWARD_BATCH_HEADER.forEach((name, i) => {

@@ -62,6 +62,9 @@ export function generateMessage(
   return { kind: 'generate', rid: `r${lastRid}`, inputIds, sampling: { ...GREEDY_SAMPLING, ...sampling }, logprobs };
 }
 
+/** A reply to something that was asked. */
+type Answer = Extract<ControlReply, { id: number }>;
+
 interface Open {
   readonly chunks: TokenChunk[];
   readonly resolve: (result: Result) => void;
@@ -79,7 +82,7 @@ export class SchedulerHarness {
   readonly fatals: Extract<ControlReply, { kind: 'fatal' }>[] = [];
   channelClosed = false;
   readonly #open = new Map<string, Open>();
-  readonly #replies = new Map<number, (reply: ControlReply) => void>();
+  readonly #replies = new Map<number, (reply: Answer) => void>();
   #lastId = 0;
 
   constructor(options: HarnessOptions = {}) {
@@ -139,7 +142,7 @@ export class SchedulerHarness {
     this.scheduler.checkIntegrity();
   }
 
-  #ask(kind: 'state' | 'flush-cache'): Promise<ControlReply> {
+  #ask(kind: 'state' | 'flush-cache'): Promise<Answer> {
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise((resolve) => {
@@ -152,7 +155,7 @@ export class SchedulerHarness {
     this.messages.push(message);
     if (message.kind === 'outputs') this.#onOutputs(message);
     else if (message.kind === 'fatal') this.fatals.push(message);
-    else if (message.kind !== 'ready') this.#replies.get(message.id)!(message);
+    else if ('id' in message) this.#replies.get(message.id)!(message);
   }
 
   #onOutputs({ chunks }: OutputsMessage): void {
