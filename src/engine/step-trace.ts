@@ -1,0 +1,155 @@
+// One trace file of forward steps: the engine's own records of each step under an annotation that names it, beside
+// whatever other producers add. Runs on the JavaScript thread of the rank; encoding and writing happen in the
+// TraceWriter's thread.
+import type { SpanTables } from '../native/addon.js';
+import type { CpuProfile } from '../trace/cpu-profile.js';
+import { SpanRecorder } from '../trace/span-recorder.js';
+import type { SpanChunk, SpanProcess, SpanThread } from '../trace/span-source.js';
+import { SpanClock } from '../trace/trace-clock.js';
+import type { TraceFileInfo } from '../trace/trace-document.js';
+import { TraceWriter, type TraceWriterOptions } from '../trace/trace-writer.js';
+import type { VitrineError } from '../util/errors.js';
+import { FORWARD_MODE, type ForwardMode } from './forward-batch-layout.js';
+import type { StepOutput } from './step-output.js';
+
+/** The engine's threads stand below those of JavaScript in viewers. */
+const ENGINE_SORT_INDEX = 100;
+/** Annotations that are kept back, so that not every step costs a message of its own. */
+const KEPT_ANNOTATIONS = 32;
+const MAX_PENDING_BYTES = 64 << 20;
+
+export interface StepTraceOptions extends Omit<TraceWriterOptions, 'maxPendingBytes'> {
+  /** Bytes of records that may wait for the writer; more are dropped, which the file says. Default: 64 MiB. */
+  readonly maxPendingBytes?: number;
+  /** The process that the engine runs in. */
+  readonly process: SpanProcess;
+  /** Of the engine whose steps are added; its first thread runs the steps. */
+  readonly tables: SpanTables;
+}
+
+/** A step that was run with `profile`. */
+export interface TracedStep {
+  /** Counted from 1. */
+  readonly stepId: number;
+  readonly mode: ForwardMode;
+  readonly batchSize: number;
+  /** Tokens computed, and prompt tokens that were found in the prefix cache instead. */
+  readonly tokens: number;
+  readonly cachedTokens: number;
+  /** Requests that wait for a later step. */
+  readonly waiting: number;
+  /** Its `spans` move to the writer. */
+  readonly output: StepOutput;
+}
+
+/** Every failure is a VitrineError TRACE_NOT_WRITTEN from open() or finish(); no file of that name exists then. */
+export class StepTrace {
+  readonly #writer: TraceWriter;
+  readonly #engineSource: number;
+  readonly #annotationSource: number;
+  /** The engine's tables until they have been sent. */
+  #tables: Pick<SpanChunk, 'names' | 'threads'>;
+  readonly #clock = new SpanClock();
+  readonly #annotations: SpanRecorder;
+  readonly #modeNames: Readonly<Record<ForwardMode, number>>;
+  #steps = 0;
+  #firstStep: number | null = null;
+  #lastStep: number | null = null;
+
+  private constructor(writer: TraceWriter, process: SpanProcess, tables: SpanTables) {
+    this.#writer = writer;
+    this.#engineSource = writer.addSource(process);
+    this.#annotationSource = writer.addSource(process);
+    const threads = tables.threads.map((thread, i): SpanThread => ({ ...thread, sortIndex: ENGINE_SORT_INDEX + i }));
+    this.#tables = { names: tables.names, threads };
+    this.#annotations = new SpanRecorder({ capacity: KEPT_ANNOTATIONS, thread: threads[0]!, clock: this.#clock });
+    this.#annotations.start();
+    const name = (mode: ForwardMode) => this.#annotations.name(`step (${mode})`);
+    this.#modeNames = { extend: name('extend'), decode: name('decode'), mixed: name('mixed') };
+  }
+
+  /** Resolves when the directory is there and the temporary file is open. */
+  static async open(options: StepTraceOptions): Promise<StepTrace> {
+    const { process, tables, maxPendingBytes = MAX_PENDING_BYTES, ...document } = options;
+    return new StepTrace(await TraceWriter.open({ ...document, maxPendingBytes }), process, tables);
+  }
+
+  /** Steps added so far, and their first and last number; null where none was. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  get firstStep(): number | null {
+    return this.#firstStep;
+  }
+
+  get lastStep(): number | null {
+    return this.#lastStep;
+  }
+
+  /** Compressed bytes in the file so far. */
+  get fileBytes(): number {
+    return this.#writer.fileBytes;
+  }
+
+  /** Bytes of records that wait for the writer. */
+  get pendingBytes(): number {
+    return this.#writer.pendingBytes;
+  }
+
+  /** Why the file will not come into being; undefined while all is well. */
+  get failure(): VitrineError | undefined {
+    return this.#writer.failure;
+  }
+
+  /**
+   * Adds a step: its records, and the annotation `step (MODE)` around them on the engine thread's track, from the
+   * output's startNs to its endNs. The records begin after startNs, so that they lie inside it. In the order of steps.
+   */
+  addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, output }: TracedStep): void {
+    if (output.spans !== null) {
+      this.#writer.write(this.#engineSource, { records: output.spans, ...this.#tables });
+      this.#tables = { names: [], threads: [] };
+    }
+    const begin = Number(output.startNs - this.#clock.baseNs);
+    const end = Number(output.endNs - this.#clock.baseNs);
+    const name = this.#modeNames[mode];
+    const args = [stepId, FORWARD_MODE[mode], batchSize, tokens, cachedTokens, waiting] as const;
+    this.#annotations.span(0, 'userAnnotation', name, begin, end, stepId, 'step', ...args);
+    if (this.#annotations.pending === KEPT_ANNOTATIONS) this.#flush();
+    this.#steps += 1;
+    this.#firstStep ??= stepId;
+    this.#lastStep = stepId;
+  }
+
+  /** Registers another producer of records; returns its number for addSpans(). */
+  addSource(process: SpanProcess): number {
+    return this.#writer.addSource(process);
+  }
+
+  /** Hands over records of another producer; false where they were dropped, which the file will say. */
+  addSpans(source: number, chunk: SpanChunk): boolean {
+    return this.#writer.write(source, chunk);
+  }
+
+  /** Adds sampled JavaScript stacks as a track of their own. */
+  addCpuProfile(pid: number, thread: SpanThread, profile: CpuProfile): void {
+    this.#writer.writeCpuProfile(pid, thread, profile);
+  }
+
+  /** Completes the file: synced, renamed, readable. */
+  finish(): Promise<TraceFileInfo> {
+    this.#flush();
+    return this.#writer.finish();
+  }
+
+  /** Gives up the file. */
+  discard(): Promise<void> {
+    return this.#writer.discard();
+  }
+
+  #flush(): void {
+    const chunk = this.#annotations.drain();
+    if (chunk !== undefined) this.#writer.write(this.#annotationSource, chunk);
+  }
+}
