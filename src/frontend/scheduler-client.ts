@@ -3,10 +3,13 @@
 import type { FrontendChannel, FrontendMessage } from '../messages/channel.js';
 import type { RankInfo, SchedulerState } from '../messages/control.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';
+import type { ProfileReplyMessage, ProfileRequest, ProfileRequestMessage, RankProfile } from '../messages/profile.js';
 import type { GenerateMessage } from '../messages/requests.js';
 import { type ErrorCode, VitrineError } from '../util/errors.js';
 
 export type ChunkListener = (chunk: TokenChunk) => void;
+export type FrontEndSpans = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-spans' }>, 'kind'>;
+export type FrontEndEnd = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-end' }>, 'kind'>;
 
 interface Pending<T> {
   readonly resolve: (value: T) => void;
@@ -23,6 +26,8 @@ export class SchedulerClient {
   readonly #requests = new Map<string, ChunkListener>();
   readonly #states = new Map<number, Pending<SchedulerState>>();
   readonly #flushes = new Map<number, Pending<boolean>>();
+  readonly #profiles = new Map<number, Pending<RankProfile>>();
+  readonly #profileListeners: ((profile: RankProfile) => void)[] = [];
   readonly #outputWaiters = new Set<() => void>();
   #nextId = 1;
   #failure: VitrineError | null = null;
@@ -82,6 +87,34 @@ export class SchedulerClient {
     return this.#ask(this.#flushes, (id) => this.#channel.send({ kind: 'flush-cache', id }));
   }
 
+  /**
+   * Resolves when the profile is armed or records. Errors: why the rank does not start it (PROFILE_CONFLICT,
+   * TRACE_NOT_WRITTEN, INVALID_REQUEST), ENGINE_FAILED.
+   */
+  startProfile(request: ProfileRequest): Promise<RankProfile> {
+    return this.#ask(this.#profiles, (id) => this.#channel.send({ kind: 'start-profile', id, request }));
+  }
+
+  /** Resolves when the profile's files are complete. Errors: PROFILE_CONFLICT where none is under way, ENGINE_FAILED. */
+  stopProfile(): Promise<RankProfile> {
+    return this.#ask(this.#profiles, (id) => this.#channel.send({ kind: 'stop-profile', id }));
+  }
+
+  /** Tells `listener` all that the rank says of its profiles, in order, before the promise of a call that asked settles. */
+  onProfileUpdate(listener: (profile: RankProfile) => void): void {
+    this.#profileListeners.push(listener);
+  }
+
+  /** Nothing is sent once the scheduler is gone. */
+  sendSpans(spans: FrontEndSpans): void {
+    if (this.#failure === null) this.#channel.send({ kind: 'front-end-spans', ...spans });
+  }
+
+  /** After the last `sendSpans` of a profile. */
+  endSpans(end: FrontEndEnd): void {
+    if (this.#failure === null) this.#channel.send({ kind: 'front-end-end', ...end });
+  }
+
   /** Resolves at the next chunk of any request, or when the scheduler is gone. */
   nextOutput(): Promise<void> {
     if (this.#failure !== null) return Promise.resolve();
@@ -111,6 +144,12 @@ export class SchedulerClient {
       case 'flush-cache-result':
         this.#answer(this.#flushes, message.id, message.flushed);
         break;
+      case 'profile-result':
+        this.#onProfileResult(message);
+        break;
+      case 'profile-update':
+        this.#tellProfile(message.profile);
+        break;
       case 'ready':
         this.#resolveReady(message.info);
         break;
@@ -125,6 +164,22 @@ export class SchedulerClient {
     if (listener === undefined) return; // aborted
     if (chunk.finish !== null) this.#requests.delete(chunk.rid);
     listener(chunk);
+  }
+
+  #onProfileResult({ id, profile, error }: Extract<ProfileReplyMessage, { kind: 'profile-result' }>): void {
+    if (profile !== null) {
+      this.#tellProfile(profile);
+      this.#answer(this.#profiles, id, profile);
+      return;
+    }
+    const { code, message, param } = error ?? { code: 'INTERNAL', message: 'The rank gave no reason.', param: null };
+    const failure = new VitrineError(code as ErrorCode, message, param === null ? {} : { param });
+    this.#profiles.get(id)?.reject(failure);
+    this.#profiles.delete(id);
+  }
+
+  #tellProfile(profile: RankProfile): void {
+    for (const listener of this.#profileListeners) listener(profile);
   }
 
   #wakeOutputWaiters(): void {
@@ -160,7 +215,7 @@ export class SchedulerClient {
     for (const rid of [...this.#requests.keys()]) {
       this.#onChunk({ rid, tokenIds: [], finish, cachedTokens: 0, retractions: 0 });
     }
-    for (const pending of [this.#states, this.#flushes]) {
+    for (const pending of [this.#states, this.#flushes, this.#profiles]) {
       for (const { reject } of pending.values()) reject(failure);
       pending.clear();
     }

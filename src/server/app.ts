@@ -16,6 +16,7 @@ import { installNativeApi } from './native-api.js';
 import { installChatCompletions } from './openai/chat-completions.js';
 import { installCompletions } from './openai/completions.js';
 import { installModels } from './openai/models.js';
+import { installProfile } from './profile.js';
 import './route-config.js';
 
 export interface AppDeps {
@@ -56,6 +57,7 @@ export function createApp({ options, lifecycle, health, metrics, log }: AppDeps)
   installHealth(app, lifecycle, health);
   installInfo(app, lifecycle, options, packageVersion());
   installAdmin(app, lifecycle);
+  installProfile(app, lifecycle);
   metrics?.install(app, lifecycle);
   return app;
 }

@@ -23,7 +23,7 @@ export function installBodyParser(app: FastifyInstance): void {
 }
 
 /** An empty body is no body: admin routes are called without one. */
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   if (text === '') return undefined;
   try {
     return JSON.parse(text);

@@ -2,6 +2,8 @@
 import { randomInt } from 'node:crypto';
 import type { ServerOptions } from '../config/server-options.js';
 import { errorOfFinish } from '../frontend/finish-error.js';
+import { profileEnvironment } from '../frontend/profile-environment.js';
+import { ProfileManager } from '../frontend/profile-manager.js';
 import type { RequestObserver } from '../frontend/request-observer.js';
 import { parseSamplingParams } from '../frontend/sampling-params.js';
 import { TokenizerManager } from '../frontend/tokenizer-manager.js';
@@ -109,7 +111,12 @@ class ServerLife {
       randomSeed: options.randomSeed,
       ...(observers.length === 0 ? {} : { observer: new ObserverList(observers) }),
     });
-    this.#server.load({ manager, scheduler, model: describeModel(model, options) });
+    const profiles = new ProfileManager({
+      schedulers: [scheduler],
+      environment: profileEnvironment(process.env, log),
+      log,
+    });
+    this.#server.load({ manager, scheduler, profiles, model: describeModel(model, options) });
     this.#loaded = true;
     void scheduler.gone.then((failure) => this.#fail(failure));
     if (!options.skipServerWarmup) await warmUp(manager);
