@@ -13,6 +13,7 @@ import {
   GENERATE,
   LAUNCH_SERVER,
   MERGE_TRACES,
+  PROFILER,
   PROGRAMS,
   TRACE_SUMMARY,
   UNSUPPORTED_PROGRAMS,
@@ -44,6 +45,7 @@ const ENTRIES: readonly Entry[] = [
   entry(GENERATE, () => import('./generate.js')),
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
+  entry(PROFILER, () => import('./profiler.js')),
   entry(MERGE_TRACES, () => import('./merge-traces.js')),
   entry(TRACE_SUMMARY, () => import('./trace-summary.js')),
 ];

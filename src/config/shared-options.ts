@@ -19,3 +19,14 @@ export const QUIET_LOG_LEVEL_OPTION = {
   help: 'Least severe lines that are logged (to stderr).',
   group: 'Logging',
 } as const satisfies Option;
+
+export const WAIT_TIMEOUT_OPTION = {
+  flag: 'wait-timeout',
+  key: 'waitTimeout',
+  type: 'number',
+  default: 600,
+  min: 0,
+  infinite: true,
+  help: 'Seconds to wait for the files of a profile before giving up, which does not end the profile.',
+  group: 'Files',
+} as const satisfies Option;
