@@ -15,6 +15,7 @@ import {
   MERGE_TRACES,
   PROFILER,
   PROGRAMS,
+  SEND_ONE,
   TRACE_SUMMARY,
   UNSUPPORTED_PROGRAMS,
 } from '../config/programs.js';
@@ -46,6 +47,7 @@ const ENTRIES: readonly Entry[] = [
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
   entry(PROFILER, () => import('./profiler.js')),
+  entry(SEND_ONE, () => import('./send-one.js')),
   entry(MERGE_TRACES, () => import('./merge-traces.js')),
   entry(TRACE_SUMMARY, () => import('./trace-summary.js')),
 ];

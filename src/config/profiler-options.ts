@@ -1,6 +1,6 @@
 // Options of the profiler: which steps of a running server are recorded, how, and whether to wait for the files.
 import type { Option, OptionsOf } from './option.js';
-import { WAIT_TIMEOUT_OPTION } from './shared-options.js';
+import { CLIENT_API_KEY_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
 
 const SERVER = 'Server';
 const STEPS = 'Steps';
@@ -16,14 +16,7 @@ export const PROFILER_OPTIONS = [
     help: 'http://… or https://… address of the server.',
     group: SERVER,
   },
-  {
-    flag: 'api-key',
-    key: 'apiKey',
-    type: 'string',
-    env: 'VITRINE_API_KEY',
-    help: 'Bearer token: the server’s admin key where it has one. Default: OPENAI_API_KEY, or API_KEY as it is.',
-    group: SERVER,
-  },
+  CLIENT_API_KEY_OPTION,
   {
     flag: 'num-steps',
     key: 'numSteps',

@@ -5,6 +5,7 @@ import { ONE_BATCH_OPTIONS } from './one-batch-options.js';
 import type { Option } from './option.js';
 import { PROFILER_OPTIONS } from './profiler-options.js';
 import type { Program } from './program.js';
+import { SEND_ONE_OPTIONS } from './send-one-options.js';
 import { SERVER_OPTIONS } from './server-options.js';
 import {
   UNSUPPORTED_BENCH_SERVING_FLAGS,
@@ -71,6 +72,15 @@ export const PROFILER: Program<typeof PROFILER_OPTIONS> = {
   ],
 };
 
+export const SEND_ONE: Program<typeof SEND_ONE_OPTIONS> = {
+  name: 'send-one',
+  summary: 'Send one request to a running server and say how fast it was answered.',
+  options: SEND_ONE_OPTIONS,
+  // There are no multimodal models.
+  unsupported: ['image', 'many-images'],
+  examples: ['vitrine send-one', 'vitrine send-one --batch-size 8 --max-new-tokens 64 --profile'],
+};
+
 export const MERGE_TRACES: Program<typeof MERGE_TRACES_OPTIONS> = {
   name: 'merge-traces',
   summary: 'Merge the trace files of the ranks of a profile into one file per stage.',
@@ -96,6 +106,7 @@ export const PROGRAMS: readonly Program[] = [
   BENCH_ONE_BATCH,
   BENCH_SERVING,
   PROFILER,
+  SEND_ONE,
   MERGE_TRACES,
   TRACE_SUMMARY,
 ];
@@ -104,6 +115,5 @@ export const PROGRAMS: readonly Program[] = [
 export const UNSUPPORTED_PROGRAMS: readonly string[] = [
   'bench-one-batch-server',
   'bench-offline-throughput',
-  'send-one',
   'launch-router',
 ];

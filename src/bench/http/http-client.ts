@@ -54,6 +54,10 @@ export class HttpClient {
     this.#send = isSecure ? https.request : http.request;
   }
 
+  get baseUrl(): string {
+    return this.#target.baseUrl;
+  }
+
   /** POSTs JSON and reports what comes back; `signal` cuts the connection. */
   post(path: string, body: Buffer, signal: AbortSignal, listener: ResponseListener): void {
     this.#request({ method: 'POST', path, body, signal, listener }, true);
