@@ -121,12 +121,11 @@ export class ProfileCapture {
     return this.#inFlight[0]?.stepId;
   }
 
-  /** The oldest recorded step has ended. `flowIds`: of its requests. */
-  add(step: TracedStep, flowIds: readonly number[]): void {
+  /** The oldest recorded step has ended. */
+  add(step: TracedStep): void {
     const { tracer, gauges } = this.#deps;
     const { window } = this.#inFlight.shift()!;
     window.add(step);
-    tracer.requestsInStep(flowIds, step.output.startNs);
     if (tracer.enabled) tracer.gauges(gauges());
     if (tracer.pending >= DRAIN_AT) this.#drain();
     if (window.trace !== null && window.trace.fileBytes >= this.request.maxBytes) window.end('max_bytes');

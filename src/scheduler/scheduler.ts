@@ -82,7 +82,10 @@ export class Scheduler {
     this.#outputs = new OutputProcessor(queues, blocks);
     this.#stepLog = new StepLog({ log, queues, blocks, stats });
     this.#watchdog = new Watchdog(options.watchdogTimeout, (error) => this.#fail(error, { engineHangs: true }));
-    this.#tracer = createRankTracer(runner, options.enableLayerwiseNvtxMarker ? addon : null);
+    this.#tracer = new RankTracer({
+      process: { pid: process.pid, name: 'rank 0', sortIndex: 1 },
+      nvtx: options.enableLayerwiseNvtxMarker ? addon : null,
+    });
     this.#profiler = new ProfilerSession({
       ranks: { tp: 0 },
       tables: runner.spanTables(),
@@ -147,7 +150,7 @@ export class Scheduler {
     const { stepId, mode, tokens, cachedTokens, size: batchSize, requests } = batch;
     const waiting = this.#queues.waiting.length;
     const flowIds = requests.map((request) => request.flowId);
-    this.#profiler.add({ stepId, mode, batchSize, tokens, cachedTokens, waiting, output }, flowIds);
+    this.#profiler.add({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output });
     this.#profiler.settle();
   }
 
@@ -338,11 +341,4 @@ export class Scheduler {
       void this.#profiler.close(reason).then(() => this.#resolveClosed(code));
     });
   }
-}
-
-/** `nvtx`: emits the phases as NVTX ranges too. */
-function createRankTracer(runner: ModelRunner, nvtx: ProfilerAddon | null): RankTracer {
-  const owner = { pid: process.pid, name: 'rank 0', sortIndex: 1 };
-  const { tid, name } = runner.spanTables().threads[0]!;
-  return new RankTracer({ process: owner, nvtx, engineThread: { tid, name, sortIndex: 100 } });
 }

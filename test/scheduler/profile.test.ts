@@ -259,9 +259,9 @@ describe('ends and errors', () => {
 
   test('max_bytes ends a recording', async (t) => {
     const directory = await temporaryDirectory(t);
-    const h = harness();
+    const h = harness({ engine: { stepMs: () => 1 } });
     await h.startProfile(profileRequest(directory, { maxBytes: 1 }));
-    await h.generate(generateMessage(prompt(5), { maxNewTokens: 200 }));
+    await h.generate(generateMessage(prompt(5), { maxNewTokens: 400 }));
     const done = await h.stopProfile().catch(() => h.profileEnd());
     assert.equal(done.endedBy, 'max_bytes');
     await h.close();
