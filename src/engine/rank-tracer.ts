@@ -14,9 +14,11 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** State of the KV cache and the queues, for counters. */
+/** State of the KV cache and the queues, for counters. The three kinds of tokens add up to the cache's size. */
 export interface LoadGauges {
+  /** In blocks of running requests. */
   readonly usedTokens: number;
+  /** In the prefix cache and of no running request. */
   readonly cachedTokens: number;
   readonly freeTokens: number;
   readonly running: number;

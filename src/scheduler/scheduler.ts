@@ -93,6 +93,8 @@ export class Scheduler {
       cuda: addon,
       tracer: this.#tracer,
       gauges: () => this.#gauges(),
+      memory: () => runner.memoryInfo(),
+      blockSize: limits.blockSize,
       log,
       onUpdate: (profile) => channel.send({ kind: 'profile-update', profile }),
       frontEndGraceMs: FRONT_END_GRACE_MS,
@@ -155,11 +157,11 @@ export class Scheduler {
   }
 
   #gauges(): LoadGauges {
-    const { usedBlocks, cachedBlocks, totalBlocks, blockSize } = this.#blocks;
+    const { usedBlocks, availableBlocks, freeBlocks, blockSize } = this.#blocks;
     return {
       usedTokens: usedBlocks * blockSize,
-      cachedTokens: cachedBlocks * blockSize,
-      freeTokens: (totalBlocks - usedBlocks) * blockSize,
+      cachedTokens: (availableBlocks - freeBlocks) * blockSize,
+      freeTokens: freeBlocks * blockSize,
       running: this.#queues.running.length,
       waiting: this.#queues.waiting.length,
     };
