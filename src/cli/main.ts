@@ -13,7 +13,9 @@ import {
   GENERATE,
   LAUNCH_SERVER,
   MERGE_TRACES,
+  PROFILER,
   PROGRAMS,
+  SEND_ONE,
   TRACE_SUMMARY,
   UNSUPPORTED_PROGRAMS,
 } from '../config/programs.js';
@@ -44,6 +46,8 @@ const ENTRIES: readonly Entry[] = [
   entry(GENERATE, () => import('./generate.js')),
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
+  entry(PROFILER, () => import('./profiler.js')),
+  entry(SEND_ONE, () => import('./send-one.js')),
   entry(MERGE_TRACES, () => import('./merge-traces.js')),
   entry(TRACE_SUMMARY, () => import('./trace-summary.js')),
 ];

@@ -22,7 +22,7 @@ export interface Option {
   readonly default?: ValueOf[OptionType];
   /** Other long flags with the same meaning, without dashes. */
   readonly aliases?: readonly string[];
-  /** A flag that is on by default and has a `--no-…` form. */
+  /** A flag that has a `--no-…` form too. */
   readonly negatable?: boolean;
   readonly required?: boolean;
   /** Values without a flag before them are this option’s (text only; at most one option of a program). */

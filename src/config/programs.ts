@@ -3,7 +3,9 @@ import { BENCH_SERVING_OPTIONS } from './bench-serving-options.js';
 import { GENERATE_OPTIONS } from './generate-options.js';
 import { ONE_BATCH_OPTIONS } from './one-batch-options.js';
 import type { Option } from './option.js';
+import { PROFILER_OPTIONS } from './profiler-options.js';
 import type { Program } from './program.js';
+import { SEND_ONE_OPTIONS } from './send-one-options.js';
 import { SERVER_OPTIONS } from './server-options.js';
 import {
   UNSUPPORTED_BENCH_SERVING_FLAGS,
@@ -59,6 +61,26 @@ export const BENCH_SERVING: Program<typeof BENCH_SERVING_OPTIONS> = {
   ],
 };
 
+export const PROFILER: Program<typeof PROFILER_OPTIONS> = {
+  name: 'profiler',
+  summary: 'Have a running server record its next steps, and wait for the trace files.',
+  options: PROFILER_OPTIONS,
+  unsupported: [],
+  examples: [
+    'vitrine profiler --num-steps 10 --output-dir profiles',
+    'vitrine profiler --url http://127.0.0.1:30000 --num-steps 5 --profile-by-stage --no-wait',
+  ],
+};
+
+export const SEND_ONE: Program<typeof SEND_ONE_OPTIONS> = {
+  name: 'send-one',
+  summary: 'Send one request to a running server and say how fast it was answered.',
+  options: SEND_ONE_OPTIONS,
+  // There are no multimodal models.
+  unsupported: ['image', 'many-images'],
+  examples: ['vitrine send-one', 'vitrine send-one --batch-size 8 --max-new-tokens 64 --profile'],
+};
+
 export const MERGE_TRACES: Program<typeof MERGE_TRACES_OPTIONS> = {
   name: 'merge-traces',
   summary: 'Merge the trace files of the ranks of a profile into one file per stage.',
@@ -83,6 +105,8 @@ export const PROGRAMS: readonly Program[] = [
   GENERATE,
   BENCH_ONE_BATCH,
   BENCH_SERVING,
+  PROFILER,
+  SEND_ONE,
   MERGE_TRACES,
   TRACE_SUMMARY,
 ];
@@ -91,7 +115,5 @@ export const PROGRAMS: readonly Program[] = [
 export const UNSUPPORTED_PROGRAMS: readonly string[] = [
   'bench-one-batch-server',
   'bench-offline-throughput',
-  'profiler',
-  'send-one',
   'launch-router',
 ];

@@ -19,3 +19,24 @@ export const QUIET_LOG_LEVEL_OPTION = {
   help: 'Least severe lines that are logged (to stderr).',
   group: 'Logging',
 } as const satisfies Option;
+
+export const WAIT_TIMEOUT_OPTION = {
+  flag: 'wait-timeout',
+  key: 'waitTimeout',
+  type: 'number',
+  default: 600,
+  min: 0,
+  infinite: true,
+  help: 'Seconds to wait for the files of a profile before giving up, which does not end the profile.',
+  group: 'Files',
+} as const satisfies Option;
+
+/** Of programs that ask a running server. */
+export const CLIENT_API_KEY_OPTION = {
+  flag: 'api-key',
+  key: 'apiKey',
+  type: 'string',
+  env: 'VITRINE_API_KEY',
+  help: 'Bearer token; profiling asks for the server’s admin key where it has one. Default: OPENAI_API_KEY, or API_KEY as it is.',
+  group: 'Server',
+} as const satisfies Option;

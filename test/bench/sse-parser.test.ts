@@ -1,8 +1,8 @@
 // The event parser: the same payloads however the bytes are cut.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { SseParser } from '#vitrine/bench/http/sse-parser.js';
 import { Random } from '#vitrine/bench/random.js';
-import { SseParser } from '#vitrine/bench/serving/sse-parser.js';
 
 function parse(chunks: readonly Buffer[]): string[] {
   const payloads: string[] = [];

@@ -22,11 +22,33 @@ export interface Received {
   readonly body: Record<string, unknown>;
 }
 
+/** A request of a profiling route. */
+export interface ProfileCall {
+  readonly method: string;
+  /** `/start_profile`, `/stop_profile`, `/profile_status`. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Record<string, unknown>;
+}
+
+export interface ProfileAnswer {
+  readonly status?: number;
+  /** Text is sent as it is, as SGLang does; anything else as JSON. */
+  readonly body: string | object;
+}
+
+/** How the profiling routes answer; without it the server has none. */
+export type ProfileBehaviour = (call: ProfileCall) => ProfileAnswer | Promise<ProfileAnswer>;
+
+const PROFILE_PATHS = ['/start_profile', '/stop_profile', '/profile_status'];
+
 const WORDS = ['Once', ' upon', ' a', ' tïme', ' 石', '.'];
 
 export class FakeLlmServer {
   readonly url: string;
   readonly received: Received[] = [];
+  readonly profileCalls: ProfileCall[] = [];
   /** Largest number of generation requests at the same time. */
   mostAtOnce = 0;
   #running = 0;
@@ -39,9 +61,13 @@ export class FakeLlmServer {
   }
 
   /** `behave`: how generation request number i (from 0) is treated. */
-  static async start(behave: (index: number) => Behaviour = () => 'good', info: object = {}): Promise<FakeLlmServer> {
+  static async start(
+    behave: (index: number) => Behaviour = () => 'good',
+    info: object = {},
+    profile?: ProfileBehaviour,
+  ): Promise<FakeLlmServer> {
     let fake: FakeLlmServer;
-    const server = createServer((request, response) => void fake.#answer(request, response, behave, info));
+    const server = createServer((request, response) => void fake.#answer(request, response, behave, info, profile));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     fake = new FakeLlmServer(server);
     return fake;
@@ -61,12 +87,23 @@ export class FakeLlmServer {
     response: ServerResponse,
     behave: (index: number) => Behaviour,
     info: object,
+    profile: ProfileBehaviour | undefined,
   ): Promise<void> {
-    const path = request.url!;
+    const { pathname: path, searchParams: query } = new URL(request.url!, this.url);
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     if (path === '/v1/models') return sendJson(response, 200, { data: [{ id: 'fake-model' }] });
     if (path === '/get_server_info') return sendJson(response, 200, { version: 'fake', ...info });
+    if (profile !== undefined && PROFILE_PATHS.includes(path)) {
+      const text = Buffer.concat(chunks).toString();
+      const { method, headers } = request;
+      const call = { method: method!, path, query, headers, body: text === '' ? {} : JSON.parse(text) };
+      this.profileCalls.push(call);
+      const { status = 200, body } = await profile(call);
+      if (typeof body !== 'string') return sendJson(response, status, body);
+      response.writeHead(status, { 'content-type': 'text/plain' }).end(body);
+      return;
+    }
     if (path === '/flush_cache') {
       this.#flushes += 1;
       return sendJson(response, 200, {});
@@ -102,7 +139,8 @@ function dialectOf(path: string, withUsage: boolean): Dialect {
       text += words.join('');
       const tokens = withUsage ? { completion_tokens: count } : {};
       const reason = finish === null ? null : { type: finish, message: 'out of memory' };
-      return { text, meta_info: { id: 'x', prompt_tokens: 7, ...tokens, finish_reason: reason } };
+      const latency = finish === null ? {} : { e2e_latency: 0.5 };
+      return { text, meta_info: { id: 'x', prompt_tokens: 7, ...tokens, finish_reason: reason, ...latency } };
     };
   }
   if (path === '/v1/completions') {

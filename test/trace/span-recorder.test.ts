@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FlowPoints } from '#vitrine/trace/flow-points.js';
 import { SpanEncoder } from '#vitrine/trace/span-encoder.js';
 import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '#vitrine/trace/span-layout.js';
 import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
@@ -11,6 +12,8 @@ const encoderOptions = {
   monotonicToWallNs: 0n,
   baseNs: 0n,
   recordShapes: true,
+  flowPoints: new FlowPoints(),
+  tables: { names: [], threads: [] },
 };
 
 /** A clock that ticks as told. */

@@ -1,10 +1,8 @@
 // Takes the chunks of one answer as they come and turns them into a RequestRecord: times, gaps, text, counts, errors.
+import { bodyMessage, shorten } from '../http/error-text.js';
+import { SseParser } from '../http/sse-parser.js';
 import type { AnswerReader, JsonObject } from './backends/backend.js';
-import { errorText } from './backends/backend.js';
 import type { RequestRecord } from './request-record.js';
-import { SseParser } from './sse-parser.js';
-
-const MOST_BODY_TEXT = 300;
 
 export interface RecorderSettings {
   readonly index: number;
@@ -151,19 +149,4 @@ export class AnswerRecorder {
     this.#lastTokenAt = this.#now;
     this.#lastCount = count;
   }
-}
-
-/** The message inside an error body, else the body itself, on one line. */
-function bodyMessage(text: string): string {
-  try {
-    const body = JSON.parse(text) as JsonObject;
-    return shorten(errorText(body.error ?? body));
-  } catch {
-    return shorten(text);
-  }
-}
-
-function shorten(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim();
-  return line.length > MOST_BODY_TEXT ? `${line.slice(0, MOST_BODY_TEXT)}…` : line;
 }

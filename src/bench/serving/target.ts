@@ -5,33 +5,24 @@ import type { BenchServingOptions } from '../../config/bench-serving-options.js'
 import { resolveModelDirectory } from '../../model/hub.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
+import { authorization, checkAddress, type Environment, hostAddress } from '../http/target.js';
 import type { Output } from '../output.js';
 import { defaultPort } from './backends/select-backend.js';
-import type { HttpClient, HttpTarget, TextResponse } from './http-client.js';
 
 const POLL_MS = 500;
 const ANSWER_MS = 10_000;
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Address and headers. `OPENAI_API_KEY` is sent as a bearer token, else `API_KEY` as it is, as SGLang does. */
+/** Address and headers of the server under test. @throws VitrineError INVALID_OPTION */
 export function httpTarget(options: BenchServingOptions, environment: Environment): HttpTarget {
-  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
-  const baseUrl = options.baseUrl ?? `http://${host}:${options.port ?? defaultPort(options.backend)}`;
-  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw invalid('--base-url', `--base-url: expected an http:// or https:// address, got '${baseUrl}'`);
-  }
-  const headers: Record<string, string> = {};
-  const { OPENAI_API_KEY: bearer, API_KEY: raw } = environment;
-  if (bearer) headers.authorization = `Bearer ${bearer}`;
-  else if (raw) headers.authorization = raw;
+  const given = options.baseUrl ?? hostAddress(options.host, options.port ?? defaultPort(options.backend));
+  const headers = authorization(environment);
   for (const text of options.header ?? []) {
     const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+)=(.*)$/.exec(text) ?? [];
     if (name === undefined) throw invalid('--header', `--header: expected Name=value, got '${text}'`);
     headers[name.toLowerCase()] = value!;
   }
-  return { baseUrl: baseUrl.replace(/\/+$/, ''), headers };
+  return { baseUrl: checkAddress('--base-url', given), headers };
 }
 
 function invalid(param: string, message: string): VitrineError {
@@ -56,7 +47,7 @@ export class TargetServer {
   async waitUntilReady(output: Output, signal: AbortSignal): Promise<TextResponse> {
     const deadline = monotonicSeconds() + this.#options.readyTimeoutSec;
     for (let attempt = 0; ; attempt++) {
-      const outcome = await this.#client.fetchText('GET', '/v1/models', ANSWER_MS).catch(toError);
+      const outcome = await this.#client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS }).catch(toError);
       const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
       if (reason === undefined) return outcome as TextResponse;
       if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${this.#baseUrl}`);
@@ -106,14 +97,14 @@ export class TargetServer {
   }
 
   async flushCache(output: Output): Promise<void> {
-    const answer = await this.#client.fetchText('POST', '/flush_cache', ANSWER_MS).catch(toError);
+    const answer = await this.#client.fetchText('POST', '/flush_cache', { timeoutMs: ANSWER_MS }).catch(toError);
     const problem = answer instanceof Error ? answer.message : answer.status === 200 ? '' : `HTTP ${answer.status}`;
     if (problem !== '') output.warn(`--flush-cache: the cache was not flushed (${problem})`);
   }
 
   async #firstJson(paths: readonly string[]): Promise<unknown> {
     for (const path of paths) {
-      const answer = await this.#client.fetchText('GET', path, ANSWER_MS).catch(() => undefined);
+      const answer = await this.#client.fetchText('GET', path, { timeoutMs: ANSWER_MS }).catch(() => undefined);
       const json = answer?.status === 200 ? parseJson(answer.text) : undefined;
       if (json !== undefined) return json;
     }

@@ -41,10 +41,3 @@ export interface Backend {
   /** A reader for one answer. */
   reader(): AnswerReader;
 }
-
-/** The message of an `error` value in any of the shapes servers use. */
-export function errorText(error: unknown): string {
-  if (typeof error === 'string') return error;
-  const message = (error as { message?: unknown } | null)?.message;
-  return typeof message === 'string' ? message : JSON.stringify(error);
-}

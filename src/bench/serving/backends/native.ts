@@ -1,6 +1,7 @@
 // SGLang's own route, POST /generate: text or token ids in; cumulative text and token counts out.
+
+import { errorText } from '../../http/error-text.js';
 import type { AnswerPart, AnswerReader, Backend } from './backend.js';
-import { errorText } from './backend.js';
 
 interface MetaInfo {
   readonly completion_tokens?: number;

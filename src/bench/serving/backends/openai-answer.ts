@@ -1,6 +1,7 @@
 // What the two OpenAI dialects share: usage, finish reasons and errors of an answer or of one event of a stream.
+
+import { errorText } from '../../http/error-text.js';
 import type { AnswerPart, JsonObject } from './backend.js';
-import { errorText } from './backend.js';
 
 interface Usage {
   readonly completion_tokens?: number;

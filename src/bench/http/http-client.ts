@@ -18,7 +18,27 @@ export interface ResponseListener {
 
 export interface TextResponse {
   readonly status: number;
+  /** Status text. */
+  readonly reason: string;
   readonly text: string;
+}
+
+export interface FetchOptions {
+  readonly timeoutMs: number;
+  /** JSON. */
+  readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Cuts the connection. */
+  readonly signal?: AbortSignal;
+}
+
+interface Call {
+  readonly method: string;
+  readonly path: string;
+  readonly body: Buffer | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly signal: AbortSignal;
+  readonly listener: ResponseListener;
 }
 
 export class HttpClient {
@@ -34,34 +54,35 @@ export class HttpClient {
     this.#send = isSecure ? https.request : http.request;
   }
 
+  get baseUrl(): string {
+    return this.#target.baseUrl;
+  }
+
   /** POSTs JSON and reports what comes back; `signal` cuts the connection. */
   post(path: string, body: Buffer, signal: AbortSignal, listener: ResponseListener): void {
-    this.#request('POST', path, body, signal, listener, true);
+    this.#request({ method: 'POST', path, body, signal, listener }, true);
   }
 
   /** A small request, read whole. Rejects when there is no connection or no answer in time. */
-  fetchText(method: 'GET' | 'POST', path: string, timeoutMs: number): Promise<TextResponse> {
+  fetchText(method: 'GET' | 'POST', path: string, options: FetchOptions): Promise<TextResponse> {
+    const { timeoutMs, body, headers, signal: cut } = options;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
-      let status = 0;
-      const signal = AbortSignal.timeout(timeoutMs);
-      this.#request(
-        method,
-        path,
-        undefined,
-        signal,
-        {
-          onHead: (code) => {
-            status = code;
-          },
-          onChunk: (chunk) => chunks.push(chunk),
-          onEnd: (error) => {
-            if (error === undefined) resolve({ status, text: Buffer.concat(chunks).toString() });
-            else reject(signal.aborted ? new Error(`no answer within ${timeoutMs / 1000} s`) : error);
-          },
+      let head = { status: 0, reason: '' };
+      const timeout = AbortSignal.timeout(timeoutMs);
+      const signal = cut === undefined ? timeout : AbortSignal.any([timeout, cut]);
+      const listener: ResponseListener = {
+        onHead: (status, reason) => {
+          head = { status, reason };
         },
-        true,
-      );
+        onChunk: (chunk) => chunks.push(chunk),
+        onEnd: (error) => {
+          if (error === undefined) resolve({ ...head, text: Buffer.concat(chunks).toString() });
+          else reject(timeout.aborted ? new Error(`no answer within ${timeoutMs / 1000} s`) : error);
+        },
+      };
+      const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+      this.#request({ method, path, body: bytes, headers, signal, listener }, true);
     });
   }
 
@@ -70,14 +91,8 @@ export class HttpClient {
     this.#agent.destroy();
   }
 
-  #request(
-    method: string,
-    path: string,
-    body: Buffer | undefined,
-    signal: AbortSignal,
-    listener: ResponseListener,
-    mayRetry: boolean,
-  ): void {
+  #request(call: Call, mayRetry: boolean): void {
+    const { method, path, body, signal, listener } = call;
     let answered = false;
     let ended = false;
     const end = (error?: Error): void => {
@@ -85,7 +100,7 @@ export class HttpClient {
       ended = true;
       listener.onEnd(error);
     };
-    const headers: Record<string, string | number> = { ...this.#target.headers };
+    const headers: Record<string, string | number> = { ...this.#target.headers, ...call.headers };
     if (body !== undefined) {
       headers['content-type'] ??= 'application/json';
       headers['content-length'] = body.length;
@@ -106,7 +121,7 @@ export class HttpClient {
       const isStale = request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
       if (isStale && mayRetry && !signal.aborted) {
         ended = true;
-        this.#request(method, path, body, signal, listener, false);
+        this.#request(call, false);
       } else {
         end(describe(error));
       }

@@ -1,0 +1,124 @@
+// One profile of a running server, from the client's side: its directory, the order to record, the wait for its files.
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { unixSeconds } from '../../util/clock.js';
+import { toError, VitrineError } from '../../util/errors.js';
+import type { JsonObject } from '../../util/read-json.js';
+import type { Output } from '../output.js';
+import type { ProfileClient } from './profile-client.js';
+import { describeProgress, type ProfileReport, renderFiles, renderFoundFile } from './profile-report.js';
+import type { ProfileSettings } from './profile-settings.js';
+import { waitForFiles } from './wait-for-files.js';
+import { type Patience, waitForProfile } from './wait-for-profile.js';
+
+export interface RunSettings extends ProfileSettings {
+  /** The files go into a new directory in it, named for the time. */
+  readonly outputDir: string;
+  readonly numSteps: number;
+}
+
+/** The environment of SGLang’s programs: where traces go unless something else is said. */
+export function defaultOutputDir(environment: Readonly<Record<string, string | undefined>>): string {
+  return environment.SGLANG_TORCH_PROFILER_DIR || '/tmp';
+}
+
+export class ProfileRun {
+  readonly #client: ProfileClient;
+  readonly #directory: string;
+  readonly #settings: RunSettings;
+  readonly #serverInfo: JsonObject | undefined;
+  #report: ProfileReport | undefined;
+
+  private constructor(
+    client: ProfileClient,
+    directory: string,
+    settings: RunSettings,
+    serverInfo: JsonObject | undefined,
+    report: ProfileReport | undefined,
+  ) {
+    this.#client = client;
+    this.#directory = directory;
+    this.#settings = settings;
+    this.#serverInfo = serverInfo;
+    this.#report = report;
+  }
+
+  /**
+   * Creates the directory with `server_args.json` in it and starts the profile, with SGLang's words.
+   * Errors: those of the client, and INVALID_OPTION where the directory cannot be made.
+   */
+  static async start(client: ProfileClient, settings: RunSettings, output: Output): Promise<ProfileRun> {
+    // As Python writes str(time.time()): always with a point.
+    const stamp = unixSeconds();
+    const directory = resolve(settings.outputDir, Number.isInteger(stamp) ? stamp.toFixed(1) : String(stamp));
+    output.print(`Dump profiling traces to ${directory}`);
+    const byStage = settings.profileByStage ? 'True' : 'False';
+    output.print(
+      `Waiting for ${settings.numSteps} steps and the trace to be flushed.... (profile_by_stage=${byStage})`,
+    );
+    const info = await client.serverInfo();
+    try {
+      await mkdir(directory, { recursive: true });
+      await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(info ?? null)}\n`);
+    } catch (thrown) {
+      const message = `--output-dir ${settings.outputDir}: ${toError(thrown).message}`;
+      throw new VitrineError('INVALID_OPTION', message, { param: '--output-dir', cause: thrown });
+    }
+    const report = await client.start({ ...settings, outputDir: directory });
+    return new ProfileRun(client, directory, settings, info, report);
+  }
+
+  /** Ends a profile that still waits for steps or records, where the server tells. */
+  async stopUnlessDone(): Promise<void> {
+    if (this.#report === undefined) return;
+    this.#report = await this.#client.status(this.#report.profile_id);
+    if (this.#report.state !== 'armed' && this.#report.state !== 'recording') return;
+    try {
+      this.#report = (await this.#client.stop()) ?? this.#report;
+    } catch (thrown) {
+      // It may have ended by itself in between.
+      this.#report = await this.#client.status(this.#report.profile_id);
+      if (this.#report.state === 'armed' || this.#report.state === 'recording') throw thrown;
+    }
+  }
+
+  /**
+   * Waits until the files are there, and prints them. Rejects with BENCH_FAILED where the profile or its merge failed,
+   * or nothing came in time, and with ABORTED where the user stopped waiting.
+   */
+  async finish(patience: Patience, output: Output): Promise<void> {
+    if (this.#report !== undefined) {
+      printReport(await waitForProfile(this.#client, this.#report, patience), output);
+      return;
+    }
+    const expected = { directory: this.#directory, count: this.#expectedFiles(), baseUrl: this.#client.baseUrl };
+    for (const file of await waitForFiles(expected, patience)) output.print(renderFoundFile(file));
+  }
+
+  /** One file a scheduler process and stage, and one more for a merge (by stage, SGLang overwrites the first). */
+  #expectedFiles(): number {
+    const size = (key: string): number => {
+      const value = this.#serverInfo?.[key];
+      return typeof value === 'number' && value >= 1 ? value : 1;
+    };
+    // With attention data-parallel inside a group of ranks, dp counts no ranks of its own.
+    const dp = this.#serverInfo?.enable_dp_attention === true ? 1 : size('dp_size');
+    const stages = this.#settings.profileByStage ? (this.#settings.profileStages?.length ?? 2) : 1;
+    return size('tp_size') * size('pp_size') * dp * stages + (this.#settings.mergeProfiles ? 1 : 0);
+  }
+}
+
+/** Prints the files of a settled profile. @throws VitrineError BENCH_FAILED where it or its merge failed */
+export function printReport(report: ProfileReport, output: Output): void {
+  for (const line of renderFiles(report)) output.print(line);
+  const { state, error, merge, ended_by: endedBy, planned_steps: planned } = report;
+  const profile = `Profile ${report.profile_id}`;
+  if (state === 'failed')
+    throw new VitrineError('BENCH_FAILED', `${profile} failed: ${error?.message ?? 'no reason given'}`);
+  if (planned !== null && report.recorded_steps < planned) {
+    output.warn(`${profile} was ended by ${endedBy ?? 'the server'}: ${describeProgress(report)}`);
+  }
+  if (merge?.state !== 'failed') return;
+  const reason = typeof merge.error === 'string' ? merge.error : (merge.error as { message?: string } | null)?.message;
+  throw new VitrineError('BENCH_FAILED', `${profile}: merging its files failed: ${reason ?? 'no reason given'}`);
+}

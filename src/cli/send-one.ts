@@ -1,0 +1,16 @@
+// `vitrine send-one`: one request to a running server.
+import { terminalOutput } from '../bench/output.js';
+import { streamNotice } from '../bench/profile/wait-notice.js';
+import { sendOne } from '../bench/send-one/send-one.js';
+import type { SendOneOptions } from '../config/send-one-options.js';
+import { untilInterrupted } from './until-interrupted.js';
+
+/** 0; 130 when interrupted. */
+export function run(options: SendOneOptions): Promise<number> {
+  return untilInterrupted(async (interrupt) => {
+    const write = (text: string) => void process.stdout.write(text);
+    const notice = streamNotice(process.stderr);
+    await sendOne(options, { output: terminalOutput, write, notice, interrupt, environment: process.env });
+    return 0;
+  });
+}
