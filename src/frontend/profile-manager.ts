@@ -1,8 +1,9 @@
 // Owns the profiles of a server: makes their ids, keeps their calls in order, follows what the ranks say of them and has
 // their files merged. Runs on the front end's event loop; the recording is done by the ranks.
-import type { RankProfile } from '../messages/profile.js';
+import type { ProfileState, RankProfile } from '../messages/profile.js';
 import { type ErrorCode, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
+import type { FrontEndTracer } from './front-end-tracer.js';
 import { Profile } from './profile.js';
 import type { ProfileEnvironment } from './profile-environment.js';
 import { ProfileIdSource } from './profile-id.js';
@@ -14,6 +15,8 @@ export interface ProfileManagerDeps {
   /** One a rank, at least one. */
   readonly schedulers: readonly SchedulerClient[];
   readonly environment: ProfileEnvironment;
+  /** Records while the first rank does; its spans go there. */
+  readonly tracer: FrontEndTracer;
   readonly log: Log;
 }
 
@@ -23,6 +26,7 @@ const KEPT_PROFILES = 10;
 export class ProfileManager {
   readonly environment: ProfileEnvironment;
   readonly #schedulers: readonly SchedulerClient[];
+  readonly #tracer: FrontEndTracer;
   readonly #log: Log;
   readonly #ids = new ProfileIdSource();
   /** The one that starts or is under way. */
@@ -31,9 +35,10 @@ export class ProfileManager {
   #finished: Profile[] = [];
   #lastCall: Promise<unknown> = Promise.resolve();
 
-  constructor({ schedulers, environment, log }: ProfileManagerDeps) {
+  constructor({ schedulers, environment, tracer, log }: ProfileManagerDeps) {
     this.environment = environment;
     this.#schedulers = schedulers;
+    this.#tracer = tracer;
     this.#log = log;
     schedulers.forEach((scheduler, rank) => {
       scheduler.onProfileUpdate((account) => this.#hear(rank, account));
@@ -57,6 +62,7 @@ export class ProfileManager {
       const refusal = starts.find((start) => start.status === 'rejected');
       if (refusal !== undefined) {
         this.#current = null;
+        this.#tracer.stop();
         const started = this.#schedulers.filter((_, rank) => starts[rank]!.status === 'fulfilled');
         await Promise.allSettled(started.map((scheduler) => scheduler.stopProfile()));
         throw refusal.reason;
@@ -103,6 +109,11 @@ export class ProfileManager {
     return state === null ? status : { ...status, forwardSteps: state.forwardSteps };
   }
 
+  /** Sends what the front end has recorded, before the channels close. What the ranks record, they complete themselves. */
+  close(): void {
+    this.#tracer.stop();
+  }
+
   /** Runs calls one after the other, whatever becomes of them. */
   #inOrder<T>(call: () => Promise<T>): Promise<T> {
     const result = this.#lastCall.then(call);
@@ -128,6 +139,7 @@ export class ProfileManager {
     if (profile === null || account.profileId !== profile.id) return;
     const before = profile.state;
     profile.hear(rank, account);
+    if (rank === 0) this.#trace(profile, account.state);
     const after = profile.state;
     if (after === 'flushing' && before !== 'flushing') this.#log.info('Stop profiling...');
     this.#settle(profile);
@@ -137,7 +149,15 @@ export class ProfileManager {
     const profile = this.#current;
     if (profile === null) return;
     profile.lose(rank, failure);
+    if (rank === 0) this.#tracer.stop();
     this.#settle(profile);
+  }
+
+  /** Between two windows of a profile the front end goes on. */
+  #trace({ id, request }: Profile, state: ProfileState): void {
+    if (state === 'recording') {
+      this.#tracer.start({ profileId: id, withStack: request.withStack, sink: this.#schedulers[0]! });
+    } else if (state !== 'armed') this.#tracer.stop();
   }
 
   /** Puts a profile that has ended among the finished ones, once. */

@@ -3,13 +3,12 @@
 import type { FrontendChannel, FrontendMessage } from '../messages/channel.js';
 import type { RankInfo, SchedulerState } from '../messages/control.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';
-import type { ProfileReplyMessage, ProfileRequest, ProfileRequestMessage, RankProfile } from '../messages/profile.js';
+import type { ProfileReplyMessage, ProfileRequest, RankProfile } from '../messages/profile.js';
 import type { GenerateMessage } from '../messages/requests.js';
 import { type ErrorCode, VitrineError } from '../util/errors.js';
+import type { FrontEndEnd, FrontEndSpans, FrontEndTracer } from './front-end-tracer.js';
 
 export type ChunkListener = (chunk: TokenChunk) => void;
-export type FrontEndSpans = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-spans' }>, 'kind'>;
-export type FrontEndEnd = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-end' }>, 'kind'>;
 
 interface Pending<T> {
   readonly resolve: (value: T) => void;
@@ -23,6 +22,7 @@ export class SchedulerClient {
   readonly gone: Promise<VitrineError>;
 
   readonly #channel: FrontendChannel;
+  readonly #tracer: FrontEndTracer | null;
   readonly #requests = new Map<string, ChunkListener>();
   readonly #states = new Map<number, Pending<SchedulerState>>();
   readonly #flushes = new Map<number, Pending<boolean>>();
@@ -35,8 +35,9 @@ export class SchedulerClient {
   #rejectReady!: (error: VitrineError) => void;
   #resolveGone!: (error: VitrineError) => void;
 
-  constructor(channel: FrontendChannel) {
+  constructor(channel: FrontendChannel, tracer: FrontEndTracer | null = null) {
     this.#channel = channel;
+    this.#tracer = tracer;
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
@@ -135,8 +136,7 @@ export class SchedulerClient {
   #onMessage(message: FrontendMessage): void {
     switch (message.kind) {
       case 'outputs':
-        for (const chunk of message.chunks) this.#onChunk(chunk);
-        this.#wakeOutputWaiters();
+        this.#onOutputs(message.chunks);
         break;
       case 'state-result':
         this.#answer(this.#states, message.id, message.state);
@@ -157,6 +157,13 @@ export class SchedulerClient {
         this.#fail(new VitrineError(message.code as ErrorCode, message.message));
         break;
     }
+  }
+
+  #onOutputs(chunks: readonly TokenChunk[]): void {
+    const mark = this.#tracer?.begin() ?? -1;
+    for (const chunk of chunks) this.#onChunk(chunk);
+    this.#tracer?.end(mark, 'detokenize', chunks.length);
+    this.#wakeOutputWaiters();
   }
 
   #onChunk(chunk: TokenChunk): void {

@@ -5,6 +5,7 @@ import { resolveOptions } from '../config/resolve-options.js';
 import { SCHEDULER_OPTIONS, type SchedulerOptions } from '../config/scheduler-options.js';
 import { FRONTEND_OPTIONS, type FrontendOptions } from '../config/server-options.js';
 import { userAbort } from '../frontend/finish-error.js';
+import { FrontEndTracer } from '../frontend/front-end-tracer.js';
 import type { Prompt } from '../frontend/generate-request.js';
 import { profileEnvironment } from '../frontend/profile-environment.js';
 import { ProfileManager } from '../frontend/profile-manager.js';
@@ -73,7 +74,9 @@ export class Engine {
     const model = await prepareModel(options, log);
     const { tokenizer, chatTemplate } = await loadText(options, log);
     const { frontend, scheduler: channel } = createLocalChannel();
-    const client = new SchedulerClient(frontend);
+    // The rank samples the stacks of the thread that it shares with this.
+    const tracer = new FrontEndTracer({ processName: 'engine', sampleStacks: false, log });
+    const client = new SchedulerClient(frontend, tracer);
     const scheduler = startScheduler({ addon, model, options, channel, log });
     const manager = new TokenizerManager({
       scheduler: client,
@@ -82,9 +85,10 @@ export class Engine {
       chatTemplate,
       streamInterval: options.streamInterval,
       randomSeed: options.randomSeed,
+      tracer,
     });
     const environment = profileEnvironment(process.env, log);
-    const profiles = new ProfileManager({ schedulers: [client], environment, log });
+    const profiles = new ProfileManager({ schedulers: [client], environment, tracer, log });
     return new Engine(scheduler, client, manager, profiles);
   }
 
@@ -149,6 +153,7 @@ export class Engine {
   /** Aborts what runs, frees the model and ends its threads. Idempotent. */
   async close(): Promise<void> {
     this.#manager.abortById(null, userAbort('The engine has been closed.'));
+    this.#profiles.close();
     this.#client.close();
     this.#scheduler.shutdown();
     await this.#scheduler.closed;

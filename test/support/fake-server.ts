@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
 import { SERVER_OPTIONS, type ServerOptions } from '#vitrine/config/server-options.js';
+import { FrontEndTracer } from '#vitrine/frontend/front-end-tracer.js';
 import { profileEnvironment } from '#vitrine/frontend/profile-environment.js';
 import { ProfileManager } from '#vitrine/frontend/profile-manager.js';
 import { SchedulerClient } from '#vitrine/frontend/scheduler-client.js';
@@ -54,7 +55,9 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
   );
   const channel = createLocalChannel();
   const scheduler = new FakeScheduler(channel.scheduler, given);
-  const client = new SchedulerClient(channel.frontend);
+  const log = given.log ?? silentLog;
+  const tracer = new FrontEndTracer({ processName: 'front end', log });
+  const client = new SchedulerClient(channel.frontend, tracer);
   scheduler.ready({ ...FAKE_INFO, ...given.info });
   const tokenizer = await Tokenizer.load(STORIES);
   const metrics = options.enableMetrics ? new Metrics('stories') : null;
@@ -65,16 +68,17 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
     chatTemplate: given.withoutChatTemplate ? null : (await ChatTemplate.load(STORIES))!,
     streamInterval: options.streamInterval,
     randomSeed: 1,
+    tracer,
     ...(metrics === null ? {} : { observer: metrics }),
   });
-  const log = given.log ?? silentLog;
   const profiles = new ProfileManager({
     schedulers: [client],
     environment: profileEnvironment(given.env ?? {}, log),
+    tracer,
     log,
   });
   const health = given.health ?? { timeoutSeconds: 20, probe: true };
-  const server = new Server({ options, health, metrics, log });
+  const server = new Server({ options, health, metrics, tracer, log });
   const { url } = await server.listen();
   const model: ServedModel = {
     path: STORIES,
