@@ -197,7 +197,7 @@ export class ProfilerSession {
     active.capture.begin();
     active.state = 'recording';
     const { profileId, outputDir } = active.capture.request;
-    this.#deps.log.info(`Profiling starts. Traces will be saved to: ${outputDir} (with profile id: ${profileId})`);
+    this.#deps.log.debug(`Profiling starts. Traces will be saved to: ${outputDir} (with profile id: ${profileId})`);
     this.#deps.onUpdate(this.#describe(active));
   }
 
@@ -257,7 +257,7 @@ export class ProfilerSession {
     const profile = this.#describe(active, end.files, end.error);
     const { log, onUpdate } = this.#deps;
     if (end.error !== undefined) log.error(`Profiling failed: ${end.error.message}`);
-    else log.info(`Profiling done. Traces are saved to: ${active.capture.request.outputDir}`);
+    else log.debug(`Profiling done. Traces are saved to: ${active.capture.request.outputDir}`);
     onUpdate(profile);
     active.resolve(profile);
   }

@@ -17,10 +17,10 @@ const ENGINE_SORT_INDEX = 100;
 /** Records that are kept back, so that not every step costs a hand-over of its own; and room for one large step. */
 const KEPT_RECORDS = 256;
 const RECORD_ROOM = 8192;
-const MAX_PENDING_BYTES = 64 << 20;
+const MAX_PENDING_BYTES = 256 << 20;
 
 export interface StepTraceOptions extends Omit<TraceWriterOptions, 'maxPendingBytes'> {
-  /** Bytes of records that may wait for the writer; more are dropped, which the file says. Default: 64 MiB. */
+  /** Bytes of records that may wait for the writer; more are dropped, which the file says. Default: 256 MiB. */
   readonly maxPendingBytes?: number;
   /** The process that the engine runs in. */
   readonly process: SpanProcess;

@@ -1,0 +1,141 @@
+// What recording a profile costs: the same work on one server in alternation, with and without a profile under way.
+//
+//   node bench/profile-overhead.mjs [--rounds N] [--model stories|160m|both] [--batch N] [--tokens N] [--no-stack]
+//
+// A round sends one batch of requests and takes its throughput. Rounds alternate (off, on, off, on, …), and each pair gives
+// one ratio, so that a machine whose speed drifts counts little. Prints the median ratio with a 95 % interval (bootstrap).
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { launchServer } from '../dist/index.js';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '30' },
+    model: { type: 'string', default: 'both' },
+    batch: { type: 'string' },
+    tokens: { type: 'string' },
+    'no-stack': { type: 'boolean', default: false },
+    'no-shapes': { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(values.rounds);
+const stories = new URL('../models/stories260K', import.meta.url).pathname;
+
+const MODELS = {
+  stories: {
+    title: 'stories260K',
+    target: 0.05,
+    options: { modelPath: stories },
+    batch: 8,
+    tokens: 200,
+  },
+  '160m': {
+    title: 'dummy 160M (12 layers, hidden 768, vocabulary 32,000, bfloat16)',
+    target: 0.01,
+    options: {
+      modelPath: stories,
+      loadFormat: 'dummy',
+      dtype: 'bfloat16',
+      jsonModelOverrideArgs: {
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        num_key_value_heads: 12,
+        vocab_size: 32000,
+        max_position_embeddings: 2048,
+      },
+      skipTokenizerInit: true,
+    },
+    batch: 4,
+    tokens: 48,
+  },
+};
+
+const median = (sorted) => (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+const sort = (list) => [...list].sort((a, b) => a - b);
+
+/** 95 % interval of the median, by resampling with a fixed generator. */
+function interval(list) {
+  let seed = 1;
+  const random = () => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return seed / 2147483648;
+  };
+  const medians = Array.from({ length: 2000 }, () =>
+    median(sort(Array.from(list, () => list[Math.floor(random() * list.length)]))),
+  );
+  const sorted = sort(medians);
+  return [sorted[50], sorted[1949]];
+}
+
+async function call(url, path, body) {
+  const response = await fetch(url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${path}: HTTP ${response.status} ${text}`);
+  return JSON.parse(text);
+}
+
+async function measure(name) {
+  const { title, target, options, batch: defaultBatch, tokens: defaultTokens } = MODELS[name];
+  const batch = Number(values.batch ?? defaultBatch);
+  const tokens = Number(values.tokens ?? defaultTokens);
+  const directory = mkdtempSync(join(tmpdir(), 'vitrine-overhead-'));
+  const server = await launchServer({ ...options, port: 0, logLevel: 'error' });
+  let nextId = 0;
+  const round = async () => {
+    const inputIds = Array.from({ length: batch }, () => {
+      nextId += 1;
+      return Array.from({ length: 16 }, (_, i) => (nextId * 31 + i * 7) % 500);
+    });
+    const sampling = { temperature: 0, max_new_tokens: tokens, ignore_eos: true };
+    const begin = performance.now();
+    await call(server.url, '/generate', { input_ids: inputIds, sampling_params: sampling });
+    return (batch * tokens * 1000) / (performance.now() - begin);
+  };
+  try {
+    for (let i = 0; i < 3; i++) await round();
+    const off = [];
+    const on = [];
+    let last;
+    for (let i = 0; i < rounds; i++) {
+      // The order within a pair alternates as well.
+      for (const profiled of i % 2 === 0 ? [false, true] : [true, false]) {
+        if (profiled) {
+          await call(server.url, '/start_profile', {
+            output_dir: directory,
+            with_stack: !values['no-stack'],
+            record_shapes: !values['no-shapes'],
+          });
+        }
+        (profiled ? on : off).push(await round());
+        if (profiled) {
+          last = await call(server.url, '/stop_profile', {});
+          for (const file of last.files) rmSync(file.path);
+        }
+      }
+    }
+    const costs = on.map((rate, i) => 1 - rate / off[i]);
+    const [low, high] = interval(costs);
+    const percent = (value) => `${(100 * value).toFixed(2)} %`;
+    const [{ events, dropped_records: dropped, steps }] = last.files;
+    console.log(`${title}: batch ${batch}, ${tokens} tokens, ${rounds} pairs`);
+    console.log(`  off ${median(sort(off)).toFixed(0)} tok/s, recording ${median(sort(on)).toFixed(0)} tok/s`);
+    console.log(
+      `  cost ${percent(median(sort(costs)))} (95 %: ${percent(low)} to ${percent(high)}), aim < ${percent(target)}`,
+    );
+    console.log(`  a trace: ${steps} steps, ${events} events, ${dropped} records dropped`);
+  } finally {
+    await server.shutdown();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+for (const name of values.model === 'both' ? Object.keys(MODELS) : [values.model]) await measure(name);
+process.exit(0);
