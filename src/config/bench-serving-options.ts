@@ -1,5 +1,6 @@
 // Options of bench-serving: load on a running server and the measures of what comes back.
 import type { Option, OptionsOf } from './option.js';
+import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
 
 const TARGET = 'Server';
 const DATA = 'Workload';
@@ -274,6 +275,7 @@ export const BENCH_SERVING_OPTIONS = [
     group: OUTPUT,
   },
   { flag: 'tag', key: 'tag', type: 'string', help: 'Copied to the result.', group: OUTPUT },
+  ...SERVING_PROFILE_OPTIONS,
 ] as const satisfies readonly Option[];
 
 export type BenchServingOptions = OptionsOf<typeof BENCH_SERVING_OPTIONS>;

@@ -1,30 +1,29 @@
 // Everything that one profile holds while it lasts: its windows and their files, what is recorded beside the steps, and
 // the limits. Runs on the JavaScript thread of the rank; see profiler-session.ts for its life.
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../messages/profile.js';
-import type { DeviceInfo, NativeAddon, SpanTables } from '../native/addon.js';
+import type { MemoryInfo, NativeAddon, SpanTables } from '../native/addon.js';
 import type { CpuProfile } from '../trace/cpu-profile.js';
 import { CpuSampler } from '../trace/cpu-sampler.js';
 import type { SpanChunk, SpanProcess } from '../trace/span-source.js';
-import { hostId, monotonicToWallNs } from '../trace/trace-clock.js';
-import type { TraceRanks } from '../trace/trace-event.js';
-import { traceFileName } from '../trace/trace-file-name.js';
+import type { TraceFileInfo } from '../trace/trace-document.js';
 import type { VitrineError } from '../util/errors.js';
-import { packageVersion } from '../util/package-version.js';
 import type { ForwardMode } from './forward-batch-layout.js';
+import { MemoryCapture } from './memory-capture.js';
+import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
 import { ProfileWindow } from './profile-window.js';
 import type { LoadGauges, RankTracer } from './rank-tracer.js';
 import { SpanFeed } from './span-feed.js';
-import { StepTrace, type TracedStep } from './step-trace.js';
+import type { StepTrace, TracedStep } from './step-trace.js';
 
-export interface CaptureDeps {
-  readonly ranks: TraceRanks;
+export interface CaptureDeps extends RankIdentity {
   readonly tables: SpanTables;
-  readonly device: DeviceInfo;
   readonly cuda: Pick<NativeAddon, 'cudaProfilerStart' | 'cudaProfilerStop'>;
   readonly tracer: RankTracer;
   readonly gauges: () => LoadGauges;
+  readonly memory: () => MemoryInfo;
+  /** Tokens of a KV block. */
+  readonly blockSize: number;
 }
 
 /** Records of this thread that are kept back before they go to the files. */
@@ -47,7 +46,7 @@ export class ProfileCapture {
   /** Files that take what is recorded beside the steps. */
   readonly #attached = new Set<StepTrace>();
   /** Files that are being completed. */
-  readonly #files = new Map<ProfileWindow, Promise<ProfileFile | null>>();
+  readonly #files = new Map<ProfileWindow, Promise<readonly ProfileFile[]>>();
   #cudaRuns = false;
 
   private constructor(request: ProfileRequest, deps: CaptureDeps, windows: readonly ProfileWindow[]) {
@@ -64,9 +63,13 @@ export class ProfileCapture {
     const windows: ProfileWindow[] = [];
     try {
       for (const stage of request.stages ?? [null]) {
-        const trace = writes ? await openTrace(request, deps, stage) : null;
-        windows.push(new ProfileWindow(stage, request.numSteps, trace));
+        const trace = writes
+          ? await openTrace(request, deps, stage, { process: deps.tracer.process, tables: deps.tables })
+          : null;
+        const memory = request.activities.includes('MEM') ? new MemoryCapture() : null;
+        windows.push(new ProfileWindow(stage, request.numSteps, { trace, memory }));
       }
+      if (!writes) await checkWritable(request.outputDir);
     } catch (error) {
       await Promise.all(windows.map((window) => window.trace?.discard()));
       throw error;
@@ -121,13 +124,14 @@ export class ProfileCapture {
     return this.#inFlight[0]?.stepId;
   }
 
-  /** The oldest recorded step has ended. `flowIds`: of its requests. */
-  add(step: TracedStep, flowIds: readonly number[]): void {
+  /** The oldest recorded step has ended. */
+  add(step: TracedStep): void {
     const { tracer, gauges } = this.#deps;
     const { window } = this.#inFlight.shift()!;
     window.add(step);
-    tracer.requestsInStep(flowIds, step.output.startNs);
-    if (tracer.enabled) tracer.gauges(gauges());
+    const load = gauges();
+    window.memory?.sample(load);
+    tracer.gauges(load);
     if (tracer.pending >= DRAIN_AT) this.#drain();
     if (window.trace !== null && window.trace.fileBytes >= this.request.maxBytes) window.end('max_bytes');
   }
@@ -187,13 +191,11 @@ export class ProfileCapture {
 
   /** Completes the files that are left; after stop(). Error: TRACE_NOT_WRITTEN, once all have been tried. */
   async finish(): Promise<ProfileFile[]> {
-    for (const window of this.#windows) {
-      if (!this.#files.has(window)) this.#files.set(window, this.#finish(window));
-    }
-    const results = await Promise.allSettled(this.#files.values());
+    const files = this.#windows.map((window) => this.#files.get(window) ?? this.#finish(window));
+    const results = await Promise.allSettled(files);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
-    return results.flatMap((result) => (result.status === 'fulfilled' && result.value !== null ? [result.value] : []));
+    return results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
   }
 
   /** Gives up all files. */
@@ -205,21 +207,29 @@ export class ProfileCapture {
     return this.request.activities.includes('CPU');
   }
 
-  /** null: no trace was wanted, or no step of the stage came. */
-  async #finish(window: ProfileWindow): Promise<ProfileFile | null> {
-    const { trace, stage } = window;
-    if (trace === null) return null;
-    if (this.#attached.has(trace)) {
-      this.#takeStacks();
-      this.#drain();
-      this.#attached.delete(trace);
-      for (const feed of [this.#feed, ...this.#frontEnds.values()]) feed.detach(trace);
-    }
+  /** The files of a window; none where no step of its stage came. */
+  async #finish(window: ProfileWindow): Promise<readonly ProfileFile[]> {
+    const { trace, memory, stage } = window;
+    if (trace !== null) this.#detach(trace);
     if (stage !== null && window.recorded === 0) {
-      await trace.discard();
-      return null;
+      await trace?.discard();
+      return [];
     }
-    return window.file(await trace.finish());
+    const files: ProfileFile[] = [];
+    const memoryFile = memory === null ? null : this.#writeMemory(memory, stage);
+    if (trace !== null) files.push(window.file('trace', await trace.finish()));
+    if (memoryFile !== null) files.push(window.file('memory', await memoryFile));
+    return files;
+  }
+
+  #writeMemory(memory: MemoryCapture, stage: ProfileStage | null): Promise<TraceFileInfo> {
+    const { tracer, memory: info, gauges, blockSize } = this.#deps;
+    const file = {
+      path: memoryPath(this.request, this.#deps, stage),
+      process: tracer.process,
+      ...describeRank(this.request, this.#deps, stage),
+    };
+    return memory.write(file, info(), gauges(), blockSize);
   }
 
   /** What was recorded before belongs to the files that were open then. */
@@ -227,6 +237,14 @@ export class ProfileCapture {
     this.#drain();
     this.#attached.add(trace);
     for (const feed of [this.#feed, ...this.#frontEnds.values()]) feed.attach(trace);
+  }
+
+  #detach(trace: StepTrace): void {
+    if (!this.#attached.has(trace)) return;
+    this.#takeStacks();
+    this.#drain();
+    this.#attached.delete(trace);
+    for (const feed of [this.#feed, ...this.#frontEnds.values()]) feed.detach(trace);
   }
 
   #drain(): void {
@@ -241,23 +259,4 @@ export class ProfileCapture {
     this.addStacks(owner.pid, thread.name, this.#sampler.stop());
     if (!this.isOver) this.#sampler.start();
   }
-}
-
-async function openTrace(request: ProfileRequest, deps: CaptureDeps, stage: ProfileStage | null): Promise<StepTrace> {
-  const { profileId, outputDir, prefix, activities, withStack, recordShapes, maxBytes } = request;
-  const { ranks, device, tables, tracer } = deps;
-  const name = traceFileName({ prefix, profileId, ranks, ...(stage === null ? {} : { stage }) });
-  return StepTrace.open({
-    path: join(outputDir, name),
-    deviceProperties: [
-      { id: 0, name: device.name, kind: device.kind, totalGlobalMem: device.totalBytes, threads: device.threads },
-    ],
-    distributedInfo: { backend: 'none', rank: 0, world_size: 1 },
-    metadata: { with_stack: withStack ? 1 : 0, record_shapes: recordShapes ? 1 : 0, activities },
-    vitrine: {
-      ...{ version: packageVersion(), profileId, ranks, ...(stage === null ? {} : { stage }) },
-      ...{ hostId: hostId(), monotonicToWallNs: String(monotonicToWallNs()) },
-    },
-    ...{ recordShapes, maxFileBytes: maxBytes, process: tracer.process, tables },
-  });
 }

@@ -3,32 +3,38 @@
 import type { ProfileEnd, ProfileFile, ProfileStage } from '../messages/profile.js';
 import type { TraceFileInfo } from '../trace/trace-document.js';
 import type { ForwardMode } from './forward-batch-layout.js';
+import type { MemoryCapture } from './memory-capture.js';
 import type { StepTrace, TracedStep } from './step-trace.js';
 
 export class ProfileWindow {
   /** null: steps of every stage. */
   readonly stage: ProfileStage | null;
-  /** null: no trace is written, the steps are only counted. */
+  /** null: no trace is written. */
   readonly trace: StepTrace | null;
+  /** null: no memory snapshot is written. */
+  readonly memory: MemoryCapture | null;
   readonly #planned: number;
   /** Steps submitted for it, and those of them that have ended. */
   #claimed = 0;
   #recorded = 0;
+  #firstStep: number | null = null;
+  #lastStep: number | null = null;
   #endedBy: ProfileEnd | null = null;
 
   /** `numSteps`: null for any number. */
-  constructor(stage: ProfileStage | null, numSteps: number | null, trace: StepTrace | null) {
+  constructor(
+    stage: ProfileStage | null,
+    numSteps: number | null,
+    outputs: { readonly trace: StepTrace | null; readonly memory: MemoryCapture | null },
+  ) {
     this.stage = stage;
-    this.trace = trace;
+    this.trace = outputs.trace;
+    this.memory = outputs.memory;
     this.#planned = numSteps ?? Number.POSITIVE_INFINITY;
   }
 
   get recorded(): number {
     return this.#recorded;
-  }
-
-  get hasBegun(): boolean {
-    return this.#claimed > 0;
   }
 
   /** Why it takes no more steps, or null. */
@@ -52,6 +58,8 @@ export class ProfileWindow {
   /** A step that it took has ended. */
   add(step: TracedStep): void {
     this.#recorded += 1;
+    this.#firstStep ??= step.stepId;
+    this.#lastStep = step.stepId;
     this.trace?.addStep(step);
   }
 
@@ -65,12 +73,10 @@ export class ProfileWindow {
     this.#claimed = this.#recorded;
   }
 
-  file({ path, fileBytes, textBytes, events, droppedRecords }: TraceFileInfo): ProfileFile {
-    const { steps, firstStep, lastStep } = this.trace!;
-    return {
-      ...{ path, kind: 'trace', stage: this.stage, steps, firstStep, lastStep },
-      ...{ fileBytes, textBytes, events, droppedRecords },
-    };
+  /** The account of one of its files. */
+  file(kind: ProfileFile['kind'], { path, fileBytes, textBytes, events, droppedRecords }: TraceFileInfo): ProfileFile {
+    const steps = { steps: this.#recorded, firstStep: this.#firstStep, lastStep: this.#lastStep };
+    return { path, kind, stage: this.stage, ...steps, fileBytes, textBytes, events, droppedRecords };
   }
 }
 

@@ -145,9 +145,9 @@ export class ProfilerSession {
     return this.#active?.capture.nextStep === stepId;
   }
 
-  /** A step for which isRecorded() is true has ended. `flowIds`: the arrows of its requests. */
-  add(step: TracedStep, flowIds: readonly number[]): void {
-    this.#active!.capture.add(step, flowIds);
+  /** A step for which isRecorded() is true has ended. */
+  add(step: TracedStep): void {
+    this.#active!.capture.add(step);
   }
 
   /** What belonged to the last step is recorded: files that have all their steps are completed. */

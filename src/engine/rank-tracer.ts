@@ -1,9 +1,8 @@
-// What the rank's JavaScript thread adds to a trace: phases of the scheduler, counters after each step, the points of
-// request arrows. Off costs next to nothing.
+// What the rank's JavaScript thread adds to a trace: phases of the scheduler, the arrival of requests, counters after each
+// step. Off costs next to nothing.
 import type { NativeAddon } from '../native/addon.js';
 import { SpanRecorder } from '../trace/span-recorder.js';
 import type { SpanChunk, SpanProcess, SpanThread } from '../trace/span-source.js';
-import { SpanClock } from '../trace/trace-clock.js';
 
 /** SGLang's names of the phases of its scheduler loop. */
 export const PHASES = [
@@ -15,9 +14,11 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** State of the KV cache and the queues, for counters. */
+/** State of the KV cache and the queues, for counters. The three kinds of tokens add up to the cache's size. */
 export interface LoadGauges {
+  /** In blocks of running requests. */
   readonly usedTokens: number;
+  /** In the prefix cache and of no running request. */
   readonly cachedTokens: number;
   readonly freeTokens: number;
   readonly running: number;
@@ -28,8 +29,6 @@ export interface RankTracerOptions {
   readonly process: SpanProcess;
   /** Emits phases as NVTX ranges too; null: not. */
   readonly nvtx: Pick<NativeAddon, 'rangePush' | 'rangePop'> | null;
-  /** The thread that runs the steps. */
-  readonly engineThread: SpanThread;
 }
 
 /** Records that may wait for drain(): 2 MiB. */
@@ -40,9 +39,7 @@ export class RankTracer {
   readonly process: SpanProcess;
   readonly thread: SpanThread;
   readonly #recorder: SpanRecorder;
-  readonly #clock = new SpanClock();
   readonly #nvtx: RankTracerOptions['nvtx'];
-  readonly #engineTrack: number;
   readonly #phases: Readonly<Record<Phase, number>>;
   readonly #request: number;
   readonly #cache: number;
@@ -50,13 +47,12 @@ export class RankTracer {
   readonly #memory: number;
   #residentAt = 0;
 
-  constructor({ process: owner, nvtx, engineThread }: RankTracerOptions) {
+  constructor({ process: owner, nvtx }: RankTracerOptions) {
     this.process = owner;
     // Of a process's first thread, which runs JavaScript, the kernel's thread id is the process id.
     this.thread = { tid: owner.pid, name: 'scheduler', sortIndex: 10 };
-    this.#recorder = new SpanRecorder({ capacity: CAPACITY, thread: this.thread, clock: this.#clock });
+    this.#recorder = new SpanRecorder({ capacity: CAPACITY, thread: this.thread });
     this.#nvtx = nvtx;
-    this.#engineTrack = this.#recorder.addThread(engineThread);
     const name = (text: string) => this.#recorder.name(text);
     this.#phases = Object.fromEntries(PHASES.map((phase) => [phase, name(phase)])) as Record<Phase, number>;
     this.#request = name('request');
@@ -102,13 +98,6 @@ export class RankTracer {
   /** A request's arrow passes through the phase that is open. */
   requestHere(flowId: number): void {
     if (this.#recorder.enabled) this.#recorder.flowPoint('request', this.#request, flowId);
-  }
-
-  /** The arrows of a step's requests pass through it; `startNs`: where its annotation begins. */
-  requestsInStep(flowIds: readonly number[], startNs: bigint): void {
-    if (!this.#recorder.enabled) return;
-    const at = Number(startNs - this.#clock.baseNs);
-    for (const id of flowIds) this.#recorder.flowPointAt(this.#engineTrack, 'request', this.#request, id, at);
   }
 
   /** Counter values of now. */

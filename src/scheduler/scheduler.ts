@@ -82,7 +82,10 @@ export class Scheduler {
     this.#outputs = new OutputProcessor(queues, blocks);
     this.#stepLog = new StepLog({ log, queues, blocks, stats });
     this.#watchdog = new Watchdog(options.watchdogTimeout, (error) => this.#fail(error, { engineHangs: true }));
-    this.#tracer = createRankTracer(runner, options.enableLayerwiseNvtxMarker ? addon : null);
+    this.#tracer = new RankTracer({
+      process: { pid: process.pid, name: 'rank 0', sortIndex: 1 },
+      nvtx: options.enableLayerwiseNvtxMarker ? addon : null,
+    });
     this.#profiler = new ProfilerSession({
       ranks: { tp: 0 },
       tables: runner.spanTables(),
@@ -90,6 +93,8 @@ export class Scheduler {
       cuda: addon,
       tracer: this.#tracer,
       gauges: () => this.#gauges(),
+      memory: () => runner.memoryInfo(),
+      blockSize: limits.blockSize,
       log,
       onUpdate: (profile) => channel.send({ kind: 'profile-update', profile }),
       frontEndGraceMs: FRONT_END_GRACE_MS,
@@ -147,16 +152,16 @@ export class Scheduler {
     const { stepId, mode, tokens, cachedTokens, size: batchSize, requests } = batch;
     const waiting = this.#queues.waiting.length;
     const flowIds = requests.map((request) => request.flowId);
-    this.#profiler.add({ stepId, mode, batchSize, tokens, cachedTokens, waiting, output }, flowIds);
+    this.#profiler.add({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output });
     this.#profiler.settle();
   }
 
   #gauges(): LoadGauges {
-    const { usedBlocks, cachedBlocks, totalBlocks, blockSize } = this.#blocks;
+    const { usedBlocks, availableBlocks, freeBlocks, blockSize } = this.#blocks;
     return {
       usedTokens: usedBlocks * blockSize,
-      cachedTokens: cachedBlocks * blockSize,
-      freeTokens: (totalBlocks - usedBlocks) * blockSize,
+      cachedTokens: (availableBlocks - freeBlocks) * blockSize,
+      freeTokens: freeBlocks * blockSize,
       running: this.#queues.running.length,
       waiting: this.#queues.waiting.length,
     };
@@ -338,11 +343,4 @@ export class Scheduler {
       void this.#profiler.close(reason).then(() => this.#resolveClosed(code));
     });
   }
-}
-
-/** `nvtx`: emits the phases as NVTX ranges too. */
-function createRankTracer(runner: ModelRunner, nvtx: ProfilerAddon | null): RankTracer {
-  const owner = { pid: process.pid, name: 'rank 0', sortIndex: 1 };
-  const { tid, name } = runner.spanTables().threads[0]!;
-  return new RankTracer({ process: owner, nvtx, engineThread: { tid, name, sortIndex: 100 } });
 }

@@ -10,8 +10,16 @@ import { fileURLToPath } from 'node:url';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
+import { monotonicSeconds } from '#vitrine/util/clock.js';
 import { VitrineError } from '#vitrine/util/errors.js';
-import { type Behaviour, FakeLlmServer, GOOD_TEXT, GOOD_TOKENS } from '../support/fake-llm-server.js';
+import {
+  type Behaviour,
+  FakeLlmServer,
+  GOOD_TEXT,
+  GOOD_TOKENS,
+  type ProfileBehaviour,
+} from '../support/fake-llm-server.js';
+import { doneReport, profileReport } from '../support/profile-reports.js';
 
 const TOKENIZER = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
 
@@ -37,17 +45,22 @@ async function bench(
   given: {
     environment?: Record<string, string>;
     info?: object;
+    profile?: ProfileBehaviour;
     interrupt?: AbortSignal;
     onServer?: (server: FakeLlmServer) => void;
   } = {},
 ): Promise<Run> {
-  const server = await FakeLlmServer.start(behave, given.info);
+  const server = await FakeLlmServer.start(behave, given.info, given.profile);
   given.onServer?.(server);
   runs += 1;
   const file = join(folder, `${runs}.jsonl`);
   const target = ['--base-url', server.url, '--tokenizer', TOKENIZER, '--output-file', file];
   const load = ['--dataset-name', 'random', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
-  const { options } = parseArguments(BENCH_SERVING, [...target, ...load, '--warmup-requests', '0', ...flags], {});
+  const { options } = parseArguments(
+    BENCH_SERVING,
+    [...target, ...load, '--warmup-requests', '0', ...flags],
+    given.environment ?? {},
+  );
   const printed: string[] = [];
   const warned: string[] = [];
   try {
@@ -316,6 +329,155 @@ async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController):
   setTimeout(() => interrupt.abort(), 20);
 }
 
+describe('--profile', () => {
+  const sglang: ProfileBehaviour = ({ path }) => ({
+    body: path === '/start_profile' ? 'Start profiling.\n' : 'Stop profiling. This will take some time.\n',
+  });
+  const paths = (server: FakeLlmServer) => server.profileCalls.map(({ path }) => path);
+
+  test('at a server like SGLang’s: start, run, stop, with its words', async () => {
+    const environment = { SGLANG_TORCH_PROFILER_DIR: '/traces' };
+    const { printed, warned, server, row } = await bench(['--profile'], undefined, { profile: sglang, environment });
+    assert.equal(row.completed, 8);
+    assert.equal(warned, '');
+    assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);
+    assert.deepEqual(server.profileCalls[0]!.body, {
+      output_dir: '/traces',
+      activities: ['CPU', 'GPU'],
+      profile_by_stage: false,
+    });
+    const body = "{'output_dir': '/traces', 'activities': ['CPU', 'GPU'], 'profile_by_stage': False}";
+    const lines = [
+      'Starting profiler...',
+      `async_request_profile api_url='${server.url}/start_profile' body=${body}`,
+      'Profiler started',
+      'Stopping profiler...',
+      'Profiler stopped',
+      '',
+      '============ Serving Benchmark Result ============',
+    ];
+    assert.ok(printed.includes(lines.join('\n')), printed);
+  });
+
+  test('the duration holds neither start nor stop, however long they take', async () => {
+    const calls: { readonly cameAt: number; readonly heldFor: number }[] = [];
+    const started = monotonicSeconds();
+    // Either answer is held for longer than all has taken until then: much longer than the run can have lasted.
+    const profile: ProfileBehaviour = async (call) => {
+      const cameAt = monotonicSeconds();
+      while (monotonicSeconds() - cameAt <= cameAt - started) await new Promise((resolve) => setTimeout(resolve, 10));
+      calls.push({ cameAt, heldFor: monotonicSeconds() - cameAt });
+      return sglang(call);
+    };
+    const { row } = await bench(['--profile'], undefined, { profile });
+    const [start, stop] = calls;
+    const duration = row.duration as number;
+    assert.ok(duration <= stop!.cameAt - (start!.cameAt + start!.heldFor), 'it lies between the two');
+    assert.ok(duration < stop!.heldFor);
+  });
+
+  test('our own server names the files', async () => {
+    const profile: ProfileBehaviour = ({ path }) => ({
+      body: path === '/start_profile' ? profileReport({ planned_steps: null }) : doneReport({ planned_steps: null }),
+    });
+    const { printed, warned } = await bench(['--profile'], undefined, { profile });
+    assert.equal(warned, '');
+    assert.match(printed, /Profiler stopped\n\/profiles\/.*-TP-0\.trace\.json\.gz: 5 steps \(11 to 15\), 678 events/);
+  });
+
+  test('counted steps get no stop; files are waited for, what is still armed is said', async () => {
+    let asked = 0;
+    const flushing: ProfileBehaviour = ({ path }) => {
+      if (path === '/start_profile') return { body: profileReport() };
+      asked += 1;
+      return { body: asked < 3 ? profileReport({ state: 'flushing', recorded_steps: 5 }) : doneReport() };
+    };
+    const flags = ['--profile', '--profile-steps', '5', '--profile-start-step', '9', '--profile-prefix', 'x'];
+    const { printed, server, warned } = await bench(flags, undefined, { profile: flushing });
+    assert.equal(warned, '');
+    assert.deepEqual(paths(server), ['/start_profile', ...Array(3).fill('/profile_status')]);
+    const { num_steps: steps, start_step: first, profile_prefix: prefix } = server.profileCalls[0]!.body;
+    assert.deepEqual([steps, first, prefix], [5, 9, 'x']);
+    assert.doesNotMatch(printed, /Stopping profiler/);
+    assert.match(printed, /-TP-0\.trace\.json\.gz: 5 steps/);
+    const armed = await bench(['--profile', '--profile-num-steps', '5'], undefined, {
+      profile: () => ({ body: profileReport({ state: 'recording', recorded_steps: 2 }) }),
+    });
+    assert.match(armed.warned, /still recording, 2 of 5 steps recorded: `curl -X POST http.*stop_profile` ends it/);
+  });
+
+  test('by stage: five steps each unless said otherwise', async () => {
+    const flags = ['--profile', '--profile-by-stage', '--profile-stages', 'decode', '--profile-output-dir', '~/x'];
+    const { server } = await bench([...flags, '--profile-activities', 'CPU'], undefined, { profile: sglang });
+    assert.deepEqual(paths(server), ['/start_profile']);
+    assert.deepEqual(server.profileCalls[0]!.body, {
+      output_dir: '~/x',
+      num_steps: 5,
+      activities: ['CPU'],
+      profile_by_stage: true,
+      profile_stages: ['decode'],
+    });
+  });
+
+  test('a failed start or stop is a warning with the server’s reason; the run goes on', async () => {
+    const reason = { object: 'error', message: 'a profile is in progress' };
+    const refused = await bench(['--profile'], undefined, { profile: () => ({ status: 409, body: reason }) });
+    assert.equal(refused.row.completed, 8);
+    assert.match(refused.warned, /^Failed to start profiler: .*HTTP 409 Conflict: a profile is in progress$/);
+    assert.deepEqual(paths(refused.server), ['/start_profile']);
+    const stopped = await bench(['--profile'], undefined, {
+      profile: ({ path }) =>
+        path === '/start_profile' ? { body: 'ok' } : { status: 500, body: 'Internal Server Error' },
+    });
+    assert.equal(stopped.row.completed, 8);
+    assert.match(stopped.warned, /^Failed to stop profiler: .*HTTP 500/);
+  });
+
+  test('prefill and decode servers of their own', async () => {
+    const workers = [await FakeLlmServer.start(undefined, {}, sglang), await FakeLlmServer.start()];
+    try {
+      const [good, bad] = workers.map(({ url }) => url);
+      for (const [flag, kind] of [
+        ['--profile-prefill-url', 'Prefill'],
+        ['--profile-decode-url', 'Decode'],
+      ] as const) {
+        const flags = ['--profile', '--pd-separated', flag, `${good}/`, bad!];
+        const { printed, warned, server, row } = await bench(flags, undefined, { profile: sglang });
+        assert.equal(row.completed, 8);
+        assert.deepEqual(paths(server), [], 'the server that gets the traffic is not profiled');
+        assert.ok(printed.includes(`Profiler started for ${kind}-0 worker at ${good}\n`));
+        assert.ok(printed.includes(`Stopping profiler...\nProfiler stopped for ${kind}-0 worker at ${good}\n`));
+        assert.match(warned, new RegExp(`^Failed to start profiler for ${kind}-1 worker at ${bad}: .*HTTP 404`));
+      }
+      assert.deepEqual(paths(workers[0]!), ['/start_profile', '/stop_profile', '/start_profile', '/stop_profile']);
+    } finally {
+      for (const worker of workers) await worker.close();
+    }
+    const nowhere = await bench(['--profile', '--pd-separated'], undefined, { profile: sglang });
+    assert.match(nowhere.warned, /PD separated mode requires --profile-prefill-url or --profile-decode-url/);
+    assert.deepEqual(paths(nowhere.server), []);
+  });
+
+  test('flags that do nothing are warned about', async () => {
+    const flags = ['--profile-num-steps', '3', '--pd-separated'];
+    const { warned, server } = await bench(flags, undefined, { profile: sglang });
+    assert.match(warned, /--profile-num-steps \(without --profile\) has no effect/);
+    assert.match(warned, /--pd-separated \(without --profile\) has no effect/);
+    assert.deepEqual(paths(server), []);
+  });
+
+  test('an interrupt still stops the profile', async () => {
+    const interrupt = new AbortController();
+    const { server, row } = await bench(['--profile', '--max-concurrency', '4'], (i) => (i < 2 ? 'good' : 'slow'), {
+      profile: sglang,
+      interrupt: interrupt.signal,
+      onServer: (fake) => void abortWhenBusy(fake, interrupt),
+    });
+    assert.equal(row.completed, 2);
+    assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);
+  });
+});
+
 describe('refused before anything is sent', () => {
   const refused = (flags: string[], pattern: RegExp) =>
     assert.rejects(bench(flags), (error) => {
@@ -330,6 +492,16 @@ describe('refused before anything is sent', () => {
     await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with/);
     await refused(['--apply-chat-template'], /--apply-chat-template works with --dataset-name sharegpt/);
     await refused(['--prompt-suffix', 'x'], /--prompt-suffix works with/);
+    await refused(
+      ['--profile', '--profile-prefill-url', 'http://a'],
+      /--profile-prefill-url works with --pd-separated/,
+    );
+    const both = ['--profile-prefill-url', 'http://a', '--profile-decode-url', 'http://b'];
+    await refused(['--profile', '--pd-separated', ...both], /--profile-decode-url .* not with --profile-prefill-url/);
+    await refused(
+      ['--profile', '--pd-separated', '--profile-decode-url', 'b:1'],
+      /--profile-decode-url: expected an http/,
+    );
     await refused(['--dataset-name', 'sharegpt', '--dataset-path', 'x', '--tokenize-prompt'], /not with sharegpt/);
   });
 

@@ -73,9 +73,9 @@ describe('flags', () => {
     refused(() => server(['--tp-size', '2']), /^--tp-size is an SGLang option that Vitrine does not support yet$/);
     refused(() => server(['--disaggregation-mode', 'prefill']), /does not support yet/);
     refused(() => server(['--disable_cuda_graph']), /does not support yet/);
-    refused(() => serving(['--profile']), /^--profile is an SGLang option/);
+    refused(() => serving(['--lora-name', 'x']), /^--lora-name is an SGLang option/);
     refused(() => serving(['--gsp-num-g', '3']), /--gsp-num-g \(--gsp-num-groups\) is an SGLang option/);
-    refused(() => oneBatch(['--profile']), /^--profile is an SGLang option/);
+    refused(() => oneBatch(['--tp', '2']), /^--tp \(--tp-size\) is an SGLang option/);
   });
 
   test('negative numbers are values', () => {

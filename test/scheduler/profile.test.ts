@@ -166,8 +166,8 @@ describe('by stage', () => {
     await Promise.all([first, ...others]);
     const done = await h.stopProfile();
     const [extend, decode] = done.files;
-    assert.ok(modesOf(extend!.path).every((mode) => mode === 'extend'));
-    assert.ok(modesOf(decode!.path).every((mode) => mode === 'decode'));
+    assert.deepEqual([...new Set(modesOf(extend!.path))], ['extend']);
+    assert.deepEqual([...new Set(modesOf(decode!.path))], ['decode']);
     assert.equal(decode!.steps, 12);
     await h.close();
   });
@@ -259,9 +259,9 @@ describe('ends and errors', () => {
 
   test('max_bytes ends a recording', async (t) => {
     const directory = await temporaryDirectory(t);
-    const h = harness();
+    const h = harness({ engine: { stepMs: () => 1 } });
     await h.startProfile(profileRequest(directory, { maxBytes: 1 }));
-    await h.generate(generateMessage(prompt(5), { maxNewTokens: 200 }));
+    await h.generate(generateMessage(prompt(5), { maxNewTokens: 400 }));
     const done = await h.stopProfile().catch(() => h.profileEnd());
     assert.equal(done.endedBy, 'max_bytes');
     await h.close();
@@ -352,6 +352,54 @@ describe('what a trace holds', () => {
     const counters = new Set(trace.traceEvents.filter((event) => event.ph === 'C').map((event) => event.name));
     assert.deepEqual([...counters].sort(), ['kv cache tokens', 'process memory', 'requests']);
     assert.equal(trace.with_stack, 1);
+    await h.close();
+  });
+});
+
+describe('MEM', () => {
+  test('writes a snapshot of memory beside the trace, or alone', async (t) => {
+    const directory = await temporaryDirectory(t);
+    const h = harness();
+    await h.startProfile(profileRequest(directory, { activities: ['CPU', 'MEM'], numSteps: 3 }));
+    await h.generate(generateMessage(prompt(40), { maxNewTokens: 3 }));
+    const both = await h.profileEnd();
+    assert.deepEqual(
+      both.files.map(({ kind, steps }) => [kind, steps]),
+      [
+        ['trace', 3],
+        ['memory', 3],
+      ],
+    );
+    const memory = readTrace(both.files[1]!.path);
+    const { blocks, totalBlocks, weightBytes } = memory.vitrineMemory as {
+      readonly blocks: { readonly free: number; readonly cached: number; readonly held: number };
+      readonly totalBlocks: number;
+      readonly weightBytes: number;
+    };
+    assert.equal(both.files[1]!.path, join(directory, `${both.profileId}-TP-0-memory.json.gz`));
+    assert.equal(blocks.free + blocks.cached + blocks.held, totalBlocks);
+    assert.equal(weightBytes, 1000);
+    h.profileUpdates.length = 0;
+    await h.startProfile(profileRequest(directory, { activities: ['MEM'], stages: ['EXTEND', 'DECODE'], numSteps: 1 }));
+    await h.generate(generateMessage(prompt(30), { maxNewTokens: 3 }));
+    const alone = await h.profileEnd();
+    assert.deepEqual(
+      alone.files.map(({ kind, stage }) => [kind, stage]),
+      [
+        ['memory', 'EXTEND'],
+        ['memory', 'DECODE'],
+      ],
+    );
+    await h.close();
+  });
+
+  test('an unwritable directory is refused at once', async (t) => {
+    const directory = await temporaryDirectory(t);
+    const h = harness();
+    const blocked = join(directory, 'file');
+    writeFileSync(blocked, '');
+    const request = profileRequest(join(blocked, 'below'), { activities: ['MEM'] });
+    await assert.rejects(h.startProfile(request), { code: 'TRACE_NOT_WRITTEN' });
     await h.close();
   });
 });

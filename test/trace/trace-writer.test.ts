@@ -40,7 +40,7 @@ test('a trace of the recorder is whole, in the dialect, and exact', async (t) =>
     recorder.args(mark, 'step', step, 1, 4, 4, 0, 0);
     recorder.flow('start', 'request', recorder.name('request'), step);
     const op = recorder.begin('cpuOp', recorder.name('gemm'), 0);
-    recorder.args(op, 'gemm', 4, 8, 16, 8, 1000);
+    recorder.args(op, 'gemm', 4, 8, 16, 8, 1000, recorder.name('mlp'));
     recorder.end(op);
     recorder.flow('end', 'request', recorder.name('request'), step);
     recorder.end(mark);
@@ -60,6 +60,7 @@ test('a trace of the recorder is whole, in the dialect, and exact', async (t) =>
   assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, {
     layer: 0,
     bytes: 1000,
+    module: 'mlp',
     'Input Dims': [
       [4, 8],
       [16, 8],
@@ -149,10 +150,10 @@ test('shapes are left out on request', async (t) => {
   const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
   const document = new TraceDocument(writerOptions(path, { recordShapes: false }));
   const source = document.addSource(testProcess);
-  const records = [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4, 5, 0] } as const];
+  const records = [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4, 5, 0, 0] } as const];
   document.addChunk(source, rawChunk({ records, names: ['gemm'], threads: [thread] }));
   document.finish();
-  assert.deepEqual(spansOf(readTrace(path), 'cpu_op')[0]?.args, { bytes: 5 });
+  assert.deepEqual(spansOf(readTrace(path), 'cpu_op')[0]?.args, { bytes: 5, module: 'gemm' });
 });
 
 test('dropped records are counted by reason: full rings, a slow writer, a full file', async (t) => {

@@ -36,8 +36,8 @@ export class ProfileClient {
   }
 
   /** Resolves when the profile is armed or records; undefined from servers that do not report. */
-  async start(settings: ProfileSettings): Promise<ProfileReport | undefined> {
-    const answer = await this.#fetch('POST', '/start_profile', STOP_MS, profileBody(settings));
+  async start(settings: ProfileSettings, signal?: AbortSignal): Promise<ProfileReport | undefined> {
+    const answer = await this.#fetch('POST', '/start_profile', STOP_MS, profileBody(settings), signal);
     return parseReport(this.#ok('POST', '/start_profile', answer).text);
   }
 

@@ -1,5 +1,6 @@
 // Combinations of bench-serving's flags that make no sense, refused before anything is sent.
 import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import { SERVING_PROFILE_OPTIONS } from '../../config/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { selectBackend } from './backends/select-backend.js';
 
@@ -16,6 +17,33 @@ export function checkOptions(options: BenchServingOptions): void {
   if (options.promptSuffix !== '' && !isShareGpt) {
     refuse('--prompt-suffix', 'works with --dataset-name sharegpt', options.datasetName);
   }
+  checkProfile(options);
+}
+
+/** Of the options that are about profiles. @throws VitrineError INVALID_OPTION */
+function checkProfile(options: BenchServingOptions): void {
+  const { profilePrefillUrl: prefill, profileDecodeUrl: decode } = options;
+  if (prefill !== undefined && decode !== undefined) {
+    refuse('--profile-decode-url', 'profiles decode servers alone', '--profile-prefill-url');
+  }
+  if (options.pdSeparated) return;
+  const url = prefill !== undefined ? '--profile-prefill-url' : '--profile-decode-url';
+  if (prefill !== undefined || decode !== undefined) refuse(url, 'works with --pd-separated', 'one server');
+}
+
+/** Flags that were given and do nothing, for a warning. */
+export function idleProfileFlags(options: BenchServingOptions): string[] {
+  if (options.profile) {
+    return options.profileStages !== undefined && !options.profileByStage
+      ? ['--profile-stages (without --profile-by-stage)']
+      : [];
+  }
+  const given = SERVING_PROFILE_OPTIONS.filter(({ key, flag }) => {
+    // The environment may hold a directory for other programs.
+    const value = options[key];
+    return value !== undefined && value !== false && flag !== 'profile-output-dir';
+  });
+  return given.map(({ flag }) => `--${flag} (without --profile)`);
 }
 
 function refuse(flag: string, expected: string, got: string): never {

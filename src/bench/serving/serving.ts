@@ -11,7 +11,7 @@ import type { Output } from '../output.js';
 import { sum } from '../statistics.js';
 import { arrivalTimes } from './arrivals.js';
 import { selectBackend } from './backends/select-backend.js';
-import { checkOptions } from './check-options.js';
+import { checkOptions, idleProfileFlags } from './check-options.js';
 import { generateLoad } from './load-generator.js';
 import { computeMetrics } from './metrics.js';
 import { Progress } from './progress.js';
@@ -21,6 +21,7 @@ import type { RequestRecord } from './request-record.js';
 import { automaticFileName, resultRow } from './result-row.js';
 import { countGapTokens, retokenize } from './retokenize.js';
 import { RequestSender } from './send-request.js';
+import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
 const WARMUP_OUTPUT_LEN = 32;
@@ -50,8 +51,10 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
   output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
+  for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);
   const client = new HttpClient(target);
+  const profiler = ServingProfiler.create(options, target, deps);
   try {
     const server = new TargetServer(client, options, target.baseUrl);
     const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
@@ -70,12 +73,19 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     await warmUp(sender, workload.requests[0]!, options, deps);
     if (options.flushCache) await server.flushCache(output);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
-    if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
-    const run = await sendAll(sender, workload, options, deps);
+    await profiler?.start();
+    let run: Run;
+    try {
+      if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
+      run = await sendAll(sender, workload, options, deps);
+    } finally {
+      await profiler?.stop();
+    }
     const serverInfo = await server.serverInfo();
     return await finish(options, deps, { workload, tokenizer, serverInfo, file, ...run });
   } finally {
     client.close();
+    profiler?.close();
   }
 }
 
