@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
 const sources = readdirSync(`${root}/native`, { recursive: true })
-  .filter((path) => /\.(h|cc|inc|cu|cuh)$/.test(path) && !path.endsWith('forward_batch_layout.h'))
+  .filter((path) => /\.(h|cc|inc|cu|cuh)$/.test(path) && !/(forward_batch|span)_layout\.h$/.test(path))
   .map((path) => `native/${path}`)
   .sort();
 

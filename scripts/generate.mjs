@@ -1,7 +1,8 @@
-// Writes the files that are derived from tables in src/ (needs dist/): the C++ layout header and docs/options.md.
+// Writes the files that are derived from tables in src/ (needs dist/): the C++ layout headers and docs/options.md.
 // With --check it only compares, and fails when a file is stale.
 import { readFile, writeFile } from 'node:fs/promises';
 import * as layout from '../dist/engine/forward-batch-layout.js';
+import * as spans from '../dist/trace/span-layout.js';
 
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const pascal = (name) => name[0].toUpperCase() + name.slice(1);
@@ -33,6 +34,9 @@ function layoutHeader() {
   const flags = Object.entries(layout.REQUEST_FLAG).map(
     ([k, v]) => `inline constexpr int32_t kFlag${pascal(k)} = ${v};`,
   );
+  const profile = Object.entries(layout.PROFILE_STEP).map(
+    ([k, v]) => `inline constexpr int32_t kProfile${pascal(k)} = ${v};`,
+  );
   const modes = Object.entries(layout.FORWARD_MODE).map(
     ([k, v]) => `inline constexpr int32_t kMode${pascal(k)} = ${v};`,
   );
@@ -55,6 +59,8 @@ inline constexpr int32_t kStepOutputMagic = 0x${layout.STEP_OUTPUT_MAGIC.toStrin
 
 ${modes.join('\n')}
 
+${profile.join('\n')}
+
 ${flags.join('\n')}
 
 ${headerEnum('BatchHeader', layout.FORWARD_BATCH_HEADER)}
@@ -74,6 +80,66 @@ ${accessors('ForwardBatch', 'BatchSection', layout.FORWARD_BATCH_SECTIONS)}
 `;
 }
 
+const constants = (type, prefix, table) =>
+  Object.entries(table)
+    .map(([k, v]) => `inline constexpr ${type} ${prefix}${pascal(k)} = ${v};`)
+    .join('\n');
+
+/** Where each field of a schema begins; shapes have no names of their own and are numbered. */
+function spanArguments() {
+  return Object.entries(spans.SPAN_SCHEMAS)
+    .filter(([, fields]) => fields.length > 0)
+    .map(([schema, fields]) => {
+      let word = 0;
+      let shapes = 0;
+      const rows = fields.map((field) => {
+        const shape = field.type === 'dims' && field.name === 'Input Dims';
+        const name = shape ? `dims${++shapes}` : field.name.replace(/ ([a-z])/g, (_, letter) => letter.toUpperCase());
+        const type = `${field.type}${field.size === undefined ? '' : `[${field.size}]`}`;
+        const row = `  static constexpr size_t k${pascal(name)} = ${word};  // ${type}`;
+        word += spans.fieldWords(field);
+        return row;
+      });
+      return `struct ${pascal(schema)}Args {\n${rows.join('\n')}\n};`;
+    })
+    .join('\n\n');
+}
+
+/** Offsets in the C++ structs are checked against the tables by static_assert. */
+function spanLayoutHeader() {
+  return `// Generated from src/trace/span-layout.ts by \`npm run generate\`. Do not edit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vitrine::span_layout {
+
+inline constexpr uint32_t kVersion = ${spans.SPAN_LAYOUT_VERSION};
+inline constexpr uint32_t kChunkMagic = 0x${spans.CHUNK_MAGIC.toString(16)};
+inline constexpr size_t kChunkHeaderBytes = ${spans.CHUNK_HEADER_BYTES};
+inline constexpr size_t kRecordBytes = ${spans.RECORD_BYTES};
+inline constexpr size_t kArgumentWords = ${spans.ARGUMENT_WORDS};
+
+// Byte offsets in the chunk header.
+${constants('size_t', 'kHeader', spans.CHUNK_HEADER)}
+
+// Byte offsets in a record.
+${constants('size_t', 'kRecord', spans.RECORD_OFFSET)}
+
+${constants('uint8_t', 'kKind', spans.RECORD_KIND)}
+
+${constants('uint8_t', 'kCategory', spans.CATEGORY_ID)}
+
+${constants('uint16_t', 'kSchema', spans.SCHEMA_ID)}
+
+// The first argument word of each field, by schema.
+${spanArguments()}
+
+}  // namespace vitrine::span_layout
+`;
+}
+
 async function optionsPage() {
   const { renderOptionsPage } = await import('../dist/config/options-page.js');
   return renderOptionsPage();
@@ -81,6 +147,7 @@ async function optionsPage() {
 
 const FILES = [
   ['native/core/forward_batch_layout.h', layoutHeader],
+  ['native/profiler/span_layout.h', spanLayoutHeader],
   ['docs/options.md', optionsPage],
 ];
 

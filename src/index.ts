@@ -6,8 +6,11 @@ import { resolveOptions } from './config/resolve-options.js';
 import { SERVER_OPTIONS, type ServerOptions } from './config/server-options.js';
 import { launchServer as launch, type RunningServer } from './server/launch-server.js';
 
+export type { MergedTrace, ProfileMerge, ProfileStatus } from './frontend/profile-status.js';
 export type { RankInfo, SchedulerState } from './messages/control.js';
 export type { FinishReason, TokenLogprobs } from './messages/outputs.js';
+export type { ProfileActivity, ProfileEnd, ProfileFile, ProfileStage, ProfileState } from './messages/profile.js';
+export type { ProfileOptions } from './runtime/engine-profile.js';
 export type { ChatRequest, EngineRequest, LogprobRequest, SamplingOptions } from './runtime/engine-request.js';
 export type { Generation, GenerationChunk, GenerationResult } from './runtime/generation.js';
 export { Engine, type EngineLaunchOptions } from './runtime/local-engine.js';

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "binding/read_config.h"
 #include "core/check.h"
@@ -15,23 +16,36 @@ namespace {
 
 constexpr size_t kIdleSteps = 4;
 constexpr size_t kIdleStepWords = size_t{1} << 20;  // larger buffers are not kept
+constexpr size_t kIdleStepSpans = kIdleStepWords * sizeof(int32_t) / sizeof(SpanRecord);
 
-/// The two arguments of onStep. False when JavaScript cannot run any more: a Worker that is being terminated. The plain
-/// C functions, because those of node-addon-api throw in that state, and so end the process.
-bool step_to_js(napi_env env, const Step& step, napi_value (&arguments)[2]) {
+/// A copy of native memory; null when there is no memory for it.
+template <class Value>
+napi_value to_array_buffer(napi_env env, const std::vector<Value>& values) {
+  void* data = nullptr;
+  napi_value buffer;
+  const size_t bytes = values.size() * sizeof(Value);
+  if (napi_create_arraybuffer(env, bytes, &data, &buffer) != napi_ok) return nullptr;
+  std::memcpy(data, values.data(), bytes);
+  return buffer;
+}
+
+/// The three arguments of onStep. False when JavaScript cannot run any more: a Worker that is being terminated. The
+/// plain C functions, because those of node-addon-api throw in that state, and so end the process.
+bool step_to_js(napi_env env, const Step& step, napi_value (&arguments)[3]) {
   napi_value null;
   if (napi_get_null(env, &null) != napi_ok) return false;
-  arguments[0] = arguments[1] = null;
+  arguments[0] = arguments[1] = arguments[2] = null;
   std::string error = step.error;
   if (error.empty()) {
-    const size_t bytes = step.output.size() * sizeof(int32_t);
-    void* data = nullptr;
-    if (napi_create_arraybuffer(env, bytes, &data, &arguments[1]) == napi_ok) {
-      std::memcpy(data, step.output.data(), bytes);
+    const napi_value output = to_array_buffer(env, step.output);
+    const napi_value spans = step.spans.empty() ? null : to_array_buffer(env, step.spans);
+    if (output != nullptr && spans != nullptr) {
+      arguments[1] = output;
+      arguments[2] = spans;
       return true;
     }
-    arguments[1] = null;
-    error = "no memory for a step's output of " + std::to_string(bytes) + " bytes";
+    error = "no memory for a step's output of " + std::to_string(step.output.size() * sizeof(int32_t)) + " bytes and " +
+            std::to_string(step.spans.size() * sizeof(SpanRecord)) + " bytes of spans";
   }
   napi_value message;
   return napi_create_string_utf8(env, error.data(), error.size(), &message) == napi_ok &&
@@ -47,6 +61,7 @@ Napi::Function AddonEngine::define(Napi::Env env) {
                          InstanceMethod<&AddonEngine::init_cache>("initCache"),
                          InstanceMethod<&AddonEngine::submit>("submit"),
                          InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
+                         InstanceMethod<&AddonEngine::span_tables>("spanTables"),
                          InstanceMethod<&AddonEngine::close>("close"),
                      });
 }
@@ -82,13 +97,13 @@ void AddonEngine::shut_down() {
 void AddonEngine::deliver(Napi::Env env, Napi::Function callback, AddonEngine* self, Step* raw_step) {
   std::unique_ptr<Step> step(raw_step);
   if (static_cast<napi_env>(env) == nullptr || !self->engine_) return;  // closed: nothing is delivered any more
-  napi_value arguments[2];
+  napi_value arguments[3];
   const bool ready = step_to_js(env, *step, arguments);
   self->keep_step(std::move(step));
   self->count_pending(env, -1);
   napi_value receiver;
   if (!ready || napi_get_undefined(env, &receiver) != napi_ok) return;
-  if (napi_call_function(env, receiver, callback, 2, arguments, nullptr) == napi_pending_exception) {
+  if (napi_call_function(env, receiver, callback, 3, arguments, nullptr) == napi_pending_exception) {
     // Left pending it would only be a warning (DEP0168); thrown by a callback it must be an uncaught exception.
     napi_value thrown;
     if (napi_get_and_clear_last_exception(env, &thrown) == napi_ok) napi_fatal_exception(env, thrown);
@@ -104,7 +119,7 @@ std::unique_ptr<Step> AddonEngine::take_step() {
 
 void AddonEngine::keep_step(std::unique_ptr<Step> step) {
   if (idle_.size() >= kIdleSteps || step->batch.capacity() > kIdleStepWords ||
-      step->output.capacity() > kIdleStepWords) {
+      step->output.capacity() > kIdleStepWords || step->spans.capacity() > kIdleStepSpans) {
     return;
   }
   idle_.push_back(std::move(step));
@@ -158,6 +173,24 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   set("kvBytesPerToken", memory.kv_bytes_per_token);
   set("availableBytes", probe.available_bytes());
   set("residentBytes", probe.resident_bytes());
+  return result;
+}
+
+Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
+  require(engine_ != nullptr, "spanTables: the engine is closed");
+  const SpanTables& tables = engine_->span_tables();
+  const auto names = Napi::Array::New(info.Env(), tables.names.size());
+  for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
+  const auto threads = Napi::Array::New(info.Env(), tables.threads.size());
+  for (uint32_t i = 0; i < tables.threads.size(); ++i) {
+    const auto thread = Napi::Object::New(info.Env());
+    thread.Set("tid", tables.threads[i].tid);
+    thread.Set("name", tables.threads[i].name);
+    threads.Set(i, thread);
+  }
+  const auto result = Napi::Object::New(info.Env());
+  result.Set("names", names);
+  result.Set("threads", threads);
   return result;
 }
 

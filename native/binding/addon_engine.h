@@ -26,6 +26,7 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   void init_cache(const Napi::CallbackInfo& info);
   void submit(const Napi::CallbackInfo& info);
   Napi::Value memory_info(const Napi::CallbackInfo& info);
+  Napi::Value span_tables(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
 
   static void at_environment_end(void* self);

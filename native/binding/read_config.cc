@@ -53,8 +53,9 @@ LayerSpec read_layer(const ValueReader& reader) {
   LayerSpec layer;
   layer.sliding_window = reader["slidingWindow"].int32(0);
   if (const ValueReader moe = reader["moe"]; !moe.is_null()) {
-    layer.moe = MoeSpec{moe["numExperts"].int32(1, kMaxWidth), moe["topK"].int32(1, kMaxWidth),
-                        moe["normTopkProb"].boolean(), moe["intermediateSize"].int32(1, kMaxWidth)};
+    layer.moe =
+        MoeSpec{moe["numExperts"].int32(1, kMaxWidth), moe["topK"].int32(1, kMaxWidth), moe["normTopkProb"].boolean(),
+                moe["intermediateSize"].int32(1, kMaxWidth), moe["module"].string()};
   }
   return layer;
 }

@@ -58,6 +58,10 @@ void check_each(BatchSection section, std::span<const Value> values, Test ok, st
 ForwardBatchView::ForwardBatchView(std::span<const int32_t> buffer)
     : layout::ForwardBatchSections{buffer.data()}, buffer_(buffer) {}
 
+bool ForwardBatchView::wants_spans() const {
+  return buffer_.size() >= layout::kHeaderWords && header(BatchHeader::kProfile) == layout::kProfileRecord;
+}
+
 void ForwardBatchView::validate(const BatchLimits& limits) const {
   validate_directory();
   validate_lengths(limits);
@@ -77,6 +81,9 @@ void ForwardBatchView::validate_directory() const {
           ", got ", header(BatchHeader::kVersion));
   require(header(BatchHeader::kTotalWords) == total, "ForwardBatch.totalWords: expected ", total,
           " (the buffer's length), got ", header(BatchHeader::kTotalWords));
+  const int32_t profile = header(BatchHeader::kProfile);
+  require(profile == layout::kProfileOff || profile == layout::kProfileRecord, "ForwardBatch.profile: expected ",
+          layout::kProfileOff, " (off) or ", layout::kProfileRecord, " (record), got ", profile);
   for (int i = 0; i < kNumSections; ++i) {
     const int64_t offset = words[layout::kDirectoryStart + 2 * i];
     const int64_t length = words[layout::kDirectoryStart + 2 * i + 1];

@@ -19,6 +19,9 @@ inline constexpr int32_t kModeExtend = 0;
 inline constexpr int32_t kModeDecode = 1;
 inline constexpr int32_t kModeMixed = 2;
 
+inline constexpr int32_t kProfileOff = 0;
+inline constexpr int32_t kProfileRecord = 1;
+
 inline constexpr int32_t kFlagResetSlot = 1;
 inline constexpr int32_t kFlagReturnLogprob = 2;
 inline constexpr int32_t kFlagReturnLogits = 4;

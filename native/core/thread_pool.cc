@@ -15,11 +15,15 @@
 #include <chrono>
 #include <climits>
 #include <exception>
+#include <latch>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/processors.h"
 
 namespace vitrine {
@@ -77,17 +81,21 @@ struct ThreadPool::State {
   alignas(64) void (*task)(void*, int64_t) = nullptr;
   void* context = nullptr;
   int64_t count = 0;
+  Observer* observer = nullptr;
   std::atomic<bool> failed{false};
   std::exception_ptr failure;
 
   std::vector<int> processors;
   bool pinned = false;
-  std::vector<std::thread> workers;
+  std::vector<std::thread> threads;
+  std::vector<Worker> workers;
+  std::optional<std::latch> started;  // every worker has its tid
 
-  void claim_all() {
-    while (true) {
+  /// Returns whether there was an index left.
+  bool claim_all() {
+    for (bool any = false;; any = true) {
       const int64_t index = next.fetch_add(1, std::memory_order_relaxed);
-      if (index >= count) return;
+      if (index >= count) return any;
       try {
         task(context, index);
       } catch (...) {
@@ -96,9 +104,20 @@ struct ThreadPool::State {
     }
   }
 
-  void take_part() {
+  void claim_observed(int worker) {
+    const int64_t begin_ns = monotonic_ns();
+    if (claim_all()) observer->worked(worker, begin_ns, monotonic_ns());
+  }
+
+  void take_part(int worker) {
     active.fetch_add(1);
-    if (open.load()) claim_all();
+    if (open.load()) {
+      if (observer == nullptr) {
+        claim_all();
+      } else {
+        claim_observed(worker);
+      }
+    }
     if (active.fetch_sub(1) == (kWaiter | 1U)) futex_wake(active, 1);
   }
 
@@ -109,7 +128,11 @@ struct ThreadPool::State {
   }
 
   void work(int index) {
-    if (pinned) pin_this_thread(processors[static_cast<size_t>(index)]);
+    if (pinned) pin_this_thread(processors[static_cast<size_t>(index) + 1]);
+    Worker& self = workers[static_cast<size_t>(index)];
+    self.tid = static_cast<int>(syscall(SYS_gettid));
+    pthread_setname_np(pthread_self(), self.name.c_str());
+    started->count_down();
     uint32_t seen = 0;
     while (!stop.load()) {
       if (epoch.load() == seen && !spin_until(kWorkerSpin, [&] { return epoch.load() != seen || stop.load(); })) {
@@ -117,7 +140,7 @@ struct ThreadPool::State {
         continue;
       }
       seen = epoch.load();
-      take_part();
+      take_part(index);
     }
   }
 
@@ -137,12 +160,17 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads == 0) threads = usable_processor_count();
   // More threads than processors: let the kernel place them, two pinned to one core would wait for each other.
   state_->pinned = threads <= static_cast<int>(state_->processors.size());
+  const int workers = std::max(threads, 1) - 1;
+  // 15 characters, the most of a kernel thread's name, hold every number up to 4095.
+  for (int i = 0; i < workers; ++i) state_->workers.push_back({0, "vitrine-cpu" + std::to_string(i + 1)});
+  state_->started.emplace(workers);
   try {
-    for (int i = 1; i < threads; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->work(i); });
+    for (int i = 0; i < workers; ++i) state_->threads.emplace_back([state = state_.get(), i] { state->work(i); });
   } catch (...) {
     stop();
     throw;
   }
+  state_->started->wait();
 }
 
 ThreadPool::~ThreadPool() { stop(); }
@@ -151,11 +179,15 @@ void ThreadPool::stop() {
   state_->stop.store(true);
   state_->epoch.fetch_add(1);
   futex_wake(state_->epoch, INT_MAX);
-  for (std::thread& worker : state_->workers) worker.join();
-  state_->workers.clear();
+  for (std::thread& thread : state_->threads) thread.join();
+  state_->threads.clear();
 }
 
 int ThreadPool::size() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+const std::vector<ThreadPool::Worker>& ThreadPool::workers() const { return state_->workers; }
+
+void ThreadPool::observe(Observer* observer) { state_->observer = observer; }
 
 void ThreadPool::pin_caller() {
   if (state_->pinned) pin_this_thread(state_->processors.front());

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 namespace vitrine {
 
@@ -17,7 +19,25 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  /// Hears, on the worker's thread, of every loop that the worker took an index of; must not throw.
+  class Observer {
+   public:
+    virtual void worked(int worker, int64_t begin_ns, int64_t end_ns) = 0;
+
+   protected:
+    ~Observer() = default;
+  };
+
+  struct Worker {
+    int tid = 0;  ///< the kernel's
+    std::string name;
+  };
+
   int size() const;
+  /// The threads besides the caller's, size() - 1 of them; Observer counts them from 0.
+  const std::vector<Worker>& workers() const;
+  /// For the loops from now on; null: nobody. Called by the thread that calls parallel_for.
+  void observe(Observer* observer);
   /// Pins the calling thread to the pool's first processor; call it once from the thread that will call parallel_for.
   void pin_caller();
 

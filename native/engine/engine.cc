@@ -34,6 +34,7 @@ void Engine::thread_main(std::promise<void>& started) {
   try {
     pool_ = std::make_unique<ThreadPool>(threads_);
     pool_->pin_caller();
+    tracer_ = std::make_unique<Tracer>(*pool_);
     backend_ = make_backend_(*pool_);
     started.set_value();
   } catch (...) {
@@ -49,6 +50,7 @@ void Engine::thread_main(std::promise<void>& started) {
   runner_.reset();
   weights_.reset();
   backend_.reset();
+  tracer_.reset();
   pool_.reset();
 }
 
@@ -105,20 +107,27 @@ void Engine::init_cache(const CacheConfig& config) {
           " tokens takes ", wanted, " bytes, but only ", available, " are available; ask for fewer blocks");
   call("initCache", [&] {
     try {
-      runner_ = std::make_unique<ModelRunner>(spec_, *weights_, *backend_, *pool_, config);
+      runner_ = std::make_unique<ModelRunner>(spec_, *weights_, *backend_, *pool_, *tracer_, config);
     } catch (const std::bad_alloc&) {
       fail("initCache: no memory for the KV cache (", wanted, " bytes) and the workspaces of ", config.max_batch_tokens,
            " tokens; ask for less");
     }
     memory_.kv_cache_bytes = runner_->kv_cache_bytes();
     memory_.workspace_bytes = runner_->workspace_bytes();
+    span_tables_ = tracer_->recorder().tables();
   });
   has_cache_ = true;
+}
+
+const SpanTables& Engine::span_tables() const {
+  require(has_cache_, "spanTables: call loadWeights and initCache first");
+  return span_tables_;
 }
 
 void Engine::submit(std::unique_ptr<Step> step) {
   require(has_cache_ || closed(), "submit: call loadWeights and initCache first");
   step->error.clear();
+  step->spans.clear();
   require(queue_.push({std::move(step), nullptr}), "submit: the engine is closed");
 }
 

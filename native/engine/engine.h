@@ -18,6 +18,7 @@
 #include "model/load_plan.h"
 #include "model/model_spec.h"
 #include "model/weights.h"
+#include "profiler/tracer.h"
 
 namespace vitrine {
 
@@ -52,6 +53,8 @@ class Engine {
   /// Queues a step. After a step has failed the engine is dead: every later step comes back with that error.
   void submit(std::unique_ptr<Step> step);
   const EngineMemory& memory() const { return memory_; }
+  /// What the records of steps refer to; after init_cache.
+  const SpanTables& span_tables() const;
   /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }
@@ -67,12 +70,14 @@ class Engine {
   const std::function<std::unique_ptr<Backend>(ThreadPool&)> make_backend_;
   const StepListener listener_;
   StepQueue queue_;
-  EngineMemory memory_;  ///< written while call() waits
+  EngineMemory memory_;     ///< written while call() waits
+  SpanTables span_tables_;  ///< likewise
   bool has_weights_ = false;
   bool has_cache_ = false;
 
   // Of the engine thread alone; destroyed by it, in reverse order.
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Backend> backend_;
   std::optional<Weights> weights_;
   std::unique_ptr<ModelRunner> runner_;

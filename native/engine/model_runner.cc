@@ -25,34 +25,51 @@ DeviceBatch on_device(const ForwardBatchView& batch, Backend& backend) {
   device.row_tokens = at(batch.row_tokens());
   device.attention = {batch.num_requests(), batch.num_tokens(),      at(batch.query_start()),
                       at(batch.seq_lens()), at(batch.block_start()), at(batch.blocks())};
+  device.host_query_start = batch.query_start();
+  device.host_seq_lens = batch.seq_lens();
   return device;
 }
 
 }  // namespace
 
 ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend& backend, ThreadPool& pool,
-                         const CacheConfig& config)
+                         Tracer& tracer, const CacheConfig& config)
     : limits_{spec.vocab_size,     config.num_blocks,       config.block_size,
               config.max_requests, config.max_batch_tokens, config.max_context_length},
       backend_(backend),
+      tracer_(tracer),
+      validate_(phase_site(tracer, "validate_batch")),
+      lay_out_output_(phase_site(tracer, "lay_out_output")),
+      synchronize_(phase_site(tracer, "synchronize")),
       cache_(backend, spec.num_layers(), kv_shape(spec, config)),
-      model_(spec, weights, cache_, backend, pool, config.max_batch_tokens, config.max_context_length),
-      sampler_(backend, config.max_requests) {}
+      model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_context_length),
+      sampler_(backend, tracer, config.max_requests) {}
 
 void ModelRunner::run(Step& step) {
   const int64_t start_ns = monotonic_ns();
   const ForwardBatchView batch(step.batch);
-  batch.validate(limits_);
-  sampler_.begin(batch);
-  StepOutput output(batch, limits_.vocab_size, step.output);
-
-  model_.forward(on_device(batch, backend_), sampler_.last_sampled());
-  for (int32_t first = 0; first < batch.num_logit_rows(); first += model_.max_logit_rows()) {
-    const int32_t count = std::min(model_.max_logit_rows(), batch.num_logit_rows() - first);
-    sampler_.process(batch, model_.logits(first, count), static_cast<size_t>(first), output);
+  StepTrace trace(tracer_, start_ns, batch.wants_spans());
+  {
+    const TraceScope scope(tracer_, validate_);
+    batch.validate(limits_);
+    sampler_.begin(batch);
   }
-  backend_.synchronize();
-  output.set_times(start_ns, monotonic_ns());
+  StepOutput output = [&] {
+    const TraceScope scope(tracer_, lay_out_output_);
+    return StepOutput(batch, limits_.vocab_size, step.output);
+  }();
+  Tensor logits = model_.forward(on_device(batch, backend_), sampler_.last_sampled());
+  for (int32_t first = 0; first < batch.num_logit_rows();) {
+    sampler_.process(batch, logits, static_cast<size_t>(first), output);
+    first += static_cast<int32_t>(logits.rows);
+    const int32_t left = batch.num_logit_rows() - first;
+    if (left > 0) logits = model_.logits(first, std::min(model_.max_logit_rows(), left));
+  }
+  {
+    const TraceScope scope(tracer_, synchronize_);
+    backend_.synchronize();
+  }
+  output.set_times(start_ns, trace.finish(step.spans));
 }
 
 }  // namespace vitrine

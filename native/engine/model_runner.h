@@ -13,6 +13,7 @@
 #include "model/decoder_model.h"
 #include "model/model_spec.h"
 #include "model/weights.h"
+#include "profiler/tracer.h"
 
 namespace vitrine {
 
@@ -28,7 +29,7 @@ struct CacheConfig {
 class ModelRunner {
  public:
   /// Allocates the KV cache and all workspaces. The references must outlive the runner.
-  ModelRunner(const ModelSpec& spec, const Weights& weights, Backend& backend, ThreadPool& pool,
+  ModelRunner(const ModelSpec& spec, const Weights& weights, Backend& backend, ThreadPool& pool, Tracer& tracer,
               const CacheConfig& config);
 
   /// Throws Error when the batch is wrong or an op fails; the state of the slots is undefined afterwards.
@@ -40,6 +41,10 @@ class ModelRunner {
  private:
   BatchLimits limits_;
   Backend& backend_;
+  Tracer& tracer_;
+  const TraceSite validate_;
+  const TraceSite lay_out_output_;
+  const TraceSite synchronize_;
   PagedKvCache cache_;
   DecoderModel model_;
   Sampler sampler_;

@@ -20,8 +20,12 @@ void set_if_given(T& to, std::span<const T> values, size_t request) {
 
 }  // namespace
 
-Sampler::Sampler(Backend& backend, int32_t max_requests)
+Sampler::Sampler(Backend& backend, Tracer& tracer, int32_t max_requests)
     : backend_(backend),
+      tracer_(tracer),
+      sample_site_(phase_site(tracer, "sample")),
+      logprobs_site_(phase_site(tracer, "logprobs")),
+      logits_site_(phase_site(tracer, "download_logits")),
       last_sampled_(backend.allocate(static_cast<size_t>(max_requests) * sizeof(int32_t))),
       slots_(static_cast<size_t>(max_requests)) {}
 
@@ -79,6 +83,7 @@ void Sampler::sample(const ForwardBatchView& batch, const Tensor& logits, size_t
     params_.push_back(params_of(batch, row));
   }
   if (rows_.empty()) return;
+  const TraceScope scope(tracer_, sample_site_);
   sampled_.resize(rows_.size());
   backend_.sample(logits, rows_, params_, sampled_.data());
   for (size_t i = 0; i < rows_.size(); ++i) {
@@ -105,13 +110,17 @@ void Sampler::return_logprobs(const ForwardBatchView& batch, const Tensor& logit
          list_of(batch.watch_start(), batch.watch_ids(), request), &output.row_logprob(row), output.top_ids(row).data(),
          output.top_logprobs(row).data(), output.watch_logprobs(row).data()});
   }
-  if (!logprobs_.empty()) backend_.logprobs(logits, logprobs_);
+  if (logprobs_.empty()) return;
+  const TraceScope scope(tracer_, logprobs_site_);
+  backend_.logprobs(logits, logprobs_);
 }
 
 void Sampler::return_logits(const Tensor& logits, size_t first_row, StepOutput& output) {
   for (int64_t i = 0; i < logits.rows; ++i) {
     const auto to = output.logits(first_row + static_cast<size_t>(i));
-    if (!to.empty()) backend_.download(logits.rows_from(i, 1), to.data());
+    if (to.empty()) continue;
+    const TraceScope scope(tracer_, logits_site_);
+    backend_.download(logits.rows_from(i, 1), to.data());
   }
 }
 

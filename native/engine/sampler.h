@@ -9,12 +9,13 @@
 #include "backend/backend.h"
 #include "core/forward_batch.h"
 #include "engine/step_output.h"
+#include "profiler/tracer.h"
 
 namespace vitrine {
 
 class Sampler {
  public:
-  Sampler(Backend& backend, int32_t max_requests);
+  Sampler(Backend& backend, Tracer& tracer, int32_t max_requests);
 
   /// Device memory [slots]; what -(slot + 1) among the token ids refers to.
   const int32_t* last_sampled() const { return static_cast<const int32_t*>(last_sampled_->data()); }
@@ -39,6 +40,10 @@ class Sampler {
   void return_logits(const Tensor& logits, size_t first_row, StepOutput& output);
 
   Backend& backend_;
+  Tracer& tracer_;
+  const TraceSite sample_site_;
+  const TraceSite logprobs_site_;
+  const TraceSite logits_site_;
   std::unique_ptr<DeviceBuffer> last_sampled_;
   std::vector<Slot> slots_;
   int64_t steps_ = 0;

@@ -7,13 +7,15 @@
 namespace vitrine {
 
 /// x [T, hidden], normed -> queries, keys and values; rope; K and V into the cache of `layer`.
-void project_qkv(const ForwardContext& context, const LayerWeights& weights, int32_t layer, const Tensor& x,
-                 const Tensor& qkv);
+void project_qkv(const ForwardContext& context, const LayerSites& sites, const LayerWeights& weights, int32_t layer,
+                 const Tensor& x, const Tensor& qkv);
 
 /// Every token attends to its sequence: qkv [T, (H + 2K) * D] -> heads [T, H * D].
-void attend(const ForwardContext& context, int32_t layer, const Tensor& qkv, const Tensor& heads);
+void attend(const ForwardContext& context, const LayerSites& sites, int32_t layer, const Tensor& qkv,
+            const Tensor& heads);
 
 /// heads [rows, H * D] -> out [rows, hidden].
-void project_output(const ForwardContext& context, const LayerWeights& weights, const Tensor& heads, const Tensor& out);
+void project_output(const ForwardContext& context, const LayerSites& sites, const LayerWeights& weights,
+                    const Tensor& heads, const Tensor& out);
 
 }  // namespace vitrine

@@ -1,6 +1,7 @@
 // The pre-norm decoder: x += attention(norm(x)); x += mlp(norm(x)); each sum is fused with the norm that follows it.
 #include "model/decoder_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "model/attention_block.h"
@@ -10,11 +11,13 @@
 namespace vitrine {
 
 DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-                           ThreadPool& pool, int32_t max_tokens, int32_t max_positions)
+                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_positions)
     : spec_(spec),
       weights_(weights),
       cache_(cache),
       backend_(backend),
+      tracer_(tracer),
+      sites_(decoder_sites(spec, backend.activation_dtype(), tracer)),
       rope_(spec.rope, max_positions, backend, pool),
       workspace_(backend, spec, max_tokens) {
   for (const LayerWeights& layer : weights.layers) {
@@ -25,58 +28,95 @@ DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const 
   }
 }
 
-void DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {
-  const ForwardContext context{spec_, backend_, workspace_, cache_, rope_.table(), batch};
-  const KvLayer& kv = cache_.layer(0);
-  backend_.attention().plan({spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, kv.block_size, spec_.attention_scale},
-                            batch.attention);
+Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {
+  const TraceShape tokens{batch.num_tokens};
+  const TraceScope root(tracer_, sites_.root, tokens, tokens);
+  const ForwardContext context{spec_, backend_, workspace_, cache_, rope_.table(), batch, tracer_};
+  {
+    const TraceScope scope(tracer_, sites_.plan_attention);
+    backend_.attention().plan(
+        {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale},
+        batch.attention);
+  }
+  {
+    const TraceScope scope(tracer_, sites_.resolve_token_ids);
+    backend_.resolve_token_ids(batch.token_ids, last_sampled, batch.num_tokens, workspace_.token_ids);
+  }
+  run_layers(context);
+  return logits(0, std::min(batch.num_rows, max_logit_rows()));
+}
 
+void DecoderModel::run_layers(const ForwardContext& context) {
+  const DeviceBatch& batch = context.batch;
+  const TraceShape tokens{batch.num_tokens};
+  const TraceScope block(tracer_, sites_.model, tokens, tokens);
   residual_ = workspace_.residual.first_rows(batch.num_tokens);
   normed_ = workspace_.normed.first_rows(batch.num_tokens);
   delta_ = workspace_.delta.first_rows(batch.num_tokens);
-  const Tensor qkv = workspace_.qkv.first_rows(batch.num_tokens);
-  Tensor heads = workspace_.heads.first_rows(batch.num_tokens);
+  {
+    const TraceScope scope(tracer_, sites_.embed_tokens, tokens);
+    backend_.embed(*weights_.embed_tokens, workspace_.token_ids, residual_);
+  }
+  for (int32_t i = 0; i < spec_.num_layers(); ++i) run_layer(context, i);
+  if (batch.num_rows == 0) return;
+  const TraceScope scope(tracer_, sites_.norm, residual_, delta_);
+  backend_.add_rms_norm(residual_, delta_, *weights_.norm, spec_.rms_norm_eps, normed_);
+}
 
-  backend_.resolve_token_ids(batch.token_ids, last_sampled, batch.num_tokens, workspace_.token_ids);
-  backend_.embed(*weights_.embed_tokens, workspace_.token_ids, residual_);
+void DecoderModel::run_layer(const ForwardContext& context, int32_t index) {
+  const DeviceBatch& batch = context.batch;
+  const LayerWeights& weights = weights_.layers[static_cast<size_t>(index)];
+  const LayerSites& sites = sites_.layers[static_cast<size_t>(index)];
+  const bool last = index + 1 == spec_.num_layers();
   const float eps = spec_.rms_norm_eps;
-  const int32_t last = spec_.num_layers() - 1;
-  for (int32_t i = 0; i <= last; ++i) {
-    const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
-    if (i == 0) {
-      backend_.rms_norm(residual_, *layer.input_norm, eps, normed_);
-    } else {
-      backend_.add_rms_norm(residual_, delta_, *layer.input_norm, eps, normed_);
-    }
-    project_qkv(context, layer, i, normed_, qkv);
-    if (i == last && batch.num_rows == 0) return;
-    attend(context, i, qkv, heads);
-    if (i == last && batch.num_rows < batch.num_tokens) {
-      // Nothing after the last attention mixes tokens: go on with those whose logits are wanted.
-      const Tensor selected = workspace_.selected_heads.first_rows(batch.num_rows);
-      backend_.gather_rows(heads, batch.row_tokens, selected);
-      normed_ = normed_.first_rows(batch.num_rows);
-      backend_.gather_rows(residual_, batch.row_tokens, normed_);
-      std::swap(residual_, normed_);
-      normed_ = normed_.first_rows(batch.num_rows);
-      delta_ = delta_.first_rows(batch.num_rows);
-      heads = selected;
-    }
-    project_output(context, layer, heads, delta_);
-    backend_.add_rms_norm(residual_, delta_, *layer.post_attention_norm, eps, normed_);
-    if (const auto& spec = spec_.layers[static_cast<size_t>(i)].moe) {
-      moe(context, *spec, layer, experts_[static_cast<size_t>(i)], normed_, delta_);
-    } else {
-      mlp(context, layer, normed_, delta_);
-    }
+  const TraceScope block(tracer_, sites.layer, TraceShape{batch.num_tokens}, residual_);
+  if (index == 0) {
+    const TraceScope scope(tracer_, sites.input_layernorm, residual_);
+    backend_.rms_norm(residual_, *weights.input_norm, eps, normed_);
+  } else {
+    const TraceScope scope(tracer_, sites.input_layernorm, residual_, delta_);
+    backend_.add_rms_norm(residual_, delta_, *weights.input_norm, eps, normed_);
+  }
+  {
+    const TraceScope self_attn(tracer_, sites.self_attn);
+    const Tensor qkv = workspace_.qkv.first_rows(batch.num_tokens);
+    Tensor heads = workspace_.heads.first_rows(batch.num_tokens);
+    project_qkv(context, sites, weights, index, normed_, qkv);
+    if (last && batch.num_rows == 0) return;
+    attend(context, sites, index, qkv, heads);
+    if (last && batch.num_rows < batch.num_tokens) select_rows(context, heads);
+    project_output(context, sites, weights, heads, delta_);
+  }
+  {
+    const TraceScope scope(tracer_, sites.post_attention_layernorm, residual_, delta_);
+    backend_.add_rms_norm(residual_, delta_, *weights.post_attention_norm, eps, normed_);
+  }
+  if (const auto& spec = spec_.layers[static_cast<size_t>(index)].moe) {
+    moe(context, sites, *spec, weights, experts_[static_cast<size_t>(index)], normed_, delta_);
+  } else {
+    mlp(context, sites, weights, normed_, delta_);
   }
 }
 
+void DecoderModel::select_rows(const ForwardContext& context, Tensor& heads) {
+  const TraceScope scope(tracer_, sites_.gather_rows, heads);
+  const DeviceBatch& batch = context.batch;
+  const Tensor selected = workspace_.selected_heads.first_rows(batch.num_rows);
+  backend_.gather_rows(heads, batch.row_tokens, selected);
+  normed_ = normed_.first_rows(batch.num_rows);
+  backend_.gather_rows(residual_, batch.row_tokens, normed_);
+  std::swap(residual_, normed_);
+  normed_ = normed_.first_rows(batch.num_rows);
+  delta_ = delta_.first_rows(batch.num_rows);
+  heads = selected;
+}
+
 Tensor DecoderModel::logits(int32_t first, int32_t count) {
-  const Tensor normed = normed_.rows_from(first, count);
   const Tensor logits = workspace_.logits.first_rows(count);
-  backend_.add_rms_norm(residual_.rows_from(first, count), delta_.rows_from(first, count), *weights_.norm,
-                        spec_.rms_norm_eps, normed);
+  if (count == 0) return logits;
+  const Tensor normed = normed_.rows_from(first, count);
+  const TraceScope block(tracer_, sites_.logits_processor, normed);
+  const TraceScope scope(tracer_, sites_.lm_head, normed);
   backend_.linear(weights_.head(), nullptr, normed, logits);
   return logits;
 }

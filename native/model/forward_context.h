@@ -1,10 +1,15 @@
 // What all blocks of one forward pass share. Valid for that pass.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "backend/backend.h"
 #include "cache/paged_kv_cache.h"
+#include "model/decoder_sites.h"
 #include "model/model_spec.h"
 #include "model/workspace.h"
+#include "profiler/tracer.h"
 
 namespace vitrine {
 
@@ -17,6 +22,10 @@ struct DeviceBatch {
   const int32_t* kv_slots = nullptr;    ///< [T]
   const int32_t* row_tokens = nullptr;  ///< [L]
   AttentionBatch attention;
+
+  // The same in host memory, for traces.
+  std::span<const int32_t> host_query_start;  ///< [R+1]
+  std::span<const int32_t> host_seq_lens;     ///< [R]
 };
 
 struct ForwardContext {
@@ -26,6 +35,7 @@ struct ForwardContext {
   const PagedKvCache& cache;
   const RopeTable& rope;
   const DeviceBatch& batch;
+  Tracer& tracer;
 };
 
 }  // namespace vitrine

@@ -7,6 +7,7 @@
 namespace vitrine {
 
 /// x [rows, hidden] -> out [rows, hidden]; they must not overlap.
-void mlp(const ForwardContext& context, const LayerWeights& weights, const Tensor& x, const Tensor& out);
+void mlp(const ForwardContext& context, const LayerSites& sites, const LayerWeights& weights, const Tensor& x,
+         const Tensor& out);
 
 }  // namespace vitrine

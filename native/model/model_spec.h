@@ -29,6 +29,7 @@ struct MoeSpec {
   int32_t top_k = 0;
   bool norm_topk_prob = false;
   int64_t intermediate_size = 0;
+  std::string module = "mlp";  ///< its name in the checkpoint, for traces
 };
 
 struct LayerSpec {

@@ -9,7 +9,7 @@
 namespace vitrine {
 
 /// x [rows, hidden] -> out [rows, hidden]; `experts` are the layer's, in order.
-void moe(const ForwardContext& context, const MoeSpec& spec, const LayerWeights& weights,
+void moe(const ForwardContext& context, const LayerSites& sites, const MoeSpec& spec, const LayerWeights& weights,
          std::span<const ExpertWeights> experts, const Tensor& x, const Tensor& out);
 
 }  // namespace vitrine

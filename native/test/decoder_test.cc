@@ -61,7 +61,8 @@ class Runner {
   Runner(ModelSpec spec, Backend& backend, ThreadPool& pool, const CacheConfig& config = {64, kBlockSize, 8, 64, 128})
       : spec_(std::move(spec)),
         weights_(load_weights(spec_, dummy_plan(spec_, 11), backend, pool)),
-        runner_(spec_, weights_, backend, pool, config) {}
+        tracer_(pool),
+        runner_(spec_, weights_, backend, pool, tracer_, config) {}
 
   /// Logits of all rows of one step.
   std::vector<float> step(const std::vector<BatchRequest>& requests) {
@@ -74,6 +75,7 @@ class Runner {
  private:
   ModelSpec spec_;
   Weights weights_;
+  Tracer tracer_;
   ModelRunner runner_;
 };
 

@@ -18,8 +18,15 @@ export interface RequestDefaults {
   readonly maxSequence: number;
 }
 
+/** Identity of a request's arrow in traces; the front end, which makes the rids, derives the same. */
+export function flowIdOf(rid: string): number {
+  return Number.parseInt(rid, 36) || 0;
+}
+
 export class Request {
   readonly rid: string;
+  /** Identity of the request's arrow in traces. */
+  readonly flowId: number;
   readonly promptLen: number;
   /** Longest this sequence may become: prompt and new tokens, cut to what fits. */
   readonly maxLen: number;
@@ -72,6 +79,7 @@ export class Request {
   constructor(message: GenerateMessage, defaults: RequestDefaults, now: number) {
     const { sampling, logprobs, inputIds } = message;
     this.rid = message.rid;
+    this.flowId = flowIdOf(message.rid);
     this.sampling = sampling;
     this.logprobs = logprobs;
     this.promptLen = inputIds.length;

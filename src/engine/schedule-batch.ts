@@ -24,6 +24,11 @@ export class ScheduleBatch {
   readonly scoredFirst: number[] = [];
   readonly scoredCount: number[] = [];
 
+  /** Tokens that the step computes. */
+  get tokens(): number {
+    return this.prefillTokens + this.decodeRows;
+  }
+
   get size(): number {
     return this.requests.length;
   }

@@ -14,8 +14,9 @@ import type { StepOutput } from './step-output.js';
 
 /** The engine's threads stand below those of JavaScript in viewers. */
 const ENGINE_SORT_INDEX = 100;
-/** Annotations that are kept back, so that not every step costs a message of its own. */
-const KEPT_ANNOTATIONS = 32;
+/** Records that are kept back, so that not every step costs a hand-over of its own; and room for one large step. */
+const KEPT_RECORDS = 256;
+const RECORD_ROOM = 8192;
 const MAX_PENDING_BYTES = 64 << 20;
 
 export interface StepTraceOptions extends Omit<TraceWriterOptions, 'maxPendingBytes'> {
@@ -38,6 +39,8 @@ export interface TracedStep {
   readonly cachedTokens: number;
   /** Requests that wait for a later step. */
   readonly waiting: number;
+  /** Arrows of its requests pass through it. */
+  readonly flowIds: readonly number[];
   /** Its `spans` move to the writer. */
   readonly output: StepOutput;
 }
@@ -52,6 +55,7 @@ export class StepTrace {
   readonly #clock = new SpanClock();
   readonly #annotations: SpanRecorder;
   readonly #modeNames: Readonly<Record<ForwardMode, number>>;
+  readonly #request: number;
   #steps = 0;
   #firstStep: number | null = null;
   #lastStep: number | null = null;
@@ -62,9 +66,10 @@ export class StepTrace {
     this.#annotationSource = writer.addSource(process);
     const threads = tables.threads.map((thread, i): SpanThread => ({ ...thread, sortIndex: ENGINE_SORT_INDEX + i }));
     this.#tables = { names: tables.names, threads };
-    this.#annotations = new SpanRecorder({ capacity: KEPT_ANNOTATIONS, thread: threads[0]!, clock: this.#clock });
+    this.#annotations = new SpanRecorder({ capacity: RECORD_ROOM, thread: threads[0]!, clock: this.#clock });
     this.#annotations.start();
     const name = (mode: ForwardMode) => this.#annotations.name(`step (${mode})`);
+    this.#request = this.#annotations.name('request');
     this.#modeNames = { extend: name('extend'), decode: name('decode'), mixed: name('mixed') };
   }
 
@@ -106,7 +111,7 @@ export class StepTrace {
    * Adds a step: its records, and the annotation `step (MODE)` around them on the engine thread's track, from the
    * output's startNs to its endNs. The records begin after startNs, so that they lie inside it. In the order of steps.
    */
-  addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, output }: TracedStep): void {
+  addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output }: TracedStep): void {
     if (output.spans !== null) {
       this.#writer.write(this.#engineSource, { records: output.spans, ...this.#tables });
       this.#tables = { names: [], threads: [] };
@@ -116,7 +121,8 @@ export class StepTrace {
     const name = this.#modeNames[mode];
     const args = [stepId, FORWARD_MODE[mode], batchSize, tokens, cachedTokens, waiting] as const;
     this.#annotations.span(0, 'userAnnotation', name, begin, end, stepId, 'step', ...args);
-    if (this.#annotations.pending === KEPT_ANNOTATIONS) this.#flush();
+    for (const id of flowIds) this.#annotations.flowPointAt(0, 'request', this.#request, id, begin);
+    if (this.#annotations.pending >= KEPT_RECORDS) this.#flush();
     this.#steps += 1;
     this.#firstStep ??= stepId;
     this.#lastStep = stepId;

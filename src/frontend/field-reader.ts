@@ -18,6 +18,10 @@ export interface NumberRange {
   readonly aboveMin?: boolean;
 }
 
+const NUMERIC = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const TRUE_WORDS = ['true', 't', 'yes', 'y', 'on', '1'];
+const FALSE_WORDS = ['false', 'f', 'no', 'n', 'off', '0'];
+
 /** In all methods a missing field and `null` are the same: `undefined` comes back. */
 export class FieldReader {
   readonly #object: JsonObject;
@@ -79,6 +83,24 @@ export class FieldReader {
     return this.#inRange(key, value, range, 'an integer');
   }
 
+  /** As `integer`; text that is one number is taken for it. */
+  coercedInteger(key: string, range: NumberRange = {}): number | undefined {
+    return this.#coerced(key).integer(key, range);
+  }
+
+  /** As `number`; text that is one number is taken for it. */
+  coercedNumber(key: string, range: NumberRange = {}): number | undefined {
+    return this.#coerced(key).number(key, range);
+  }
+
+  /** As `boolean`; the words and numbers for true and false that Python services take are taken for them. */
+  coercedBoolean(key: string): boolean | undefined {
+    const value = this.raw(key);
+    const word = typeof value === 'string' || typeof value === 'number' ? String(value).toLowerCase() : '';
+    if (TRUE_WORDS.includes(word)) return true;
+    return FALSE_WORDS.includes(word) ? false : this.boolean(key);
+  }
+
   object(key: string): JsonObject | undefined {
     const value = this.raw(key);
     if (value === undefined || isJsonObject(value)) return value;
@@ -110,6 +132,13 @@ export class FieldReader {
   invalid(key: string, problem: string): VitrineError {
     const label = this.#label(key);
     return new VitrineError('INVALID_REQUEST', `${label} ${problem}.`, { param: label });
+  }
+
+  /** This object with a numeric text of `key` as its number. */
+  #coerced(key: string): FieldReader {
+    const value = this.raw(key);
+    if (typeof value !== 'string' || !NUMERIC.test(value.trim())) return this;
+    return new FieldReader({ [key]: Number(value) }, this.#label);
   }
 
   #inRange(key: string, value: number, { min, max, aboveMin = false }: NumberRange, what: string): number {

@@ -3,8 +3,10 @@
 import type { FrontendChannel, FrontendMessage } from '../messages/channel.js';
 import type { RankInfo, SchedulerState } from '../messages/control.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';
+import type { ProfileReplyMessage, ProfileRequest, RankProfile } from '../messages/profile.js';
 import type { GenerateMessage } from '../messages/requests.js';
 import { type ErrorCode, VitrineError } from '../util/errors.js';
+import type { FrontEndEnd, FrontEndSpans, FrontEndTracer } from './front-end-tracer.js';
 
 export type ChunkListener = (chunk: TokenChunk) => void;
 
@@ -20,9 +22,12 @@ export class SchedulerClient {
   readonly gone: Promise<VitrineError>;
 
   readonly #channel: FrontendChannel;
+  readonly #tracer: FrontEndTracer | null;
   readonly #requests = new Map<string, ChunkListener>();
   readonly #states = new Map<number, Pending<SchedulerState>>();
   readonly #flushes = new Map<number, Pending<boolean>>();
+  readonly #profiles = new Map<number, Pending<RankProfile>>();
+  readonly #profileListeners: ((profile: RankProfile) => void)[] = [];
   readonly #outputWaiters = new Set<() => void>();
   #nextId = 1;
   #failure: VitrineError | null = null;
@@ -30,8 +35,9 @@ export class SchedulerClient {
   #rejectReady!: (error: VitrineError) => void;
   #resolveGone!: (error: VitrineError) => void;
 
-  constructor(channel: FrontendChannel) {
+  constructor(channel: FrontendChannel, tracer: FrontEndTracer | null = null) {
     this.#channel = channel;
+    this.#tracer = tracer;
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
@@ -82,6 +88,34 @@ export class SchedulerClient {
     return this.#ask(this.#flushes, (id) => this.#channel.send({ kind: 'flush-cache', id }));
   }
 
+  /**
+   * Resolves when the profile is armed or records. Errors: why the rank does not start it (PROFILE_CONFLICT,
+   * TRACE_NOT_WRITTEN, INVALID_REQUEST), ENGINE_FAILED.
+   */
+  startProfile(request: ProfileRequest): Promise<RankProfile> {
+    return this.#ask(this.#profiles, (id) => this.#channel.send({ kind: 'start-profile', id, request }));
+  }
+
+  /** Resolves when the profile's files are complete. Errors: PROFILE_CONFLICT where none is under way, ENGINE_FAILED. */
+  stopProfile(): Promise<RankProfile> {
+    return this.#ask(this.#profiles, (id) => this.#channel.send({ kind: 'stop-profile', id }));
+  }
+
+  /** Tells `listener` all that the rank says of its profiles, in order, before the promise of a call that asked settles. */
+  onProfileUpdate(listener: (profile: RankProfile) => void): void {
+    this.#profileListeners.push(listener);
+  }
+
+  /** Nothing is sent once the scheduler is gone. */
+  sendSpans(spans: FrontEndSpans): void {
+    if (this.#failure === null) this.#channel.send({ kind: 'front-end-spans', ...spans });
+  }
+
+  /** After the last `sendSpans` of a profile. */
+  endSpans(end: FrontEndEnd): void {
+    if (this.#failure === null) this.#channel.send({ kind: 'front-end-end', ...end });
+  }
+
   /** Resolves at the next chunk of any request, or when the scheduler is gone. */
   nextOutput(): Promise<void> {
     if (this.#failure !== null) return Promise.resolve();
@@ -102,14 +136,19 @@ export class SchedulerClient {
   #onMessage(message: FrontendMessage): void {
     switch (message.kind) {
       case 'outputs':
-        for (const chunk of message.chunks) this.#onChunk(chunk);
-        this.#wakeOutputWaiters();
+        this.#onOutputs(message.chunks);
         break;
       case 'state-result':
         this.#answer(this.#states, message.id, message.state);
         break;
       case 'flush-cache-result':
         this.#answer(this.#flushes, message.id, message.flushed);
+        break;
+      case 'profile-result':
+        this.#onProfileResult(message);
+        break;
+      case 'profile-update':
+        this.#tellProfile(message.profile);
         break;
       case 'ready':
         this.#resolveReady(message.info);
@@ -120,11 +159,34 @@ export class SchedulerClient {
     }
   }
 
+  #onOutputs(chunks: readonly TokenChunk[]): void {
+    const mark = this.#tracer?.begin() ?? -1;
+    for (const chunk of chunks) this.#onChunk(chunk);
+    this.#tracer?.end(mark, 'detokenize', chunks.length);
+    this.#wakeOutputWaiters();
+  }
+
   #onChunk(chunk: TokenChunk): void {
     const listener = this.#requests.get(chunk.rid);
     if (listener === undefined) return; // aborted
     if (chunk.finish !== null) this.#requests.delete(chunk.rid);
     listener(chunk);
+  }
+
+  #onProfileResult({ id, profile, error }: Extract<ProfileReplyMessage, { kind: 'profile-result' }>): void {
+    if (profile !== null) {
+      this.#tellProfile(profile);
+      this.#answer(this.#profiles, id, profile);
+      return;
+    }
+    const { code, message, param } = error ?? { code: 'INTERNAL', message: 'The rank gave no reason.', param: null };
+    const failure = new VitrineError(code as ErrorCode, message, param === null ? {} : { param });
+    this.#profiles.get(id)?.reject(failure);
+    this.#profiles.delete(id);
+  }
+
+  #tellProfile(profile: RankProfile): void {
+    for (const listener of this.#profileListeners) listener(profile);
   }
 
   #wakeOutputWaiters(): void {
@@ -160,7 +222,7 @@ export class SchedulerClient {
     for (const rid of [...this.#requests.keys()]) {
       this.#onChunk({ rid, tokenIds: [], finish, cachedTokens: 0, retractions: 0 });
     }
-    for (const pending of [this.#states, this.#flushes]) {
+    for (const pending of [this.#states, this.#flushes, this.#profiles]) {
       for (const { reject } of pending.values()) reject(failure);
       pending.clear();
     }

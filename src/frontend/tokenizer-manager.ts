@@ -8,9 +8,12 @@ import type { ChatTemplate } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
+import { silentLog } from '../util/log.js';
 import { encodePrompt } from './encode-prompt.js';
+import { FrontEndTracer } from './front-end-tracer.js';
 import type { GenerateRequest, PreparedRequest } from './generate-request.js';
 import { checkPrompt, limitNewTokens } from './prompt-limits.js';
+import { RequestLife } from './request-life.js';
 import type { RequestObserver } from './request-observer.js';
 import { RequestState } from './request-state.js';
 import { seedOf } from './sampling-params.js';
@@ -28,6 +31,8 @@ export interface TokenizerManagerDeps {
   /** First of the seeds of requests that bring none; `undefined`: drawn. */
   readonly randomSeed: number | undefined;
   readonly observer?: RequestObserver;
+  /** Default: one that never records. */
+  readonly tracer?: FrontEndTracer;
 }
 
 export interface ChatRenderOptions {
@@ -46,23 +51,34 @@ export type UpdateListener = (state: RequestState) => void;
 interface Running {
   readonly state: RequestState;
   readonly listener: UpdateListener;
-  schedulerId: string;
+  readonly schedulerId: string;
+  readonly life: RequestLife;
+  readonly delivers: boolean;
+}
+
+export interface StartOptions {
+  /** The caller says by `delivered` when the last byte of an output has gone; else an output ends with its final update. */
+  readonly delivers?: boolean;
 }
 
 export class TokenizerManager {
   readonly info: RankInfo;
   readonly tokenizer: Tokenizer | null;
+  readonly tracer: FrontEndTracer;
   readonly #scheduler: SchedulerClient;
   readonly #chatTemplate: ChatTemplate | null;
   readonly #streamInterval: number;
   readonly #observer: RequestObserver | null;
   readonly #seeds: SeedSource;
   readonly #running = new Map<string, Running>();
+  /** Finished, with bytes that are still to go. */
+  readonly #undelivered = new Map<RequestState, RequestLife>();
   #idleWaiters: (() => void)[] = [];
 
   constructor(deps: TokenizerManagerDeps) {
     this.info = deps.info;
     this.tokenizer = deps.tokenizer;
+    this.tracer = deps.tracer ?? new FrontEndTracer({ processName: 'front end', log: silentLog });
     this.#scheduler = deps.scheduler;
     this.#chatTemplate = deps.chatTemplate;
     this.#streamInterval = deps.streamInterval;
@@ -84,6 +100,13 @@ export class TokenizerManager {
 
   /** Prompt text of a conversation; encode it without special tokens. Error: INVALID_REQUEST. */
   renderChat(messages: readonly ChatMessage[], options: ChatRenderOptions = {}): string {
+    const mark = this.tracer.begin();
+    const text = this.#renderChat(messages, options);
+    this.tracer.end(mark, 'renderChat');
+    return text;
+  }
+
+  #renderChat(messages: readonly ChatMessage[], options: ChatRenderOptions): string {
     this.needTokenizer('messages');
     if (this.#chatTemplate === null) {
       const message = 'The model has no chat template; start the server with --chat-template, or use completions.';
@@ -137,7 +160,7 @@ export class TokenizerManager {
   }
 
   /** Starts all or, on an error, none. Errors: INVALID_REQUEST (an id that is in use), ENGINE_FAILED. */
-  start(requests: readonly PreparedRequest[], listener: UpdateListener): RequestState[] {
+  start(requests: readonly PreparedRequest[], listener: UpdateListener, options: StartOptions = {}): RequestState[] {
     const { failure } = this.#scheduler;
     if (failure !== null) throw failure;
     const rids = new Set<string>();
@@ -147,7 +170,7 @@ export class TokenizerManager {
       }
       rids.add(rid);
     }
-    return requests.map((request) => this.#start(request, listener));
+    return requests.map((request) => this.#start(request, listener, options.delivers ?? false));
   }
 
   /** Ends a request now; its listener gets the final update unless it is told nothing (`silent`). */
@@ -157,6 +180,14 @@ export class TokenizerManager {
     state.end(finish);
     this.#close(running);
     if (!silent) running.listener(state);
+  }
+
+  /** The last byte of a finished output has gone, or will never go; see `StartOptions.delivers`. */
+  delivered(state: RequestState): void {
+    const life = this.#undelivered.get(state);
+    if (life === undefined) return;
+    this.#undelivered.delete(state);
+    this.#endLife(life);
   }
 
   /** Aborts the requests with this id, or the outputs of the request with this id; all for null. Returns how many. */
@@ -179,20 +210,29 @@ export class TokenizerManager {
       checkPrompt(prompt.inputIds, this.info, 'input_ids');
       return prompt.inputIds;
     }
-    const ids = await encodePrompt(prompt.text, prompt.addSpecialTokens, this.needTokenizer('text'), this.info);
+    const mark = this.tracer.begin();
+    const encoding = encodePrompt(prompt.text, prompt.addSpecialTokens, this.needTokenizer('text'), this.info);
+    this.tracer.end(mark, 'encode', prompt.text.length);
+    const ids = await encoding;
+    this.tracer.endEncoding(mark, ids.length);
     checkPrompt(ids, this.info, 'text');
     return ids;
   }
 
-  #start(request: PreparedRequest, listener: UpdateListener): RequestState {
+  #start(request: PreparedRequest, listener: UpdateListener, delivers: boolean): RequestState {
+    const mark = this.tracer.begin();
     const state = new RequestState(request, { tokenizer: this.tokenizer, streamInterval: this.#streamInterval });
     const { inputIds, sampling, maxNewTokens, seed, logprobs } = request;
-    const running: Running = { state, listener, schedulerId: '' };
-    this.#running.set(request.rid, running);
-    running.schedulerId = this.#scheduler.generate(
+    const schedulerId = this.#scheduler.generate(
       { inputIds, sampling: { ...sampling.params, maxNewTokens, seed }, logprobs },
       (chunk) => this.#onChunk(running, chunk),
     );
+    const life = new RequestLife(schedulerId, state, this.tracer.at(request.receivedAt));
+    const running: Running = { state, listener, schedulerId, life, delivers }; // no chunk comes before this turn is over
+    this.#running.set(request.rid, running);
+    this.tracer.open(life);
+    this.tracer.arrow(life.id);
+    this.tracer.end(mark, 'send', inputIds.length);
     this.#observer?.started(state);
     return state;
   }
@@ -203,17 +243,25 @@ export class TokenizerManager {
     const lastAt = state.lastTokenAt === 0 ? state.request.receivedAt : state.lastTokenAt;
     const due = state.accept(chunk);
     const count = state.completionTokens - before;
+    if (before === 0 && count > 0) this.tracer.point('firstToken', running.life.id);
     if (count > 0) this.#observer?.tokens(state, count, state.lastTokenAt - lastAt);
     if (state.finish !== null) this.#close(running);
     if (due) running.listener(state);
   }
 
-  #close({ state, schedulerId }: Running): void {
+  #close({ state, schedulerId, life, delivers }: Running): void {
     this.#running.delete(state.rid);
+    if (delivers) this.#undelivered.set(state, life);
+    else this.#endLife(life);
     this.#scheduler.abort(schedulerId, 'finished by the front end'); // no effect if the scheduler finished it
     this.#observer?.finished(state);
     if (this.#running.size > 0) return;
     for (const wake of this.#idleWaiters) wake();
     this.#idleWaiters = [];
+  }
+
+  #endLife(life: RequestLife): void {
+    this.tracer.point('requestEnds', life.id);
+    this.tracer.close(life);
   }
 }

@@ -28,6 +28,11 @@ export class BlockManager {
     return this.#allocator.total;
   }
 
+  /** Blocks of nobody. */
+  get freeBlocks(): number {
+    return this.#allocator.freeCount;
+  }
+
   /** Blocks that could be had now: free ones and unlocked cached ones. */
   get availableBlocks(): number {
     return this.#allocator.freeCount + this.#cache.evictableBlocks;

@@ -83,15 +83,26 @@ export type ProfileRequestMessage =
   | {
       readonly kind: 'front-end-spans';
       readonly profileId: string;
+      /** Of the front-end process: the rank's own where both are in one process. */
+      readonly pid: number;
+      readonly processName: string;
       readonly names: readonly string[];
       readonly threads: readonly { readonly tid: number; readonly name: string; readonly sortIndex: number }[];
       readonly payload: ArrayBuffer;
     }
   /**
-   * The front end has no more for this profile; `stacks` are its sampled JavaScript stacks (a CpuProfile of trace/). The
-   * rank waits for it, but not long, before it completes its files.
+   * The front end has no more for this profile. The rank waits for it, but not long, before it completes its files.
+   * `stacks`: its sampled JavaScript stacks (`profile` is a CpuProfile of trace/); null where none were sampled.
    */
-  | { readonly kind: 'front-end-end'; readonly profileId: string; readonly stacks: unknown };
+  | {
+      readonly kind: 'front-end-end';
+      readonly profileId: string;
+      readonly pid: number;
+      readonly stacks: {
+        readonly thread: { readonly tid: number; readonly name: string; readonly sortIndex: number };
+        readonly profile: unknown;
+      } | null;
+    };
 
 /** scheduler → front end */
 export type ProfileReplyMessage =

@@ -20,6 +20,8 @@ export interface MoeRule {
   readonly normTopkProb: true | 'norm_topk_prob';
   /** all: every layer; stepped: by decoder_sparse_step and mlp_only_layers. */
   readonly sparseLayers: 'all' | 'stepped';
+  /** The block's name below `model.layers.N.`. */
+  readonly module: string;
   /** Tensor names below `model.layers.N.`; `{}` is the expert's number. */
   readonly names: { readonly router: string; readonly gate: string; readonly up: string; readonly down: string };
 }

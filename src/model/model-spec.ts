@@ -130,6 +130,7 @@ function readExperts(config: HfConfig, rule: MoeRule | null, count: number): (Mo
   const moe: MoeSpec = {
     numExperts,
     topK: config.integer('num_experts_per_tok', { min: 1, max: numExperts }),
+    module: rule.module,
     normTopkProb: rule.normTopkProb === true || flag(config, rule.normTopkProb),
     intermediateSize: config.integer(rule.intermediateSizeKey, { min: 1 }),
   };

@@ -28,6 +28,8 @@ export interface MoeSpec {
   /** Divide the top-k routing weights (softmax over all experts) by their sum. */
   readonly normTopkProb: boolean;
   readonly intermediateSize: number;
+  /** What the model's own code calls the block, `mlp` or `block_sparse_moe`: its name in traces. */
+  readonly module: string;
 }
 
 export interface LayerSpec {

@@ -5,7 +5,11 @@ import { resolveOptions } from '../config/resolve-options.js';
 import { SCHEDULER_OPTIONS, type SchedulerOptions } from '../config/scheduler-options.js';
 import { FRONTEND_OPTIONS, type FrontendOptions } from '../config/server-options.js';
 import { userAbort } from '../frontend/finish-error.js';
+import { FrontEndTracer } from '../frontend/front-end-tracer.js';
 import type { Prompt } from '../frontend/generate-request.js';
+import { profileEnvironment } from '../frontend/profile-environment.js';
+import { ProfileManager } from '../frontend/profile-manager.js';
+import type { ProfileStatus } from '../frontend/profile-status.js';
 import type { RequestState } from '../frontend/request-state.js';
 import { SchedulerClient } from '../frontend/scheduler-client.js';
 import { TokenizerManager } from '../frontend/tokenizer-manager.js';
@@ -18,6 +22,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { VitrineError } from '../util/errors.js';
 import { createLog } from '../util/log.js';
 import { AsyncQueue } from '../util/queue.js';
+import { type ProfileOptions, toRequestedProfile } from './engine-profile.js';
 import { type ChatRequest, type EngineRequest, toGenerateRequest } from './engine-request.js';
 import { Generation } from './generation.js';
 import { loadText } from './load-text.js';
@@ -43,11 +48,18 @@ export class Engine {
   readonly #scheduler: SchedulerHandle;
   readonly #client: SchedulerClient;
   readonly #manager: TokenizerManager;
+  readonly #profiles: ProfileManager;
 
-  private constructor(scheduler: SchedulerHandle, client: SchedulerClient, manager: TokenizerManager) {
+  private constructor(
+    scheduler: SchedulerHandle,
+    client: SchedulerClient,
+    manager: TokenizerManager,
+    profiles: ProfileManager,
+  ) {
     this.#scheduler = scheduler;
     this.#client = client;
     this.#manager = manager;
+    this.#profiles = profiles;
   }
 
   /**
@@ -62,7 +74,9 @@ export class Engine {
     const model = await prepareModel(options, log);
     const { tokenizer, chatTemplate } = await loadText(options, log);
     const { frontend, scheduler: channel } = createLocalChannel();
-    const client = new SchedulerClient(frontend);
+    // The rank samples the stacks of the thread that it shares with this.
+    const tracer = new FrontEndTracer({ processName: 'engine', sampleStacks: false, log });
+    const client = new SchedulerClient(frontend, tracer);
     const scheduler = startScheduler({ addon, model, options, channel, log });
     const manager = new TokenizerManager({
       scheduler: client,
@@ -71,8 +85,11 @@ export class Engine {
       chatTemplate,
       streamInterval: options.streamInterval,
       randomSeed: options.randomSeed,
+      tracer,
     });
-    return new Engine(scheduler, client, manager);
+    const environment = profileEnvironment(process.env, log);
+    const profiles = new ProfileManager({ schedulers: [client], environment, tracer, log });
+    return new Engine(scheduler, client, manager, profiles);
   }
 
   /** Sizes and limits of the loaded model. */
@@ -111,9 +128,32 @@ export class Engine {
     return this.#client.flushCache();
   }
 
+  /**
+   * Has the next forward steps recorded into trace files (Chrome trace JSON, gzip: Perfetto opens them). Resolves at once,
+   * when the profile is armed or records; `stopProfile` or `profileStatus` tell the files.
+   * Errors: INVALID_REQUEST, PROFILE_CONFLICT where a profile is under way, TRACE_NOT_WRITTEN, ENGINE_FAILED.
+   */
+  async startProfile(options: ProfileOptions = {}): Promise<ProfileStatus> {
+    return this.#profiles.start(toRequestedProfile(options, this.#profiles.environment));
+  }
+
+  /**
+   * Ends the profile that is under way; one that waits for its first step is called off. Resolves when its files are
+   * complete; requests go on meanwhile. Errors: PROFILE_CONFLICT where none is under way, TRACE_NOT_WRITTEN, ENGINE_FAILED.
+   */
+  stopProfile(): Promise<ProfileStatus> {
+    return this.#profiles.stop();
+  }
+
+  /** The profile of that id, or the one that is under way, or the one that ended last; null where there is none. */
+  profileStatus(profileId?: string): Promise<ProfileStatus | null> {
+    return this.#profiles.status(profileId);
+  }
+
   /** Aborts what runs, frees the model and ends its threads. Idempotent. */
   async close(): Promise<void> {
     this.#manager.abortById(null, userAbort('The engine has been closed.'));
+    this.#profiles.close();
     this.#client.close();
     this.#scheduler.shutdown();
     await this.#scheduler.closed;

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
 import { SchedulerClient } from '../frontend/scheduler-client.js';
 import type { FrontendMessage, SchedulerMessage } from '../messages/channel.js';
 import { SocketChannel } from '../messages/socket-channel.js';
@@ -31,12 +32,15 @@ export class Rank {
    * Starts the process at once; `scheduler.ready` tells when the model is loaded or why it cannot be. The process ends by
    * itself when this one is gone.
    */
-  static launch(config: Omit<RankConfig, 'kind'>, log: Log): Rank {
+  static launch(config: Omit<RankConfig, 'kind'>, tracer: FrontEndTracer, log: Log): Rank {
     const child = spawn(process.execPath, [ENTRY], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
     const socket = child.stdio[RANK_CHANNEL_FD] as Duplex;
     const channel = new SocketChannel<SchedulerMessage | RankConfig, FrontendMessage>(socket);
     channel.send({ kind: 'rank-config', ...config });
-    const rank = new Rank(child, new SchedulerClient(channel as SocketChannel<SchedulerMessage, FrontendMessage>));
+    const rank = new Rank(
+      child,
+      new SchedulerClient(channel as SocketChannel<SchedulerMessage, FrontendMessage>, tracer),
+    );
     void rank.exited.then((how) => log.debug(`The rank process has ended: ${how}`));
     return rank;
   }

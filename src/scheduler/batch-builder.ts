@@ -43,6 +43,11 @@ export class BatchBuilder {
     this.#prefills = new PrefillAdder({ ...parts, policy });
   }
 
+  /** The number of the step that next() would return. */
+  get nextStepId(): number {
+    return this.#lastStepId + 1;
+  }
+
   /** The next step, or null when nothing can be computed now. Its requests have advanced already. */
   next(): ScheduleBatch | null {
     this.#blocks.settle();

@@ -3,13 +3,18 @@
 // and step N + 2 is built; its decode rows name the slots whose tokens the host does not know yet.
 import type { SchedulerOptions } from '../config/scheduler-options.js';
 import type { ModelRunner } from '../engine/model-runner.js';
+import { describeError, ProfilerSession } from '../engine/profiler-session.js';
+import { type LoadGauges, RankTracer } from '../engine/rank-tracer.js';
+import { flowIdOf } from '../engine/request.js';
 import type { ScheduleBatch } from '../engine/schedule-batch.js';
 import type { StepOutput } from '../engine/step-output.js';
 import { BlockManager } from '../kv-cache/block-manager.js';
 import type { SchedulerChannel, SchedulerMessage } from '../messages/channel.js';
 import type { SchedulerState } from '../messages/control.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';
+import type { ProfileEnd, RankProfile } from '../messages/profile.js';
 import type { AbortMessage, GenerateMessage } from '../messages/requests.js';
+import type { NativeAddon } from '../native/addon.js';
 import { invariant, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { aborted } from './admission.js';
@@ -21,13 +26,19 @@ import { RequestQueues } from './request-queues.js';
 import { StepLog } from './step-log.js';
 import { Watchdog } from './watchdog.js';
 
+type ProfilerAddon = Pick<NativeAddon, 'devices' | 'cudaProfilerStart' | 'cudaProfilerStop' | 'rangePush' | 'rangePop'>;
+
 export interface SchedulerDeps {
   readonly runner: ModelRunner;
   readonly options: SchedulerOptions;
   readonly eosTokenIds: readonly number[];
   readonly channel: SchedulerChannel;
   readonly log: Log;
+  readonly addon: ProfilerAddon;
 }
+
+/** How long a profile waits for the front end's last records. */
+const FRONT_END_GRACE_MS = 2000;
 
 export class Scheduler {
   /** Resolves with the exit code when the scheduler has stopped for good. */
@@ -44,6 +55,8 @@ export class Scheduler {
   readonly #outputs: OutputProcessor;
   readonly #stepLog: StepLog;
   readonly #watchdog: Watchdog;
+  readonly #tracer: RankTracer;
+  readonly #profiler: ProfilerSession;
   /** Submitted steps, oldest first, and how many there may be. */
   readonly #inFlight: ScheduleBatch[] = [];
   readonly #depth: number;
@@ -53,7 +66,7 @@ export class Scheduler {
   #stopped = false;
   #resolveClosed!: (code: number) => void;
 
-  constructor({ runner, options, eosTokenIds, channel, log }: SchedulerDeps) {
+  constructor({ runner, options, eosTokenIds, channel, log, addon }: SchedulerDeps) {
     const { limits } = runner;
     const queues = new RequestQueues(limits.maxRequests);
     const blocks = new BlockManager(limits.numBlocks, limits.blockSize, { prefixCache: !options.disableRadixCache });
@@ -69,6 +82,23 @@ export class Scheduler {
     this.#outputs = new OutputProcessor(queues, blocks);
     this.#stepLog = new StepLog({ log, queues, blocks, stats });
     this.#watchdog = new Watchdog(options.watchdogTimeout, (error) => this.#fail(error, { engineHangs: true }));
+    this.#tracer = new RankTracer({
+      process: { pid: process.pid, name: 'rank 0', sortIndex: 1 },
+      nvtx: options.enableLayerwiseNvtxMarker ? addon : null,
+    });
+    this.#profiler = new ProfilerSession({
+      ranks: { tp: 0 },
+      tables: runner.spanTables(),
+      device: addon.devices()[0]!,
+      cuda: addon,
+      tracer: this.#tracer,
+      gauges: () => this.#gauges(),
+      memory: () => runner.memoryInfo(),
+      blockSize: limits.blockSize,
+      log,
+      onUpdate: (profile) => channel.send({ kind: 'profile-update', profile }),
+      frontEndGraceMs: FRONT_END_GRACE_MS,
+    });
     this.#depth = options.disableOverlapSchedule ? 1 : 2;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -83,14 +113,20 @@ export class Scheduler {
   /** Builds and submits steps until the pipeline is full or there is nothing to compute. */
   #pump(): void {
     while (this.#inFlight.length < this.#depth) {
-      const batch = this.#builder.next();
+      this.#profiler.beforeStep(this.#builder.nextStepId);
+      const batch = this.#tracer.phase('get_next_batch_to_run', () => this.#builder.next());
       if (batch === null) break;
-      this.#inFlight.push(batch);
-      if (this.#inFlight.length === 1) this.#watchdog.restart();
-      this.#runner.submitWritten(this.#builder.writer, batch.stepId, batch.mode);
-      this.#stepLog.submitted(batch);
+      this.#tracer.phase('run_batch', () => this.#submit(batch));
     }
     if (this.#inFlight.length === 0) this.#rest();
+  }
+
+  #submit(batch: ScheduleBatch): void {
+    const { stepId, mode } = batch;
+    this.#inFlight.push(batch);
+    if (this.#inFlight.length === 1) this.#watchdog.restart();
+    this.#runner.submitWritten(this.#builder.writer, stepId, mode, this.#profiler.claim(stepId, mode));
+    this.#stepLog.submitted(batch);
   }
 
   #onStep(error: VitrineError | null, output: StepOutput | null): void {
@@ -99,12 +135,36 @@ export class Scheduler {
     invariant(batch !== undefined && batch.stepId === output!.stepId, `step ${output!.stepId} is not the next to end`);
     if (this.#inFlight.length > 0) this.#watchdog.restart();
     else this.#watchdog.stop();
-    const generated = this.#outputs.process(batch, output!, this.#outbox);
-    const intervalDone = this.#stats.stepDone(generated, batch.decodeRows > 0);
-    this.#builder.recycle(batch);
+    const intervalDone = this.#tracer.phase('process_batch_result', () => {
+      const generated = this.#outputs.process(batch, output!, this.#outbox);
+      return this.#stats.stepDone(generated, batch.decodeRows > 0);
+    });
     this.#pump(); // first: the engine waits for it, the clients can wait
-    this.#flush();
+    this.#tracer.phase('send_outputs', () => this.#flush());
+    this.#record(batch, output!);
+    this.#builder.recycle(batch);
     if (intervalDone) this.#stepLog.decodeInterval();
+  }
+
+  /** Gives a recorded step to the profiler. */
+  #record(batch: ScheduleBatch, output: StepOutput): void {
+    if (!this.#profiler.isRecorded(batch.stepId)) return;
+    const { stepId, mode, tokens, cachedTokens, size: batchSize, requests } = batch;
+    const waiting = this.#queues.waiting.length;
+    const flowIds = requests.map((request) => request.flowId);
+    this.#profiler.add({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output });
+    this.#profiler.settle();
+  }
+
+  #gauges(): LoadGauges {
+    const { usedBlocks, availableBlocks, freeBlocks, blockSize } = this.#blocks;
+    return {
+      usedTokens: usedBlocks * blockSize,
+      cachedTokens: (availableBlocks - freeBlocks) * blockSize,
+      freeTokens: freeBlocks * blockSize,
+      running: this.#queues.running.length,
+      waiting: this.#queues.waiting.length,
+    };
   }
 
   /** No step is running and none can be built. */
@@ -131,7 +191,7 @@ export class Scheduler {
   #onMessage(message: SchedulerMessage): void {
     switch (message.kind) {
       case 'generate':
-        this.#accept(message);
+        this.#tracer.phase('recv_requests', () => this.#accept(message));
         break;
       case 'abort':
         this.#abort(message);
@@ -142,16 +202,39 @@ export class Scheduler {
       case 'flush-cache':
         this.#flushCache(message.id);
         break;
+      case 'start-profile':
+        this.#answerProfile(message.id, this.#profiler.start(message.request));
+        break;
+      case 'stop-profile':
+        this.#answerProfile(message.id, this.#profiler.stop());
+        break;
+      case 'front-end-spans': {
+        const { profileId, pid, processName: name, names, threads, payload: records } = message;
+        this.#profiler.addFrontEnd(profileId, { pid, name, sortIndex: 0 }, { records, names, threads });
+        break;
+      }
+      case 'front-end-end':
+        this.#profiler.endFrontEnd(message.profileId, message.pid, message.stacks);
+        break;
       case 'shutdown':
         this.shutdown();
         break;
     }
   }
 
+  #answerProfile(id: number, outcome: Promise<RankProfile>): void {
+    outcome.then(
+      (profile) => this.#channel.send({ kind: 'profile-result', id, profile, error: null }),
+      (thrown) =>
+        this.#channel.send({ kind: 'profile-result', id, profile: null, error: describeError(toError(thrown)) }),
+    );
+  }
+
   #accept(message: GenerateMessage): void {
     if (this.#queues.isEmpty) this.#stats.busy();
     const refused = this.#intake.accept(message);
     if (refused === null) {
+      this.#tracer.requestHere(flowIdOf(message.rid));
       this.#queuePump();
     } else {
       this.#outbox.push(refused);
@@ -228,13 +311,13 @@ export class Scheduler {
     this.#endAll(aborted(error.message, 500, 'EngineError'));
     const code = error instanceof VitrineError ? error.code : 'INTERNAL';
     this.#channel.send({ kind: 'fatal', code, message: error.message });
-    this.#close(1, !engineHangs);
+    this.#close(1, !engineHangs, 'error');
   }
 
   #stop(reason: string): void {
     if (this.#stopped) return;
     this.#endAll(aborted(reason, 503, 'ServiceUnavailable'));
-    this.#close(0, true);
+    this.#close(0, true, 'shutdown');
   }
 
   /** From here on nothing is accepted or computed. */
@@ -252,12 +335,12 @@ export class Scheduler {
     this.#flush();
   }
 
-  #close(code: number, closeEngine: boolean): void {
+  #close(code: number, closeEngine: boolean, reason: ProfileEnd): void {
     this.#channel.close();
     // Closing the engine waits for the step it is in: the last messages go out before. One that hangs is left alone.
     setImmediate(() => {
       if (closeEngine) this.#runner.close();
-      this.#resolveClosed(code);
+      void this.#profiler.close(reason).then(() => this.#resolveClosed(code));
     });
   }
 }

@@ -13,7 +13,7 @@ export interface SchedulerHandle {
 export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerChannel }): SchedulerHandle {
   const { addon, model, options, channel, log } = deps;
   const runner = ModelRunner.create(deps);
-  const scheduler = new Scheduler({ runner, options, eosTokenIds: model.eosTokenIds, channel, log });
+  const scheduler = new Scheduler({ runner, options, eosTokenIds: model.eosTokenIds, channel, log, addon });
   const { limits } = runner;
   const device = addon.devices()[0]!;
   channel.send({

@@ -2,6 +2,7 @@
 // it to the front end and write what comes back.
 import { type FastifyInstance, fastify } from 'fastify';
 import type { ServerOptions } from '../config/server-options.js';
+import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
 import type { Log } from '../util/log.js';
 import { packageVersion } from '../util/package-version.js';
 import { installAdmin } from './admin.js';
@@ -9,6 +10,7 @@ import { createAuthCheck } from './auth.js';
 import { BODY_LIMIT_BYTES, installBodyParser } from './body-parser.js';
 import { createErrorHandler, notFound } from './errors.js';
 import { type HealthOptions, installHealth } from './health.js';
+import { installHttpTracing } from './http-tracing.js';
 import { installInfo } from './info.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Metrics } from './metrics.js';
@@ -16,6 +18,7 @@ import { installNativeApi } from './native-api.js';
 import { installChatCompletions } from './openai/chat-completions.js';
 import { installCompletions } from './openai/completions.js';
 import { installModels } from './openai/models.js';
+import { installProfile } from './profile.js';
 import './route-config.js';
 
 export interface AppDeps {
@@ -24,13 +27,14 @@ export interface AppDeps {
   readonly health: HealthOptions;
   /** null: /metrics is not there. */
   readonly metrics: Metrics | null;
+  readonly tracer: FrontEndTracer;
   readonly log: Log;
 }
 
 /** Longer than clients keep connections (aiohttp 15 s, Node agents 5 s), so that it is they who close idle ones. */
 const KEEP_ALIVE_MS = 75_000;
 
-export function createApp({ options, lifecycle, health, metrics, log }: AppDeps): FastifyInstance {
+export function createApp({ options, lifecycle, health, metrics, tracer, log }: AppDeps): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: BODY_LIMIT_BYTES,
@@ -40,6 +44,7 @@ export function createApp({ options, lifecycle, health, metrics, log }: AppDeps)
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 4096 },
   });
+  installHttpTracing(app, tracer);
   const checkAuth = createAuthCheck(options);
   app.addHook('onRequest', async (request) => {
     checkAuth(request);
@@ -48,7 +53,7 @@ export function createApp({ options, lifecycle, health, metrics, log }: AppDeps)
   });
   app.setErrorHandler(createErrorHandler(log));
   app.setNotFoundHandler(notFound);
-  installBodyParser(app);
+  installBodyParser(app, tracer);
   installNativeApi(app, lifecycle, options);
   installCompletions(app, lifecycle, options);
   installChatCompletions(app, lifecycle, options);
@@ -56,6 +61,7 @@ export function createApp({ options, lifecycle, health, metrics, log }: AppDeps)
   installHealth(app, lifecycle, health);
   installInfo(app, lifecycle, options, packageVersion());
   installAdmin(app, lifecycle);
+  installProfile(app, lifecycle);
   metrics?.install(app, lifecycle);
   return app;
 }

@@ -2,6 +2,9 @@
 import { randomInt } from 'node:crypto';
 import type { ServerOptions } from '../config/server-options.js';
 import { errorOfFinish } from '../frontend/finish-error.js';
+import { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import { profileEnvironment } from '../frontend/profile-environment.js';
+import { ProfileManager } from '../frontend/profile-manager.js';
 import type { RequestObserver } from '../frontend/request-observer.js';
 import { parseSamplingParams } from '../frontend/sampling-params.js';
 import { TokenizerManager } from '../frontend/tokenizer-manager.js';
@@ -39,8 +42,9 @@ export async function launchServer(given: ServerOptions): Promise<RunningServer>
   const log = createLog(given.logLevel, 'server');
   const options = { ...given, randomSeed: given.randomSeed ?? randomInt(2 ** 31) };
   const metrics = options.enableMetrics ? new Metrics(options.servedModelName ?? options.modelPath) : null;
-  const server = new Server({ options, health: healthOptionsFromEnv(process.env), metrics, log });
-  const life = new ServerLife(server, options, log);
+  const tracer = new FrontEndTracer({ processName: 'front end', log });
+  const server = new Server({ options, health: healthOptionsFromEnv(process.env), metrics, tracer, log });
+  const life = new ServerLife({ server, options, tracer, log });
   const removeSignals = onShutdownSignal(log, () => void life.shutdown());
   void life.closed.then(removeSignals);
   let address: { url: string; port: number };
@@ -60,21 +64,31 @@ export async function launchServer(given: ServerOptions): Promise<RunningServer>
   return { ...address, closed: life.closed, shutdown: () => life.shutdown() };
 }
 
+interface ServerLifeDeps {
+  readonly server: Server;
+  readonly options: ServerOptions;
+  readonly tracer: FrontEndTracer;
+  readonly log: Log;
+}
+
 /** Brings the parts up, watches over them and takes them down, once. */
 class ServerLife {
   readonly closed: Promise<number>;
   readonly #server: Server;
   readonly #options: ServerOptions;
+  readonly #tracer: FrontEndTracer;
   readonly #log: Log;
+  #profiles: ProfileManager | null = null;
   #rank: Rank | null = null;
   #loaded = false;
   #ending: Promise<void> | null = null;
   #shutDown = false;
   #resolveClosed!: (code: number) => void;
 
-  constructor(server: Server, options: ServerOptions, log: Log) {
+  constructor({ server, options, tracer, log }: ServerLifeDeps) {
     this.#server = server;
     this.#options = options;
+    this.#tracer = tracer;
     this.#log = log;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -91,7 +105,9 @@ class ServerLife {
     const log = this.#log;
     const model = await prepareModel(options, log); // a broken model folder is reported before a process is started
     if (this.#ending !== null) return;
-    this.#rank = Rank.launch({ options: { ...options, modelPath: model.directory }, logLevel: options.logLevel }, log);
+    const config = { options: { ...options, modelPath: model.directory }, logLevel: options.logLevel };
+    const tracer = this.#tracer;
+    this.#rank = Rank.launch(config, tracer, log);
     const { scheduler, exited } = this.#rank;
     const [{ tokenizer, chatTemplate }, info] = await Promise.all([
       loadText(options, log),
@@ -107,9 +123,13 @@ class ServerLife {
       chatTemplate,
       streamInterval: options.streamInterval,
       randomSeed: options.randomSeed,
+      tracer,
       ...(observers.length === 0 ? {} : { observer: new ObserverList(observers) }),
     });
-    this.#server.load({ manager, scheduler, model: describeModel(model, options) });
+    const environment = profileEnvironment(process.env, log);
+    const profiles = new ProfileManager({ schedulers: [scheduler], environment, tracer, log });
+    this.#profiles = profiles;
+    this.#server.load({ manager, scheduler, profiles, model: describeModel(model, options) });
     this.#loaded = true;
     void scheduler.gone.then((failure) => this.#fail(failure));
     if (!options.skipServerWarmup) await warmUp(manager);
@@ -138,6 +158,7 @@ class ServerLife {
 
   async #end(closeServer: () => Promise<void>, code: number): Promise<void> {
     await closeServer();
+    this.#profiles?.close();
     await this.#rank?.stop(this.#loaded ? RANK_GRACE_SECONDS : 0); // one that loads does not listen
     this.#resolveClosed(code);
   }

@@ -1,4 +1,5 @@
 // In which phase of its life the server is, and what its routes work with once the model is loaded.
+import type { ProfileManager } from '../frontend/profile-manager.js';
 import type { SchedulerClient } from '../frontend/scheduler-client.js';
 import type { TokenizerManager } from '../frontend/tokenizer-manager.js';
 import { VitrineError } from '../util/errors.js';
@@ -7,6 +8,7 @@ import type { ServedModel } from './served-model.js';
 export interface Services {
   readonly manager: TokenizerManager;
   readonly scheduler: SchedulerClient;
+  readonly profiles: ProfileManager;
   readonly model: ServedModel;
 }
 

@@ -30,15 +30,18 @@ export async function collectOutputs(
   if (raw.destroyed) return null;
   const states = await new Promise<readonly RequestState[] | null>((resolve) => {
     let running = prepared.length;
-    const started = manager.start(prepared, (state) => {
+    const onUpdate = (state: RequestState) => {
       if (state.finish === null) return;
       running -= 1;
       if (running === 0) resolve(started);
-    });
+    };
+    const started = manager.start(prepared, onUpdate, { delivers: true });
     raw.once('close', () => {
-      if (running === 0) return;
-      for (const state of started) manager.abort(state, DISCONNECTED, true);
-      resolve(null);
+      if (running > 0) {
+        for (const state of started) manager.abort(state, DISCONNECTED, true);
+        resolve(null);
+      }
+      for (const state of started) manager.delivered(state);
     });
   });
   for (const state of states ?? []) {
@@ -83,7 +86,7 @@ export class OutputStream {
     this.#manager = manager;
     this.#format = format;
     this.#running = prepared.length;
-    this.#states = manager.start(prepared, (state) => this.#onUpdate(state));
+    this.#states = manager.start(prepared, (state) => this.#onUpdate(state), { delivers: true });
     this.#indexes = new Map(this.#states.map((state, index) => [state, index]));
     reply.raw.once('close', () => this.#onClose());
   }
@@ -127,7 +130,7 @@ export class OutputStream {
 
   #open(): void {
     this.#reply.hijack();
-    this.#sse = new SseStream(this.#reply.raw);
+    this.#sse = new SseStream(this.#reply.raw, this.#manager.tracer);
     this.#sse.onDrain(() => this.#onDrain());
   }
 
@@ -144,6 +147,7 @@ export class OutputStream {
 
   #onClose(): void {
     if (!this.#closed) this.#abortAll();
+    for (const state of this.#states) this.#manager.delivered(state);
   }
 
   #abortAll(): void {

@@ -1,6 +1,7 @@
 // One stream of server-sent events. What one step of the engine brings is written at once; a client that does not read
 // fast enough gets later events with more in them, so its memory here stays bounded.
 import type { ServerResponse } from 'node:http';
+import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -10,13 +11,15 @@ const HEADERS = {
 
 export class SseStream {
   readonly #raw: ServerResponse;
+  readonly #tracer: FrontEndTracer;
   #pending = '';
   #flushQueued = false;
   #ended = false;
 
   /** Sends the headers with the first event. */
-  constructor(raw: ServerResponse) {
+  constructor(raw: ServerResponse, tracer: FrontEndTracer) {
     this.#raw = raw;
+    this.#tracer = tracer;
     raw.writeHead(200, HEADERS);
   }
 
@@ -48,7 +51,9 @@ export class SseStream {
     const text = this.#pending;
     this.#pending = '';
     if (this.#raw.destroyed) return;
+    const mark = this.#tracer.begin();
     if (this.#ended) this.#raw.end(text);
     else this.#raw.write(text);
+    if (mark >= 0) this.#tracer.end(mark, 'writeEvents', Buffer.byteLength(text));
   }
 }

@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { VitrineError } from '../util/errors.js';
+import { MEMORY_MEMBER, NO_RANK_TRACE } from './memory-snapshot.js';
 import { scanTraceFile } from './read-trace.js';
 import { parseTraceFileName } from './trace-file-name.js';
 import { identifyTrace, type TraceIdentity } from './trace-identity.js';
@@ -69,6 +70,7 @@ async function inspect(
     if (!(error instanceof TraceDamage)) throw error;
     damage = error.message;
   }
+  if (damage === undefined && members.has(MEMORY_MEMBER)) damage = NO_RANK_TRACE;
   return { path, identity: identifyTrace(path, members, profileId), members, damage };
 }
 

@@ -1,6 +1,7 @@
 // Turns span records into the text of trace events. Holds the name and thread tables of one source; runs on the
 // writer's thread.
 import { VitrineError } from '../util/errors.js';
+import type { FlowPoints } from './flow-points.js';
 import {
   type ArgumentField,
   CHUNK_HEADER,
@@ -13,7 +14,7 @@ import {
   SPAN_LAYOUT_VERSION,
   SPAN_SCHEMAS,
 } from './span-layout.js';
-import type { SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from './span-source.js';
 import { formatMicroseconds, quoteJson } from './trace-event.js';
 
 const TWO_32 = 4_294_967_296;
@@ -37,6 +38,9 @@ export interface SpanEncoderOptions {
   /** `baseTimeNanoseconds` of the file. */
   readonly baseNs: bigint;
   readonly recordShapes: boolean;
+  /** Takes the points whose place in their arrow is not known yet. */
+  readonly flowPoints: FlowPoints;
+  readonly tables: SourceTables;
 }
 
 /** Takes one event's text, without a separator. */
@@ -49,9 +53,13 @@ export class SpanEncoder {
   lastNs = Number.NEGATIVE_INFINITY;
   readonly #names: string[] = [];
   readonly #options: SpanEncoderOptions;
+  /** Numbers in `flowPoints`, by category and name, and by thread. */
+  readonly #flowKinds = new Map<number, number>();
+  readonly #flowTracks: number[] = [];
 
   constructor(options: SpanEncoderOptions) {
     this.#options = options;
+    this.#addTables(options.tables);
   }
 
   /**
@@ -59,8 +67,7 @@ export class SpanEncoder {
    * A malformed chunk throws VitrineError INTERNAL: its producer is at fault.
    */
   encode(chunk: SpanChunk, emit: EventSink): number {
-    for (const name of chunk.names) this.#names.push(quoteJson(name));
-    this.threads.push(...chunk.threads);
+    this.#addTables(chunk);
     const view = new DataView(chunk.records);
     const end = view.byteLength;
     if (
@@ -87,13 +94,18 @@ export class SpanEncoder {
     return view.getUint32(CHUNK_HEADER.dropped, true);
   }
 
+  #addTables({ names, threads }: SourceTables): void {
+    for (const name of names) this.#names.push(quoteJson(name));
+    for (const thread of threads) this.threads.push(thread);
+  }
+
   /** The record at `at` with the `more` records that follow it up to `end`. */
   #encodeRecord(view: DataView, at: number, end: number, shift: number, emit: EventSink): void {
     const kind = view.getUint8(at + RECORD_OFFSET.kind);
     const category = CATEGORIES[view.getUint8(at + RECORD_OFFSET.category)];
     const thread = this.threads[view.getUint16(at + RECORD_OFFSET.thread, true)];
     const name = this.#name(view.getUint32(at + RECORD_OFFSET.name, true));
-    if (kind < RECORD_KIND.span || kind > RECORD_KIND.async || !category || !thread) {
+    if (kind < RECORD_KIND.span || kind > RECORD_KIND.flowPoint || kind === RECORD_KIND.more || !category || !thread) {
       throw new VitrineError('INTERNAL', `Span record at byte ${at}: unknown kind ${kind}, category or thread.`);
     }
     const begin = this.#time(view, at + RECORD_OFFSET.begin) + shift;
@@ -102,6 +114,10 @@ export class SpanEncoder {
     if (begin < this.firstNs) this.firstNs = begin;
     if ((spans ? finish : begin) > this.lastNs) this.lastNs = spans ? finish : begin;
 
+    if (kind === RECORD_KIND.flowPoint) {
+      this.#addFlowPoint(view, at, begin);
+      return;
+    }
     const where = `,"name":${name},"pid":${this.#options.process.pid},"tid":${thread.tid},"ts":`;
     const head = `{"ph":"`;
     const cat = `","cat":${category.cat}${where}`;
@@ -121,6 +137,22 @@ export class SpanEncoder {
       const binding = kind === RECORD_KIND.flowEnd ? ',"bp":"e"' : '';
       emit(`${head}${FLOW_PHASE[kind]}${cat}${ts},"id":${this.#id(view, at)}${binding}}`);
     }
+  }
+
+  #addFlowPoint(view: DataView, at: number, ns: number): void {
+    const { flowPoints, process } = this.#options;
+    const category = view.getUint8(at + RECORD_OFFSET.category);
+    const thread = view.getUint16(at + RECORD_OFFSET.thread, true);
+    const name = view.getUint32(at + RECORD_OFFSET.name, true);
+    const key = category * TWO_32 + name;
+    let kind = this.#flowKinds.get(key);
+    if (kind === undefined) {
+      kind = flowPoints.kind(CATEGORIES[category]!.cat, this.#name(name));
+      this.#flowKinds.set(key, kind);
+    }
+    this.#flowTracks[thread] ??= flowPoints.track(process.pid, this.threads[thread]!.tid);
+    const id = at + RECORD_OFFSET.id;
+    flowPoints.add(kind, this.#flowTracks[thread]!, view.getUint32(id, true), view.getUint32(id + 4, true), ns);
   }
 
   /** A name that never came is not worth losing the trace over. */

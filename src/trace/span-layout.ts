@@ -1,5 +1,5 @@
-// The one record format of everything that is traced: JavaScript spans, native ring buffers, later CUPTI. The tables
-// here are its only definition; a C++ header can be generated from them as for engine/forward-batch-layout.ts.
+// The one record format of everything that is traced: JavaScript spans, those of native steps, later CUPTI. The tables
+// here are its only definition: native/profiler/span_layout.h is generated from them (npm run generate).
 //
 // A chunk is one little-endian buffer: a header of CHUNK_HEADER_BYTES, then records of RECORD_BYTES, nothing else.
 //
@@ -17,7 +17,7 @@
 //  * A record may be followed at once by `more` records of the same chunk, whose schema and words add arguments to it.
 //  * Work that overlaps other work of its thread (a request, an await) is an `async` record, not a span.
 
-export const SPAN_LAYOUT_VERSION = 1;
+export const SPAN_LAYOUT_VERSION = 2;
 export const CHUNK_MAGIC = 0x31535456; // "VTS1"
 export const CHUNK_HEADER_BYTES = 64;
 export const RECORD_BYTES = 64;
@@ -128,12 +128,17 @@ export const SPAN_SCHEMAS = {
     field('cached tokens', 'i32'),
     field('waiting requests', 'i32'),
   ],
-  /** x[m, k] times w[n, k]; bytes read and written. */
-  gemm: [dims(2), dims(2), field('bytes', 'i64')],
+  /** What lies around ops: the path of the module in the model, as `model.layers.0.self_attn`. */
+  module: [field('module', 'name')],
+  /**
+   * x[m, k] times w[n, k]. `bytes`, here and below: what the op reads and writes at least, each operand once.
+   * `module`: whose op it is.
+   */
+  gemm: [dims(2), dims(2), field('bytes', 'i64'), field('module', 'name')],
   /** An op over rows of a matrix. */
-  rows: [dims(2), field('bytes', 'i64')],
-  /** Queries [tokens, heads, headDim] of a batch over its paged cache. */
-  attention: [dims(3), field('batch size', 'i32'), field('kv tokens', 'i32'), field('bytes', 'i64')],
+  rows: [dims(2), field('bytes', 'i64'), field('module', 'name')],
+  /** Queries [tokens, heads, headDim] of a batch over its paged cache, of which they see `kv tokens`. */
+  attention: [dims(3), field('kv tokens', 'i32'), field('bytes', 'i64'), field('module', 'name')],
   bytes: [field('bytes', 'i64')],
   count: [field('count', 'i64')],
   text: [field('detail', 'name')],
@@ -153,6 +158,7 @@ export const SPAN_SCHEMAS = {
   ],
   /** Counter values. */
   value: [field('value', 'f64')],
+  processMemory: [field('resident bytes', 'f64')],
   memoryUse: [field('used bytes', 'f64'), field('reserved bytes', 'f64')],
   cacheUse: [field('used tokens', 'f64'), field('cached tokens', 'f64'), field('free tokens', 'f64')],
   queueUse: [field('running requests', 'f64'), field('waiting requests', 'f64')],

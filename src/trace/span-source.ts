@@ -1,4 +1,5 @@
 // What a producer of span records (a JavaScript thread, the native engine) tells the trace writer about itself.
+import type { SpanTables } from '../native/addon.js';
 
 export interface SpanThread {
   /** `tid` in the trace: the kernel's thread id where there is one. Unique in its process. */
@@ -15,11 +16,23 @@ export interface SpanProcess {
   readonly sortIndex: number;
 }
 
-/** Records of one source, in the layout of span-layout.ts, with what its tables gained since the chunk before. */
-export interface SpanChunk {
-  readonly records: ArrayBuffer;
-  /** Ids follow those of the chunks before. */
+/** What the numbers in a source's records stand for. */
+export interface SourceTables {
   readonly names: readonly string[];
-  /** Indices follow those of the chunks before. */
   readonly threads: readonly SpanThread[];
+}
+
+export const NO_TABLES: SourceTables = { names: [], threads: [] };
+
+/** Tables of a native engine, whose threads get sort indices from `sortIndex` on. */
+export function engineTables({ names, threads }: SpanTables, sortIndex: number): SourceTables {
+  return { names, threads: threads.map(({ tid, name }, index) => ({ tid, name, sortIndex: sortIndex + index })) };
+}
+
+/**
+ * Records of one source, in the layout of span-layout.ts, with what its tables gained since the chunk before: ids and
+ * indices follow on. Of a source whose tables are complete: `{ records, ...NO_TABLES }`.
+ */
+export interface SpanChunk extends SourceTables {
+  readonly records: ArrayBuffer;
 }

@@ -1,4 +1,6 @@
-// Names of trace files: [{prefix}-]{profile_id}-TP-{tp}[-DP-{dp}][-PP-{pp}][-EP-{ep}][-EXTEND|-DECODE].trace.json.gz
+// Names of the files of a profile: traces are
+//   [{prefix}-]{profile_id}-TP-{tp}[-DP-{dp}][-PP-{pp}][-EP-{ep}][-EXTEND|-DECODE].trace.json.gz
+// and memory snapshots the same with -memory[-EXTEND|-DECODE].json.gz.
 import { VitrineError } from '../util/errors.js';
 import type { TraceRanks } from './trace-event.js';
 
@@ -29,17 +31,25 @@ function checkPart(part: string, param: string): string {
 
 const stageSuffix = (stage: string | undefined) => (stage === undefined ? '' : `-${checkPart(stage, 'stage')}`);
 
-/** The name of one rank's file. An axis of parallelism is named when `ranks` has it; TP always. */
-export function traceFileName({ prefix, profileId, ranks, stage }: TraceName): string {
+/** Prefix, id and ranks. An axis of parallelism is named when `ranks` has it; TP always. */
+function rankStem({ prefix, profileId, ranks }: TraceName): string {
   const axes = (['dp', 'pp', 'ep'] as const).filter((axis) => ranks[axis] !== undefined);
   return [
     prefix === undefined || prefix === '' ? '' : `${checkPart(prefix, 'profile_prefix')}-`,
     checkPart(profileId, 'profile_id'),
     `-TP-${ranks.tp ?? 0}`,
     ...axes.map((axis) => `-${axis.toUpperCase()}-${ranks[axis]}`),
-    stageSuffix(stage),
-    TRACE_SUFFIX,
   ].join('');
+}
+
+/** The name of one rank's trace. */
+export function traceFileName(name: TraceName): string {
+  return `${rankStem(name)}${stageSuffix(name.stage)}${TRACE_SUFFIX}`;
+}
+
+/** The name of one rank's memory snapshot; parseTraceFileName() does not take it for a trace. */
+export function memoryFileName(name: TraceName): string {
+  return `${rankStem(name)}-memory${stageSuffix(name.stage)}.json.gz`;
 }
 
 /** The name of the merged file of a profile and stage. */

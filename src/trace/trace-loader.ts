@@ -1,9 +1,10 @@
 // Reads a trace file into a SpanTable and the few other things that a summary is made of.
 import type { EventFields } from './event-fields.js';
+import { MEMORY_MEMBER, NO_RANK_TRACE } from './memory-snapshot.js';
 import { scanTraceFile } from './read-trace.js';
 import { SpanTable, StringTable } from './span-table.js';
 import { parseMicroseconds } from './trace-event.js';
-import { TraceScanner } from './trace-scanner.js';
+import { TraceDamage, TraceScanner } from './trace-scanner.js';
 
 const PATHS = [
   'ph',
@@ -233,6 +234,7 @@ export async function loadTrace(path: string, signal?: AbortSignal): Promise<Loa
   };
   const scanner = new TraceScanner(handler, PATHS);
   await scanTraceFile(path, scanner, signal);
+  if (loader.members.has(MEMORY_MEMBER)) throw new TraceDamage(NO_RANK_TRACE);
   const { spans, tracks, processNames, threadNames, requests, members, negativeDurations, withoutTimes } = loader;
   return {
     spans,

@@ -1,13 +1,14 @@
 // What the trace writer and its thread say to each other.
 import type { ErrorCode } from '../util/errors.js';
 import type { CpuProfile } from './cpu-profile.js';
-import type { SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from './span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 
 export type ToTraceWriter =
   | { readonly kind: 'open'; readonly options: TraceDocumentOptions }
-  | { readonly kind: 'source'; readonly process: SpanProcess }
-  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk }
+  | { readonly kind: 'source'; readonly process: SpanProcess; readonly tables: SourceTables }
+  /** Its buffer may be larger than the header and its `recordBytes`. */
+  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk; readonly recordBytes: number }
   | { readonly kind: 'cpu-profile'; readonly pid: number; readonly thread: SpanThread; readonly profile: CpuProfile }
   | { readonly kind: 'dropped'; readonly reason: string; readonly count: number }
   | { readonly kind: 'finish' }
@@ -15,8 +16,14 @@ export type ToTraceWriter =
 
 export type FromTraceWriter =
   | { readonly kind: 'opened' }
-  /** A chunk of `bytes` was taken in; the file has now this many bytes. */
-  | { readonly kind: 'taken'; readonly bytes: number; readonly fileBytes: number; readonly textBytes: number }
+  /** A chunk was taken in; the file has now this many bytes. `spare`: its buffer, where it is of use to a stage. */
+  | {
+      readonly kind: 'taken';
+      readonly recordBytes: number;
+      readonly fileBytes: number;
+      readonly textBytes: number;
+      readonly spare: ArrayBuffer | undefined;
+    }
   | { readonly kind: 'finished'; readonly info: TraceFileInfo }
   | { readonly kind: 'discarded' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly param: string | undefined };

@@ -1,13 +1,15 @@
 // The trace writer's own thread: encodes and compresses what arrives, at low priority.
 import { parentPort } from 'node:worker_threads';
 import { invariant, toError, VitrineError } from '../util/errors.js';
+import { STAGE_BYTES } from './chunk-stage.js';
 import { lowerThreadPriority } from './low-priority.js';
+import { CHUNK_HEADER_BYTES } from './span-layout.js';
 import { TraceDocument } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
 
 invariant(parentPort, 'the trace writer runs in a worker thread');
 const port = parentPort;
-const say = (message: FromTraceWriter) => port.postMessage(message);
+const say = (message: FromTraceWriter, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
 let document: TraceDocument | undefined;
 
 function handle(message: ToTraceWriter): void {
@@ -19,12 +21,19 @@ function handle(message: ToTraceWriter): void {
   if (document === undefined) return;
   switch (message.kind) {
     case 'source':
-      document.addSource(message.process);
+      document.addSource(message.process, message.tables);
       break;
     case 'chunk': {
-      const bytes = message.chunk.records.byteLength;
-      document.addChunk(message.source, message.chunk);
-      say({ kind: 'taken', bytes, fileBytes: document.fileBytes, textBytes: document.textBytes });
+      const { source, chunk, recordBytes } = message;
+      const { records } = chunk;
+      const isPart = records.byteLength > CHUNK_HEADER_BYTES + recordBytes;
+      document.addChunk(
+        source,
+        isPart ? { ...chunk, records: records.slice(0, CHUNK_HEADER_BYTES + recordBytes) } : chunk,
+      );
+      const spare = records.byteLength === STAGE_BYTES ? records : undefined;
+      const { fileBytes, textBytes } = document;
+      say({ kind: 'taken', recordBytes, fileBytes, textBytes, spare }, spare === undefined ? [] : [spare]);
       break;
     }
     case 'cpu-profile':

@@ -1,14 +1,22 @@
 // Writes one trace file while the records come in, in a thread of low priority. The caller's thread only posts buffers.
 import { Worker } from 'node:worker_threads';
 import { invariant, VitrineError } from '../util/errors.js';
+import { ChunkStage, STAGE_BYTES } from './chunk-stage.js';
 import type { CpuProfile } from './cpu-profile.js';
 import { CHUNK_HEADER_BYTES, RECORD_BYTES } from './span-layout.js';
-import type { SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+import { NO_TABLES, type SourceTables, type SpanChunk, type SpanProcess, type SpanThread } from './span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
 
+/** Chunks wait no longer than this for others to be handed over with, if another write comes. */
+const STAGE_MS = 100;
+/** From this size on a chunk is handed over as it is. */
+const LARGE_CHUNK_BYTES = STAGE_BYTES / 4;
+/** Buffers kept for the next stages: one a source that is filled, more only if the thread lags. */
+const MAX_SPARE_BUFFERS = 4;
+
 export interface TraceWriterOptions extends TraceDocumentOptions {
-  /** Bytes of chunks that may wait for the thread; more are dropped and counted. */
+  /** Bytes of records that may wait for the thread; more are dropped and counted. */
   readonly maxPendingBytes: number;
 }
 
@@ -24,8 +32,14 @@ export class TraceWriter {
   readonly #exited = deferred<void>();
   #failure: VitrineError | undefined;
   #settled = false;
-  #sources = 0;
-  #pendingBytes = 0;
+  readonly #stages: ChunkStage[] = [];
+  /** Record bytes in the stages, and handed over but not taken in. */
+  #stagedBytes = 0;
+  #postedBytes = 0;
+  /** performance.now() when the first of the staged records came. */
+  #stagedSince = 0;
+  readonly #spares: ArrayBuffer[] = [];
+  readonly #spare = (): ArrayBuffer => this.#spares.pop() ?? new ArrayBuffer(STAGE_BYTES);
   #fileBytes = 0;
   #textBytes = 0;
   #droppedWaiting = 0;
@@ -55,9 +69,9 @@ export class TraceWriter {
     return writer;
   }
 
-  /** Bytes of chunks that wait for the thread. */
+  /** Bytes of records that wait: to be handed over, or for the thread. */
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#stagedBytes + this.#postedBytes;
   }
 
   /** Compressed bytes in the file so far. */
@@ -74,25 +88,46 @@ export class TraceWriter {
     return this.#failure;
   }
 
-  /** Registers a producer of records; returns its number for write(). */
-  addSource(process: SpanProcess): number {
-    this.#post({ kind: 'source', process });
-    return this.#sources++;
+  /**
+   * Registers a producer of records, at any time before finish(); returns its number for write(). Several may share a
+   * process and its threads. `tables`: what is known of its names and threads from the start.
+   */
+  addSource(process: SpanProcess, tables: SourceTables = NO_TABLES): number {
+    this.#post({ kind: 'source', process, tables });
+    return this.#stages.push(new ChunkStage()) - 1;
   }
 
   /**
-   * Hands a chunk over; its buffer moves to the writer. False where its records were dropped, which the trace will say.
+   * Takes over a chunk, which the caller may not touch again. Small ones are gathered (see flush()), so that a write
+   * costs a copy. False where its records were dropped, which the trace will say.
    */
   write(source: number, chunk: SpanChunk): boolean {
-    invariant(source >= 0 && source < this.#sources, `unknown span source ${source}`);
-    const bytes = chunk.records.byteLength;
-    const fits = this.#pendingBytes + bytes <= this.#maxPendingBytes;
-    if (!fits) this.#droppedWaiting += (bytes - CHUNK_HEADER_BYTES) / RECORD_BYTES;
-    // Without its records a chunk still brings names and threads that later ones refer to.
-    const records = fits ? chunk.records : chunk.records.slice(0, CHUNK_HEADER_BYTES);
-    this.#pendingBytes += records.byteLength;
-    this.#post({ kind: 'chunk', source, chunk: { ...chunk, records } }, [records]);
-    return fits && this.#failure === undefined;
+    const stage = this.#stages[source];
+    invariant(stage, `unknown span source ${source}`);
+    if (this.#failure !== undefined) return false;
+    const now = performance.now();
+    if (this.#stagedBytes > 0 && now - this.#stagedSince > STAGE_MS) this.flush();
+    const recordBytes = Math.max(chunk.records.byteLength - CHUNK_HEADER_BYTES, 0);
+    const fits = this.pendingBytes + recordBytes <= this.#maxPendingBytes;
+    if (!fits) {
+      this.#droppedWaiting += recordBytes / RECORD_BYTES;
+      // Staged records take up the room as well: without this nobody would come to take them.
+      if (this.#stagedBytes > 0) this.flush();
+    }
+    const isLarge = fits && recordBytes >= LARGE_CHUNK_BYTES;
+    if (isLarge || !this.#append(stage, chunk, fits, now)) {
+      if (!stage.isEmpty) this.#handOver(stage, source);
+      // What no empty stage takes is no chunk; the thread will say so.
+      if (isLarge || !this.#append(stage, chunk, fits, now)) this.#postChunk(source, chunk, recordBytes);
+    }
+    return fits;
+  }
+
+  /** Hands over the chunks that wait for others; the next write after 100 ms does so too, and finish(). */
+  flush(): void {
+    this.#stages.forEach((stage, source) => {
+      if (!stage.isEmpty) this.#handOver(stage, source);
+    });
   }
 
   /** Adds sampled JavaScript stacks as the track `thread` of process `pid`. */
@@ -102,6 +137,7 @@ export class TraceWriter {
 
   /** Completes the file: synced, renamed, readable. */
   async finish(): Promise<TraceFileInfo> {
+    this.flush();
     if (this.#droppedWaiting > 0) this.#post({ kind: 'dropped', reason: 'slow_writer', count: this.#droppedWaiting });
     this.#post({ kind: 'finish' });
     const info = await this.#end();
@@ -121,6 +157,25 @@ export class TraceWriter {
     return this.#ended.promise;
   }
 
+  #append(stage: ChunkStage, chunk: SpanChunk, withRecords: boolean, now: number): boolean {
+    const before = stage.recordBytes;
+    if (!stage.append(chunk, withRecords, this.#spare)) return false;
+    if (this.#stagedBytes === 0) this.#stagedSince = now;
+    this.#stagedBytes += stage.recordBytes - before;
+    return true;
+  }
+
+  #handOver(stage: ChunkStage, source: number): void {
+    const { recordBytes } = stage;
+    this.#stagedBytes -= recordBytes;
+    this.#postChunk(source, stage.take(), recordBytes);
+  }
+
+  #postChunk(source: number, chunk: SpanChunk, recordBytes: number): void {
+    this.#postedBytes += recordBytes;
+    this.#post({ kind: 'chunk', source, chunk, recordBytes }, [chunk.records]);
+  }
+
   #post(message: ToTraceWriter, transfer: ArrayBuffer[] = []): void {
     if (this.#failure === undefined) this.#worker.postMessage(message, transfer);
   }
@@ -131,7 +186,8 @@ export class TraceWriter {
         this.#opened.resolve();
         break;
       case 'taken':
-        this.#pendingBytes -= message.bytes;
+        this.#postedBytes -= message.recordBytes;
+        if (message.spare !== undefined && this.#spares.length < MAX_SPARE_BUFFERS) this.#spares.push(message.spare);
         this.#fileBytes = message.fileBytes;
         this.#textBytes = message.textBytes;
         break;

@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'ADDRESS_IN_USE'
   | 'NOT_READY'
   | 'BENCH_FAILED'
+  | 'PROFILE_CONFLICT' // a profile is under way, or none is
   | 'TRACE_INVALID' // a trace file that cannot be read or does not belong to the run
   | 'TRACE_NOT_WRITTEN' // unwritable directory, full disk, too slow a writer
   | 'INTERNAL';
@@ -42,6 +43,7 @@ const HTTP_STATUS: Record<ErrorCode, number> = {
   ADDRESS_IN_USE: 500,
   NOT_READY: 503,
   BENCH_FAILED: 500,
+  PROFILE_CONFLICT: 409,
   TRACE_INVALID: 400,
   TRACE_NOT_WRITTEN: 500,
   INTERNAL: 500,

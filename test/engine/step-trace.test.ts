@@ -62,7 +62,7 @@ test('every step has its annotation, and its records lie inside', async (t) => {
   for (let i = 0; i < 70; i++) {
     const mode = modes[i % 3]!;
     const output = await runner.forward(step(11 + i, mode, true));
-    trace.addStep({ stepId: 11 + i, mode, batchSize: 1, tokens: 2, cachedTokens: 3, waiting: 4, output });
+    trace.addStep({ stepId: 11 + i, mode, batchSize: 1, tokens: 2, cachedTokens: 3, waiting: 4, flowIds: [], output });
   }
   assert.deepEqual([trace.steps, trace.firstStep, trace.lastStep], [70, 11, 80]);
   const info = await trace.finish();
@@ -116,7 +116,16 @@ test('discard() leaves no file', async (t) => {
     tables: runner.spanTables(),
   });
   const output = await runner.forward(step(1, 'extend', true));
-  trace.addStep({ stepId: 1, mode: 'extend', batchSize: 1, tokens: 2, cachedTokens: 0, waiting: 0, output });
+  trace.addStep({
+    stepId: 1,
+    mode: 'extend',
+    batchSize: 1,
+    tokens: 2,
+    cachedTokens: 0,
+    waiting: 0,
+    flowIds: [],
+    output,
+  });
   await trace.discard();
   assert.deepEqual(readdirSync(directory), []);
 });

@@ -141,12 +141,12 @@ describe('mixture of experts', () => {
   const qwen = { num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 6 };
 
   test('Mixtral', () => {
-    const moe = { numExperts: 3, topK: 2, normTopkProb: true, intermediateSize: 12 };
+    const moe = { numExperts: 3, topK: 2, normTopkProb: true, intermediateSize: 12, module: 'block_sparse_moe' };
     assert.deepEqual(moeOf({ num_local_experts: 3, num_experts_per_tok: 2 }, 'MixtralForCausalLM'), [moe, moe]);
   });
 
   test('Qwen3-MoE: norm_topk_prob, decoder_sparse_step, mlp_only_layers', () => {
-    const moe = { numExperts: 4, topK: 2, normTopkProb: false, intermediateSize: 6 };
+    const moe = { numExperts: 4, topK: 2, normTopkProb: false, intermediateSize: 6, module: 'mlp' };
     const normed = { ...moe, normTopkProb: true };
     const name = 'Qwen3MoeForCausalLM';
     assert.deepEqual(moeOf(qwen, name), [moe, moe]);

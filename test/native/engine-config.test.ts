@@ -47,6 +47,11 @@ const CONFIG_CASES: readonly (readonly [path: readonly (string | number)[], valu
     'config.spec.layers[2].slidingWindow: expected a non-negative integer, got -4',
   ],
   [['spec', 'layers', 1, 'moe', 'topK'], 9, 'config.spec.layers[1].moe.topK: expected at most numExperts (4), got 9'],
+  [
+    ['spec', 'layers', 0, 'moe', 'module'],
+    undefined,
+    'config.spec.layers[0].moe.module: expected a string, got undefined',
+  ],
   [['spec', 'layers', 0, 'moe'], undefined, 'config.spec.layers[0].moe: expected an object, got undefined'],
 ];
 

@@ -20,6 +20,7 @@ const CASES: readonly (readonly [what: string, options: Partial<RawBatchOptions>
   ['too many tokens', { header: { numTokens: 513 } }, /numTokens: expected 1 to 512, got 513/],
   ['no request', { header: { numRequests: 0 } }, /numRequests: expected 1 to 4, got 0/],
   ['rows', { header: { numLogitRows: 9 } }, /numLogitRows: expected 0 to 4, got 9/],
+  ['profile', { header: { profile: 2 } }, /profile: expected 0 \(off\) or 1 \(record\), got 2/],
   ['block size', { header: { blockSize: 8 } }, /blockSize: expected 16, got 8/],
   ['token id', { sections: { tokenIds: [1, 512, 3, 7] } }, /tokenIds\[1\]: expected a token id below 512.*got 512/],
   ['slot reference', { sections: { tokenIds: [1, 2, 3, -41] } }, /tokenIds\[3\]: .*slot reference from -40, got -41/],

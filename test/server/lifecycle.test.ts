@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
 import { SERVER_OPTIONS } from '#vitrine/config/server-options.js';
+import { FrontEndTracer } from '#vitrine/frontend/front-end-tracer.js';
 import { Server } from '#vitrine/server/server.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { silentLog } from '#vitrine/util/log.js';
@@ -25,7 +26,14 @@ test('a port in use is named', async (t) => {
   const { url } = await startFakeServer(t);
   const port = Number(new URL(url).port);
   const options = resolveOptions(SERVER_OPTIONS, { modelPath: 'x', port }, {});
-  const second = new Server({ options, health: { timeoutSeconds: 1, probe: true }, metrics: null, log: silentLog });
+  const health = { timeoutSeconds: 1, probe: true };
+  const second = new Server({
+    options,
+    health,
+    metrics: null,
+    tracer: new FrontEndTracer({ processName: 'second', log: silentLog }),
+    log: silentLog,
+  });
   await assert.rejects(second.listen(), (error: unknown) => {
     assert.ok(error instanceof VitrineError);
     assert.equal(error.code, 'ADDRESS_IN_USE');

@@ -4,6 +4,7 @@ import type { SchedulerChannel, SchedulerMessage } from '#vitrine/messages/chann
 import type { RankInfo } from '#vitrine/messages/control.js';
 import type { FinishReason, TokenChunk, TokenLogprobs } from '#vitrine/messages/outputs.js';
 import type { GenerateMessage } from '#vitrine/messages/requests.js';
+import { FakeProfiler, type FakeProfilerOptions } from './fake-profiler.js';
 
 export interface FakeSchedulerOptions {
   /** Output token `index` of a request. Default: the prompt, over and over. */
@@ -15,6 +16,7 @@ export interface FakeSchedulerOptions {
   readonly chunkSize?: number;
   /** A final word at once instead of tokens. */
   readonly refuse?: (message: GenerateMessage) => FinishReason | null;
+  readonly profiler?: FakeProfilerOptions;
 }
 
 export const FAKE_INFO: RankInfo = {
@@ -39,6 +41,7 @@ export class FakeScheduler {
   /** Every message that came. */
   readonly received: SchedulerMessage[] = [];
   readonly running = new Map<string, FakeRequest>();
+  readonly profiler: FakeProfiler;
   readonly #channel: SchedulerChannel;
   readonly #options: FakeSchedulerOptions;
   #stepQueued = false;
@@ -48,6 +51,7 @@ export class FakeScheduler {
   constructor(channel: SchedulerChannel, options: FakeSchedulerOptions = {}) {
     this.#channel = channel;
     this.#options = options;
+    this.profiler = new FakeProfiler((reply) => channel.send(reply), options.profiler);
     channel.onMessage((message) => this.#onMessage(message));
     channel.onClose(() => this.running.clear());
   }
@@ -69,6 +73,7 @@ export class FakeScheduler {
   step(): void {
     const chunks = [...this.running.values()].map((request) => this.#advance(request));
     this.#steps += 1;
+    this.profiler.step(this.#steps);
     if (chunks.length > 0) this.#channel.send({ kind: 'outputs', chunks });
   }
 
@@ -138,6 +143,12 @@ export class FakeScheduler {
         break;
       case 'flush-cache':
         this.#channel.send({ kind: 'flush-cache-result', id: message.id, flushed: this.running.size === 0 });
+        break;
+      case 'start-profile':
+      case 'stop-profile':
+      case 'front-end-spans':
+      case 'front-end-end':
+        this.profiler.onMessage(message);
         break;
       case 'shutdown':
         this.#channel.close();

@@ -3,6 +3,9 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
 import { SERVER_OPTIONS, type ServerOptions } from '#vitrine/config/server-options.js';
+import { FrontEndTracer } from '#vitrine/frontend/front-end-tracer.js';
+import { profileEnvironment } from '#vitrine/frontend/profile-environment.js';
+import { ProfileManager } from '#vitrine/frontend/profile-manager.js';
 import { SchedulerClient } from '#vitrine/frontend/scheduler-client.js';
 import { TokenizerManager } from '#vitrine/frontend/tokenizer-manager.js';
 import type { RankInfo } from '#vitrine/messages/control.js';
@@ -13,7 +16,7 @@ import type { ServedModel } from '#vitrine/server/served-model.js';
 import { Server } from '#vitrine/server/server.js';
 import { ChatTemplate } from '#vitrine/tokenizer/chat-template.js';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
-import { silentLog } from '#vitrine/util/log.js';
+import { type Log, silentLog } from '#vitrine/util/log.js';
 import { FAKE_INFO, FakeScheduler, type FakeSchedulerOptions } from './fake-scheduler.js';
 
 export const STORIES = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
@@ -28,6 +31,9 @@ export interface FakeServerOptions extends FakeSchedulerOptions {
   /** Leave it in its first phase. */
   readonly notReady?: boolean;
   readonly withoutChatTemplate?: boolean;
+  /** Of profiles. Default: none. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly log?: Log;
 }
 
 export interface FakeServer {
@@ -35,6 +41,7 @@ export interface FakeServer {
   readonly scheduler: FakeScheduler;
   readonly client: SchedulerClient;
   readonly manager: TokenizerManager;
+  readonly profiles: ProfileManager;
   readonly tokenizer: Tokenizer;
   readonly url: string;
 }
@@ -48,7 +55,9 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
   );
   const channel = createLocalChannel();
   const scheduler = new FakeScheduler(channel.scheduler, given);
-  const client = new SchedulerClient(channel.frontend);
+  const log = given.log ?? silentLog;
+  const tracer = new FrontEndTracer({ processName: 'front end', log });
+  const client = new SchedulerClient(channel.frontend, tracer);
   scheduler.ready({ ...FAKE_INFO, ...given.info });
   const tokenizer = await Tokenizer.load(STORIES);
   const metrics = options.enableMetrics ? new Metrics('stories') : null;
@@ -59,10 +68,17 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
     chatTemplate: given.withoutChatTemplate ? null : (await ChatTemplate.load(STORIES))!,
     streamInterval: options.streamInterval,
     randomSeed: 1,
+    tracer,
     ...(metrics === null ? {} : { observer: metrics }),
   });
+  const profiles = new ProfileManager({
+    schedulers: [client],
+    environment: profileEnvironment(given.env ?? {}, log),
+    tracer,
+    log,
+  });
   const health = given.health ?? { timeoutSeconds: 20, probe: true };
-  const server = new Server({ options, health, metrics, log: silentLog });
+  const server = new Server({ options, health, metrics, tracer, log });
   const { url } = await server.listen();
   const model: ServedModel = {
     path: STORIES,
@@ -74,9 +90,9 @@ export async function startFakeServer(test: TestContext, given: FakeServerOption
     samplingDefaults: given.samplingDefaults ?? {},
   };
   if (!given.notReady) {
-    server.load({ manager, scheduler: client, model });
+    server.load({ manager, scheduler: client, profiles, model });
     server.ready();
   }
   test.after(() => server.drain(0));
-  return { server, scheduler, client, manager, tokenizer, url };
+  return { server, scheduler, client, manager, profiles, tokenizer, url };
 }

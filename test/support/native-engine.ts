@@ -6,7 +6,7 @@ import { loadAddon } from '#vitrine/native/load.js';
 import { prepareReferenceModel } from '../reference/reference-files.js';
 import { type RawBatchOptions, type RawRequest, RawStepOutput, rawForwardBatch } from './raw-forward-batch.js';
 
-export type EngineSettings = Partial<CacheConfig & Pick<EngineConfig, 'cpuThreads' | 'cpuIsa'>>;
+export type EngineSettings = Partial<CacheConfig & Pick<EngineConfig, 'cpuThreads' | 'cpuIsa' | 'nvtxMarkers'>>;
 
 const SMALL_CACHE: CacheConfig = {
   numBlocks: 256,
@@ -27,13 +27,13 @@ export class TestEngine {
   readonly #waiters: Waiter[] = [];
 
   constructor(model: PreparedModel, settings: EngineSettings = {}) {
-    const { cpuThreads = 2, cpuIsa = 'auto', ...cache } = settings;
-    const config: EngineConfig = { device: 'cpu', spec: model.spec, cpuThreads, cpuIsa };
+    const { cpuThreads = 2, cpuIsa = 'auto', nvtxMarkers = false, ...cache } = settings;
+    const config: EngineConfig = { device: 'cpu', spec: model.spec, cpuThreads, cpuIsa, nvtxMarkers };
     this.blockSize = cache.blockSize ?? SMALL_CACHE.blockSize;
-    this.engine = new (loadAddon().Engine)(config, (error, output) => {
+    this.engine = new (loadAddon().Engine)(config, (error, output, spans) => {
       const waiter = this.#waiters.shift();
       if (waiter === undefined) throw new Error('onStep was called for a step that nobody submitted');
-      if (output !== null) waiter.resolve(new RawStepOutput(output));
+      if (output !== null) waiter.resolve(new RawStepOutput(output, spans));
       else waiter.reject(error ?? new Error('onStep got neither error nor output'));
     });
     this.engine.loadWeights(model.loadPlan);

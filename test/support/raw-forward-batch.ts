@@ -112,7 +112,11 @@ export class RawStepOutput {
   readonly #words: Int32Array;
   readonly #floats: Float32Array;
 
-  constructor(buffer: ArrayBuffer) {
+  /** The step's span chunk. */
+  readonly spans: ArrayBuffer | null;
+
+  constructor(buffer: ArrayBuffer, spans: ArrayBuffer | null = null) {
+    this.spans = spans;
     this.#words = new Int32Array(buffer);
     this.#floats = new Float32Array(buffer);
     if (this.header('magic') !== STEP_OUTPUT_MAGIC) throw new Error(`magic is ${this.header('magic')}`);

@@ -3,14 +3,16 @@
 import assert from 'node:assert/strict';
 import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';
-import type { FrontendChannel, FrontendMessage } from '#vitrine/messages/channel.js';
+import type { FrontendChannel, FrontendMessage, SchedulerMessage } from '#vitrine/messages/channel.js';
 import type { ControlReply, SchedulerState } from '#vitrine/messages/control.js';
 import { createLocalChannel } from '#vitrine/messages/local-channel.js';
 import type { FinishReason, OutputsMessage, TokenChunk, TokenLogprobs } from '#vitrine/messages/outputs.js';
+import type { ProfileRequest, RankProfile } from '#vitrine/messages/profile.js';
 import type { GenerateMessage, LogprobOptions, SamplingParams } from '#vitrine/messages/requests.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
 import type { NativeAddon } from '#vitrine/native/addon.js';
 import { Scheduler } from '#vitrine/scheduler/scheduler.js';
+import { type ErrorCode, VitrineError } from '#vitrine/util/errors.js';
 import { type Log, silentLog } from '#vitrine/util/log.js';
 import { createFakeAddon, type FakeEngineOptions } from './fake-engine.js';
 import { fakePreparedModel } from './fake-prepared-model.js';
@@ -99,6 +101,7 @@ export class SchedulerHarness {
       eosTokenIds: model.eosTokenIds,
       channel: scheduler,
       log,
+      addon,
     });
     frontend.onMessage((message) => this.#onMessage(message));
     frontend.onClose(() => {
@@ -133,6 +136,47 @@ export class SchedulerHarness {
     return (reply as Extract<ControlReply, { kind: 'flush-cache-result' }>).flushed;
   }
 
+  /** Profile states in the order in which they were reported. */
+  readonly profileUpdates: RankProfile[] = [];
+
+  /** Rejects with the code of the refusal. */
+  startProfile(request: ProfileRequest): Promise<RankProfile> {
+    return this.#askProfile((id) => ({ kind: 'start-profile', id, request }));
+  }
+
+  stopProfile(): Promise<RankProfile> {
+    return this.#askProfile((id) => ({ kind: 'stop-profile', id }));
+  }
+
+  /** Resolves when the current profile is done or has failed. */
+  async profileEnd(): Promise<RankProfile> {
+    for (;;) {
+      const last = this.profileUpdates.at(-1);
+      if (last?.state === 'done' || last?.state === 'failed') return last;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  async #askProfile(message: (id: number) => SchedulerMessage): Promise<RankProfile> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const reply = await new Promise<Answer>((resolve) => {
+      this.#replies.set(id, resolve);
+      this.channel.send(message(id));
+    });
+    assert.equal(reply.kind, 'profile-result');
+    const { profile, error } = reply as Extract<ControlReply, { kind: 'profile-result' }>;
+    if (profile === null) throw new VitrineError(error!.code as ErrorCode, error!.message);
+    return profile;
+  }
+
+  #onProfileUpdate(profile: RankProfile): void {
+    this.profileUpdates.push(profile);
+    // As a front end with nothing to add.
+    if (profile.state !== 'flushing') return;
+    this.channel.send({ kind: 'front-end-end', profileId: profile.profileId, pid: process.pid, stacks: null });
+  }
+
   /** Shuts down, when all blocks must be accounted for. */
   async close(): Promise<void> {
     this.scheduler.checkIntegrity();
@@ -155,6 +199,7 @@ export class SchedulerHarness {
     this.messages.push(message);
     if (message.kind === 'outputs') this.#onOutputs(message);
     else if (message.kind === 'fatal') this.fatals.push(message);
+    else if (message.kind === 'profile-update') this.#onProfileUpdate(message.profile);
     else if ('id' in message) this.#replies.get(message.id)!(message);
   }
 

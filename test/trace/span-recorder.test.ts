@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FlowPoints } from '#vitrine/trace/flow-points.js';
 import { SpanEncoder } from '#vitrine/trace/span-encoder.js';
 import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '#vitrine/trace/span-layout.js';
 import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
@@ -11,6 +12,8 @@ const encoderOptions = {
   monotonicToWallNs: 0n,
   baseNs: 0n,
   recordShapes: true,
+  flowPoints: new FlowPoints(),
+  tables: { names: [], threads: [] },
 };
 
 /** A clock that ticks as told. */
@@ -88,13 +91,14 @@ test('every argument type survives: shapes, 64-bit integers, floats, names', () 
   const { recorder } = create();
   recorder.start();
   const gemm = recorder.begin('cpuOp', recorder.name('gemm'));
-  recorder.args(gemm, 'gemm', 8, 288, 768, 288, 2 ** 52 + 1);
+  recorder.args(gemm, 'gemm', 8, 288, 768, 288, 2 ** 52 + 1, recorder.name('layers.0.mlp'));
   recorder.end(gemm);
   recorder.counter(recorder.name('kv'), 'cacheUse', 0.1, 1e300, Number.NaN);
   recorder.async('request', recorder.name('r'), 1, 5, 9, 'request', recorder.name('id "1"'), 10, 0, 3);
   const { events } = drainAll(recorder);
   assert.deepEqual(events[0]?.args, {
     bytes: 2 ** 52 + 1,
+    module: 'layers.0.mlp',
     'Input Dims': [
       [8, 288],
       [768, 288],

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { notWritten } from '#vitrine/trace/gzip-file.js';
 import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
+import { engineTables } from '#vitrine/trace/span-source.js';
 import { TraceDocument } from '#vitrine/trace/trace-document.js';
 import { TraceWriter } from '#vitrine/trace/trace-writer.js';
 import { rawChunk } from '../support/span-chunks.js';
@@ -39,7 +40,7 @@ test('a trace of the recorder is whole, in the dialect, and exact', async (t) =>
     recorder.args(mark, 'step', step, 1, 4, 4, 0, 0);
     recorder.flow('start', 'request', recorder.name('request'), step);
     const op = recorder.begin('cpuOp', recorder.name('gemm'), 0);
-    recorder.args(op, 'gemm', 4, 8, 16, 8, 1000);
+    recorder.args(op, 'gemm', 4, 8, 16, 8, 1000, recorder.name('mlp'));
     recorder.end(op);
     recorder.flow('end', 'request', recorder.name('request'), step);
     recorder.end(mark);
@@ -59,6 +60,7 @@ test('a trace of the recorder is whole, in the dialect, and exact', async (t) =>
   assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, {
     layer: 0,
     bytes: 1000,
+    module: 'mlp',
     'Input Dims': [
       [4, 8],
       [16, 8],
@@ -148,10 +150,10 @@ test('shapes are left out on request', async (t) => {
   const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
   const document = new TraceDocument(writerOptions(path, { recordShapes: false }));
   const source = document.addSource(testProcess);
-  const records = [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4, 5, 0] } as const];
+  const records = [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4, 5, 0, 0] } as const];
   document.addChunk(source, rawChunk({ records, names: ['gemm'], threads: [thread] }));
   document.finish();
-  assert.deepEqual(spansOf(readTrace(path), 'cpu_op')[0]?.args, { bytes: 5 });
+  assert.deepEqual(spansOf(readTrace(path), 'cpu_op')[0]?.args, { bytes: 5, module: 'gemm' });
 });
 
 test('dropped records are counted by reason: full rings, a slow writer, a full file', async (t) => {
@@ -175,6 +177,98 @@ test('dropped records are counted by reason: full rings, a slow writer, a full f
   small.addChunk(small.addSource(testProcess), rawChunk({ records, names: ['a'], threads: [thread] }));
   assert.equal(small.finish().droppedRecords, 10);
   assert.deepEqual(traceProblems(readTrace(path)), []);
+});
+
+test('sources come while it records; of a process and thread that several share the names are given once', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  const scheduler = writer.addSource(testProcess);
+  const record = (begin: bigint, changes = {}) => ({ begin, end: begin + 5n, ...changes });
+  writer.write(scheduler, rawChunk({ records: [record(10n)], names: ['phase'], threads: [thread] }));
+  // As the native engine: its tables are known from the start, the first of its threads is that of another source.
+  const tables = engineTables({ names: ['gemm', 'norm'], threads: [thread, { tid: 12, name: 'worker 0' }] }, 5);
+  const engine = writer.addSource(testProcess, tables);
+  for (let step = 0n; step < 3n; step++) {
+    const records = [record(100n * step + 20n, { name: 1 }), record(100n * step + 20n, { thread: 1 })];
+    writer.write(engine, rawChunk({ records }));
+  }
+  writer.flush();
+  const late = writer.addSource({ pid: 9, name: 'front end', sortIndex: 9 });
+  writer.write(late, rawChunk({ records: [record(7n)], names: ['http'], threads: [{ ...thread, name: 'http' }] }));
+  writer.write(scheduler, rawChunk({ records: [record(500n, { name: 1 })], names: ['late phase'] }));
+  await writer.finish();
+  const trace = readTrace(path);
+  assert.deepEqual(traceProblems(trace), []);
+  assert.deepEqual(
+    spansOf(trace, 'cpu_op')
+      .map((e) => `${e.pid}/${e.tid} ${e.name}`)
+      .sort(),
+    [
+      '10/11 late phase',
+      '10/11 phase',
+      ...Array(3).fill('10/11 norm'),
+      ...Array(3).fill('10/12 gemm'),
+      '9/11 http',
+    ].sort(),
+  );
+  const named = trace.traceEvents.filter((e) => e.name === 'thread_name' || e.name === 'process_name');
+  assert.deepEqual(
+    named.map((e) => `${e.pid}/${e.tid} ${e.args?.name}`),
+    ['10/0 rank 0', '9/0 front end', '10/11 main', '10/12 worker 0', '9/11 http'],
+  );
+});
+
+test('small chunks are handed over together, in order, whatever their base, and lose nothing', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  const sources = [writer.addSource(testProcess), writer.addSource({ ...testProcess, pid: 11 })];
+  const expected: number[][] = [[], []];
+  let time = 0n;
+  let dropped = 0;
+  // Enough for several buffers; a new name now and then, another time base, a chunk larger than a buffer, an empty one.
+  for (let i = 0; i < 1200; i++) {
+    const at = i % 3 === 0 ? 1 : 0;
+    const name = expected[at]!.length === 0 ? 0 : undefined;
+    const length = i === 700 ? 20_000 : i % 50 === 49 ? 0 : 40;
+    const baseNs = BigInt(Math.floor(i / 400));
+    const records = Array.from({ length }, () => ({ name: name ?? 0, begin: ++time * 10n, end: time * 10n + 5n }));
+    for (const { begin } of records) expected[at]!.push(Number(begin + baseNs));
+    dropped += i % 7;
+    const names = i < 3 || i % 100 === 0 ? [`name ${i}`] : [];
+    const chunk = rawChunk({ records, names, threads: i === 0 || i === 1 ? [thread] : [], baseNs, dropped: i % 7 });
+    assert.equal(writer.write(sources[at]!, chunk), true);
+  }
+  const info = await writer.finish();
+  assert.equal(writer.pendingBytes, 0);
+  assert.equal(info.droppedRecords, dropped);
+  const trace = readTrace(path);
+  assert.deepEqual(traceProblems(trace), []);
+  for (const [at, pid] of [10, 11].entries()) {
+    const spans = spansOf(trace, 'cpu_op').filter((e) => e.pid === pid);
+    const since = (times: readonly number[]) => times.map((ns) => ns - times[0]!);
+    assert.deepEqual(since(spans.map((e) => Math.round(e.ts * 1000))), since(expected[at]!));
+  }
+});
+
+test('a chunk waits for others until flush() or the next write after a while', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const writer = await TraceWriter.open(writerOptions(path));
+  const source = writer.addSource(testProcess, { names: ['a'], threads: [thread] });
+  const write = (begin: bigint) => writer.write(source, rawChunk({ records: [{ begin, end: begin + 1n }] }));
+  const taken = async (bytes: number) => {
+    while (writer.pendingBytes > bytes) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  write(1n);
+  write(10n);
+  assert.equal(writer.pendingBytes, 128);
+  writer.flush();
+  await taken(0);
+  write(20n);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  assert.equal(writer.pendingBytes, 64, 'it waits for company');
+  write(30n);
+  await taken(64);
+  assert.equal((await writer.finish()).events, 4 + 5 + 1 + 3);
 });
 
 test('a directory that cannot be made or written is a coded error and leaves nothing', async (t) => {

@@ -14,6 +14,7 @@ export const mixtral: Architecture = {
     intermediateSizeKey: 'intermediate_size',
     normTopkProb: true,
     sparseLayers: 'all',
+    module: 'block_sparse_moe',
     names: {
       router: 'block_sparse_moe.gate.weight',
       gate: 'block_sparse_moe.experts.{}.w1.weight',

@@ -14,6 +14,7 @@ export const qwen3Moe: Architecture = {
     intermediateSizeKey: 'moe_intermediate_size',
     normTopkProb: 'norm_topk_prob',
     sparseLayers: 'stepped',
+    module: 'mlp',
     names: {
       router: 'mlp.gate.weight',
       gate: 'mlp.experts.{}.gate_proj.weight',

@@ -1,0 +1,25 @@
+// What a TraceScope says of itself, made once at start-up: the part of its record that no batch changes.
+#pragma once
+
+#include <cstdint>
+
+#include "profiler/span_record.h"
+
+namespace vitrine {
+
+/// Rows and columns of an op's input; one dimension when `cols` is negative.
+struct TraceShape {
+  int64_t rows = 0;
+  int64_t cols = -1;
+};
+
+struct TraceSite {
+  /// Times, rows and bytes are filled in by the scope.
+  SpanRecord record{};
+  /// An op ends when its scope does, by the clock; anything else ends with the last op inside.
+  bool is_op = false;
+  int64_t fixed_bytes = 0;    ///< an op reads or writes whatever the batch
+  int64_t bytes_per_row = 0;  ///< and for each row of its first input
+};
+
+}  // namespace vitrine

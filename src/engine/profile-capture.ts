@@ -1,0 +1,262 @@
+// Everything that one profile holds while it lasts: its windows and their files, what is recorded beside the steps, and
+// the limits. Runs on the JavaScript thread of the rank; see profiler-session.ts for its life.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../messages/profile.js';
+import type { MemoryInfo, NativeAddon, SpanTables } from '../native/addon.js';
+import type { CpuProfile } from '../trace/cpu-profile.js';
+import { CpuSampler } from '../trace/cpu-sampler.js';
+import type { SpanChunk, SpanProcess } from '../trace/span-source.js';
+import type { TraceFileInfo } from '../trace/trace-document.js';
+import type { VitrineError } from '../util/errors.js';
+import type { ForwardMode } from './forward-batch-layout.js';
+import { MemoryCapture } from './memory-capture.js';
+import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
+import { ProfileWindow } from './profile-window.js';
+import type { LoadGauges, RankTracer } from './rank-tracer.js';
+import { SpanFeed } from './span-feed.js';
+import type { StepTrace, TracedStep } from './step-trace.js';
+
+export interface CaptureDeps extends RankIdentity {
+  readonly tables: SpanTables;
+  readonly cuda: Pick<NativeAddon, 'cudaProfilerStart' | 'cudaProfilerStop'>;
+  readonly tracer: RankTracer;
+  readonly gauges: () => LoadGauges;
+  readonly memory: () => MemoryInfo;
+  /** Tokens of a KV block. */
+  readonly blockSize: number;
+}
+
+/** Records of this thread that are kept back before they go to the files. */
+const DRAIN_AT = 4096;
+/** The front end sends its records at least this often. */
+const FRONT_END_DELAY_MS = 500;
+const STACKS_SORT_INDEX = 1000;
+/** Sampled stacks are a track of their own: its number lies above every thread id of Linux (2^22 at most). */
+const STACKS_TID = 2 ** 22;
+
+export class ProfileCapture {
+  readonly request: ProfileRequest;
+  readonly #deps: CaptureDeps;
+  readonly #windows: readonly ProfileWindow[];
+  readonly #feed: SpanFeed;
+  readonly #frontEnds = new Map<number, SpanFeed>();
+  readonly #sampler: CpuSampler | null;
+  /** Steps that are in flight and recorded, oldest first. */
+  readonly #inFlight: { readonly stepId: number; readonly window: ProfileWindow }[] = [];
+  /** Files that take what is recorded beside the steps. */
+  readonly #attached = new Set<StepTrace>();
+  /** Files that are being completed. */
+  readonly #files = new Map<ProfileWindow, Promise<readonly ProfileFile[]>>();
+  #cudaRuns = false;
+
+  private constructor(request: ProfileRequest, deps: CaptureDeps, windows: readonly ProfileWindow[]) {
+    this.request = request;
+    this.#deps = deps;
+    this.#windows = windows;
+    this.#feed = new SpanFeed(deps.tracer.process);
+    this.#sampler = request.withStack && this.#recordsHost ? new CpuSampler() : null;
+  }
+
+  /** Opens the files. Error: TRACE_NOT_WRITTEN; nothing is left behind then. */
+  static async open(request: ProfileRequest, deps: CaptureDeps): Promise<ProfileCapture> {
+    const writes = request.activities.some((activity) => activity === 'CPU' || activity === 'GPU');
+    const windows: ProfileWindow[] = [];
+    try {
+      for (const stage of request.stages ?? [null]) {
+        const trace = writes
+          ? await openTrace(request, deps, stage, { process: deps.tracer.process, tables: deps.tables })
+          : null;
+        const memory = request.activities.includes('MEM') ? new MemoryCapture() : null;
+        windows.push(new ProfileWindow(stage, request.numSteps, { trace, memory }));
+      }
+      if (!writes) await checkWritable(request.outputDir);
+    } catch (error) {
+      await Promise.all(windows.map((window) => window.trace?.discard()));
+      throw error;
+    }
+    return new ProfileCapture(request, deps, windows);
+  }
+
+  get recordedSteps(): number {
+    return this.#windows.reduce((sum, window) => sum + window.recorded, 0);
+  }
+
+  /** No window takes or waits for another step. */
+  get isOver(): boolean {
+    return this.#windows.every((window) => window.isComplete);
+  }
+
+  /** Why the last window ended. */
+  get endedBy(): ProfileEnd | null {
+    return this.#windows.at(-1)!.endedBy;
+  }
+
+  /** The first file that cannot be written any more. */
+  get failure(): VitrineError | undefined {
+    return this.#windows.map((window) => window.trace?.failure).find((failure) => failure !== undefined);
+  }
+
+  /** Recording begins. Throws VitrineError where CUDA is asked for and is not there. */
+  begin(): void {
+    if (this.request.activities.includes('CUDA_PROFILER')) {
+      this.#deps.cuda.cudaProfilerStart();
+      this.#cudaRuns = true;
+    }
+    if (!this.#recordsHost) return;
+    this.#deps.tracer.start();
+    // Files by stage take what is recorded while their own steps run.
+    for (const { stage, trace } of this.#windows) if (stage === null && trace !== null) this.#attach(trace);
+    this.#sampler?.start();
+  }
+
+  /** Whether the step that is about to be submitted is recorded, with the engine's spans. */
+  claim(stepId: number, mode: ForwardMode): boolean {
+    const window = this.#windows.find((candidate) => candidate.claim(mode));
+    if (window === undefined) return false;
+    this.#inFlight.push({ stepId, window });
+    if (window.trace === null || !this.#recordsHost) return false;
+    if (!this.#attached.has(window.trace)) this.#attach(window.trace);
+    return true;
+  }
+
+  /** The oldest recorded step that is in flight. */
+  get nextStep(): number | undefined {
+    return this.#inFlight[0]?.stepId;
+  }
+
+  /** The oldest recorded step has ended. */
+  add(step: TracedStep): void {
+    const { tracer, gauges } = this.#deps;
+    const { window } = this.#inFlight.shift()!;
+    window.add(step);
+    const load = gauges();
+    window.memory?.sample(load);
+    tracer.gauges(load);
+    if (tracer.pending >= DRAIN_AT) this.#drain();
+    if (window.trace !== null && window.trace.fileBytes >= this.request.maxBytes) window.end('max_bytes');
+  }
+
+  /** Takes no more steps. */
+  end(reason: ProfileEnd): void {
+    for (const window of this.#windows) window.end(reason);
+  }
+
+  /** The steps in flight will never end. */
+  forgetInFlight(): void {
+    this.#inFlight.length = 0;
+    for (const window of this.#windows) window.forgetInFlight();
+  }
+
+  /**
+   * Completes the files of windows that are complete while others go on. The front end's last records of a window come a
+   * little later, so its file waits that long.
+   */
+  settle(): void {
+    if (this.isOver) return;
+    for (const window of this.#windows) {
+      if (!window.isComplete || this.#files.has(window)) continue;
+      this.#files.set(
+        window,
+        sleep(FRONT_END_DELAY_MS).then(() => this.#finish(window)),
+      );
+    }
+  }
+
+  /** Records of the front end process `owner`. */
+  addFrontEnd(owner: SpanProcess, chunk: SpanChunk): void {
+    let feed = this.#frontEnds.get(owner.pid);
+    if (feed === undefined) {
+      feed = new SpanFeed(owner);
+      this.#frontEnds.set(owner.pid, feed);
+      for (const trace of this.#attached) feed.attach(trace);
+    }
+    feed.write(chunk);
+  }
+
+  /** Sampled stacks of a process, for all files that are open. */
+  addStacks(pid: number, thread: string, profile: CpuProfile): void {
+    const track = { tid: STACKS_TID + pid, name: `${thread} (stacks)`, sortIndex: STACKS_SORT_INDEX };
+    for (const trace of this.#attached) trace.addCpuProfile(pid, track, profile);
+  }
+
+  /** This thread records no more. */
+  stop(): void {
+    this.#takeStacks();
+    this.#drain();
+    this.#deps.tracer.stop();
+    this.#drain();
+    if (this.#cudaRuns) this.#deps.cuda.cudaProfilerStop();
+    this.#cudaRuns = false;
+  }
+
+  /** Completes the files that are left; after stop(). Error: TRACE_NOT_WRITTEN, once all have been tried. */
+  async finish(): Promise<ProfileFile[]> {
+    const files = this.#windows.map((window) => this.#files.get(window) ?? this.#finish(window));
+    const results = await Promise.allSettled(files);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+  }
+
+  /** Gives up all files. */
+  async discard(): Promise<void> {
+    await Promise.all(this.#windows.map((window) => window.trace?.discard()));
+  }
+
+  get #recordsHost(): boolean {
+    return this.request.activities.includes('CPU');
+  }
+
+  /** The files of a window; none where no step of its stage came. */
+  async #finish(window: ProfileWindow): Promise<readonly ProfileFile[]> {
+    const { trace, memory, stage } = window;
+    if (trace !== null) this.#detach(trace);
+    if (stage !== null && window.recorded === 0) {
+      await trace?.discard();
+      return [];
+    }
+    const files: ProfileFile[] = [];
+    const memoryFile = memory === null ? null : this.#writeMemory(memory, stage);
+    if (trace !== null) files.push(window.file('trace', await trace.finish()));
+    if (memoryFile !== null) files.push(window.file('memory', await memoryFile));
+    return files;
+  }
+
+  #writeMemory(memory: MemoryCapture, stage: ProfileStage | null): Promise<TraceFileInfo> {
+    const { tracer, memory: info, gauges, blockSize } = this.#deps;
+    const file = {
+      path: memoryPath(this.request, this.#deps, stage),
+      process: tracer.process,
+      ...describeRank(this.request, this.#deps, stage),
+    };
+    return memory.write(file, info(), gauges(), blockSize);
+  }
+
+  /** What was recorded before belongs to the files that were open then. */
+  #attach(trace: StepTrace): void {
+    this.#drain();
+    this.#attached.add(trace);
+    for (const feed of [this.#feed, ...this.#frontEnds.values()]) feed.attach(trace);
+  }
+
+  #detach(trace: StepTrace): void {
+    if (!this.#attached.has(trace)) return;
+    this.#takeStacks();
+    this.#drain();
+    this.#attached.delete(trace);
+    for (const feed of [this.#feed, ...this.#frontEnds.values()]) feed.detach(trace);
+  }
+
+  #drain(): void {
+    const chunk = this.#deps.tracer.drain();
+    if (chunk !== undefined) this.#feed.write(chunk);
+  }
+
+  /** The stacks so far go to the files that are open; sampling goes on while there is something to record. */
+  #takeStacks(): void {
+    if (!this.#sampler?.running) return;
+    const { process: owner, thread } = this.#deps.tracer;
+    this.addStacks(owner.pid, thread.name, this.#sampler.stop());
+    if (!this.isOver) this.#sampler.start();
+  }
+}

@@ -1,0 +1,74 @@
+// The files of a profile on one rank: their names, and what each says of the rank that wrote it.
+import { access, constants, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ProfileRequest, ProfileStage } from '../messages/profile.js';
+import type { DeviceInfo, SpanTables } from '../native/addon.js';
+import { notWritten } from '../trace/gzip-file.js';
+import type { SpanProcess } from '../trace/span-source.js';
+import { hostId, monotonicToWallNs } from '../trace/trace-clock.js';
+import type { TraceRanks } from '../trace/trace-event.js';
+import { memoryFileName, type TraceName, traceFileName } from '../trace/trace-file-name.js';
+import { packageVersion } from '../util/package-version.js';
+import { StepTrace } from './step-trace.js';
+
+/** The rank that writes them. */
+export interface RankIdentity {
+  readonly ranks: TraceRanks;
+  readonly device: DeviceInfo;
+}
+
+/** The parts of a file's name. */
+function fileName(
+  { prefix, profileId }: ProfileRequest,
+  { ranks }: RankIdentity,
+  stage: ProfileStage | null,
+): TraceName {
+  return { prefix, profileId, ranks, ...(stage === null ? {} : { stage }) };
+}
+
+/** What a file says of its rank. */
+export function describeRank(
+  { profileId }: ProfileRequest,
+  { ranks, device }: RankIdentity,
+  stage: ProfileStage | null,
+) {
+  const { name, kind, totalBytes: totalGlobalMem, threads } = device;
+  return {
+    deviceProperties: [{ id: 0, name, kind, totalGlobalMem, threads }],
+    distributedInfo: { backend: 'none', rank: 0, world_size: 1 },
+    vitrine: {
+      ...{ version: packageVersion(), profileId, ranks, ...(stage === null ? {} : { stage }) },
+      ...{ hostId: hostId(), monotonicToWallNs: String(monotonicToWallNs()) },
+    },
+  };
+}
+
+export function memoryPath(request: ProfileRequest, rank: RankIdentity, stage: ProfileStage | null): string {
+  return join(request.outputDir, memoryFileName(fileName(request, rank, stage)));
+}
+
+/** Error: TRACE_NOT_WRITTEN. */
+export function openTrace(
+  request: ProfileRequest,
+  rank: RankIdentity,
+  stage: ProfileStage | null,
+  engine: { readonly process: SpanProcess; readonly tables: SpanTables },
+): Promise<StepTrace> {
+  const { outputDir, activities, withStack, recordShapes, maxBytes } = request;
+  return StepTrace.open({
+    path: join(outputDir, traceFileName(fileName(request, rank, stage))),
+    ...describeRank(request, rank, stage),
+    metadata: { with_stack: withStack ? 1 : 0, record_shapes: recordShapes ? 1 : 0, activities },
+    ...{ recordShapes, maxFileBytes: maxBytes, ...engine },
+  });
+}
+
+/** As opening a file there would find out. Error: TRACE_NOT_WRITTEN. */
+export async function checkWritable(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true });
+    await access(directory, constants.W_OK);
+  } catch (error) {
+    throw notWritten(directory, error);
+  }
+}

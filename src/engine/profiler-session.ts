@@ -1,0 +1,280 @@
+// The profiler of one rank: idle → armed → recording → flushing → idle, one profile at a time. It says which steps are
+// recorded, and when a profile begins and is over. Runs on the JavaScript thread of the rank.
+import type {
+  ProfileEnd,
+  ProfileFile,
+  ProfileRequest,
+  ProfileRequestMessage,
+  ProfileState,
+  RankProfile,
+} from '../messages/profile.js';
+import type { CpuProfile } from '../trace/cpu-profile.js';
+import type { SpanChunk, SpanProcess } from '../trace/span-source.js';
+import { toError, VitrineError } from '../util/errors.js';
+import type { Log } from '../util/log.js';
+import type { ForwardMode } from './forward-batch-layout.js';
+import { type CaptureDeps, ProfileCapture } from './profile-capture.js';
+import type { TracedStep } from './step-trace.js';
+
+type FrontEndStacks = Extract<ProfileRequestMessage, { kind: 'front-end-end' }>['stacks'];
+
+export interface ProfilerSessionDeps extends CaptureDeps {
+  readonly log: Log;
+  /** Hears of every change of state. */
+  readonly onUpdate: (profile: RankProfile) => void;
+  /** How long to wait for the front end's last records; 0: there is none. */
+  readonly frontEndGraceMs: number;
+}
+
+/** The profile under way. */
+interface Active {
+  readonly capture: ProfileCapture;
+  readonly firstStep: number;
+  readonly finished: Promise<RankProfile>;
+  readonly resolve: (profile: RankProfile) => void;
+  state: ProfileState;
+  timer: NodeJS.Timeout | null;
+  frontEndDone: (() => void) | null;
+}
+
+export class ProfilerSession {
+  readonly #deps: ProfilerSessionDeps;
+  #active: Active | null = null;
+  /** Files are being opened: another profile is refused. */
+  #opening = false;
+  #closed = false;
+  /** Forward steps submitted so far. */
+  #steps = 0;
+
+  constructor(deps: ProfilerSessionDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Opens the files and arms the profile or begins to record. Errors: PROFILE_CONFLICT while another one is under way,
+   * TRACE_NOT_WRITTEN, INVALID_REQUEST where CUDA is asked for and is not there.
+   */
+  async start(request: ProfileRequest): Promise<RankProfile> {
+    if (this.#active !== null || this.#opening || this.#closed) {
+      const id = this.#active?.capture.request.profileId;
+      const which = id === undefined ? '' : ` (profile id ${id}, ${this.#active!.state})`;
+      throw new VitrineError('PROFILE_CONFLICT', `Profiling is already in progress${which}. Call /stop_profile first.`);
+    }
+    const { startStep, startIn } = request;
+    const firstStep = startStep ?? this.#steps + 1 + (startIn ?? 0);
+    this.#opening = true;
+    try {
+      const capture = await ProfileCapture.open(request, this.#deps);
+      if (this.#closed) {
+        await capture.discard();
+        throw new VitrineError('SHUTTING_DOWN', 'The engine is closing.');
+      }
+      let resolve!: Active['resolve'];
+      const finished = new Promise<RankProfile>((done) => {
+        resolve = done;
+      });
+      this.#active = { capture, firstStep, finished, resolve, state: 'armed', timer: null, frontEndDone: null };
+    } finally {
+      this.#opening = false;
+    }
+    if (firstStep <= this.#steps + 1) {
+      try {
+        this.#begin(this.#active);
+      } catch (error) {
+        const { capture } = this.#active;
+        this.#active = null;
+        await capture.discard();
+        throw error;
+      }
+    }
+    return this.#describe(this.#active);
+  }
+
+  /**
+   * Ends the recording (an armed profile is cancelled) and resolves when the files are complete. Error: PROFILE_CONFLICT
+   * where no profile is under way.
+   */
+  async stop(): Promise<RankProfile> {
+    const active = this.#active;
+    if (active === null) {
+      throw new VitrineError('PROFILE_CONFLICT', 'Profiling is not in progress. Call /start_profile first.');
+    }
+    if (active.state === 'armed') {
+      await this.#cancel(active);
+    } else {
+      active.capture.end('stop');
+      this.settle();
+    }
+    return active.finished;
+  }
+
+  /** The profile under way; null between profiles. */
+  get current(): RankProfile | null {
+    return this.#active === null ? null : this.#describe(this.#active);
+  }
+
+  // --- steps, as the scheduler submits them and gets them back -----------------------------------------------------
+
+  /** The step with that number is about to be built: an armed profile may begin with it. */
+  beforeStep(stepId: number): void {
+    const active = this.#active;
+    if (active === null || active.state !== 'armed' || stepId < active.firstStep) return;
+    try {
+      this.#begin(active);
+    } catch (error) {
+      this.#fail(active, toError(error));
+    }
+  }
+
+  /** The step is about to be submitted. True: the engine shall record its spans. */
+  claim(stepId: number, mode: ForwardMode): boolean {
+    this.#steps = stepId;
+    const active = this.#active;
+    if (active === null || active.state !== 'recording') return false;
+    const recorded = active.capture.claim(stepId, mode);
+    if (active.timer === null && active.capture.nextStep !== undefined) {
+      const { maxSeconds } = active.capture.request;
+      active.timer = setTimeout(() => this.#expire(active), maxSeconds * 1000);
+      active.timer.unref();
+    }
+    return recorded;
+  }
+
+  /** A step has ended that was claimed by a profile. */
+  isRecorded(stepId: number): boolean {
+    return this.#active?.capture.nextStep === stepId;
+  }
+
+  /** A step for which isRecorded() is true has ended. */
+  add(step: TracedStep): void {
+    this.#active!.capture.add(step);
+  }
+
+  /** What belonged to the last step is recorded: files that have all their steps are completed. */
+  settle(): void {
+    const active = this.#active;
+    if (active === null || active.state !== 'recording') return;
+    const { failure } = active.capture;
+    if (failure !== undefined) this.#fail(active, failure);
+    else if (active.capture.isOver) void this.#flush(active);
+    else active.capture.settle();
+  }
+
+  // --- the front end -----------------------------------------------------------------------------------------------
+
+  addFrontEnd(profileId: string, owner: SpanProcess, chunk: SpanChunk): void {
+    if (this.#active?.capture.request.profileId === profileId) this.#active.capture.addFrontEnd(owner, chunk);
+  }
+
+  /** The front end has sent everything. */
+  endFrontEnd(profileId: string, pid: number, stacks: FrontEndStacks): void {
+    const active = this.#active;
+    if (active?.capture.request.profileId !== profileId) return;
+    if (stacks !== null) active.capture.addStacks(pid, stacks.thread.name, stacks.profile as CpuProfile);
+    active.frontEndDone?.();
+  }
+
+  // --- the end ------------------------------------------------------------------------------------------------------
+
+  /** The engine ends: no step in flight will come back. Resolves when the files are complete. */
+  async close(reason: ProfileEnd): Promise<void> {
+    this.#closed = true;
+    const active = this.#active;
+    if (active === null) return;
+    if (active.state === 'armed') {
+      await this.#cancel(active);
+      return;
+    }
+    active.capture.forgetInFlight();
+    active.capture.end(reason);
+    active.frontEndDone?.();
+    this.settle();
+    active.frontEndDone?.();
+    await active.finished;
+  }
+
+  #begin(active: Active): void {
+    active.capture.begin();
+    active.state = 'recording';
+    const { profileId, outputDir } = active.capture.request;
+    this.#deps.log.info(`Profiling starts. Traces will be saved to: ${outputDir} (with profile id: ${profileId})`);
+    this.#deps.onUpdate(this.#describe(active));
+  }
+
+  #expire(active: Active): void {
+    active.capture.end('max_seconds');
+    this.settle();
+  }
+
+  async #cancel(active: Active): Promise<void> {
+    active.capture.end('stop');
+    this.#active = null;
+    await active.capture.discard();
+    this.#close(active, { state: 'done', files: [] });
+  }
+
+  async #flush(active: Active): Promise<void> {
+    active.state = 'flushing';
+    if (active.timer !== null) clearTimeout(active.timer);
+    const { capture } = active;
+    try {
+      capture.stop();
+      this.#deps.onUpdate(this.#describe(active));
+      await this.#frontEnd(active);
+      const files = await capture.finish();
+      this.#close(active, { state: 'done', files });
+    } catch (error) {
+      this.#close(active, { state: 'failed', error: toError(error) });
+    }
+  }
+
+  /** Resolves when the front end has sent its last records, or has had its time. */
+  #frontEnd(active: Active): Promise<void> {
+    const { frontEndGraceMs } = this.#deps;
+    if (frontEndGraceMs === 0 || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, frontEndGraceMs);
+      active.frontEndDone = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #fail(active: Active, error: Error): void {
+    const { capture } = active;
+    active.state = 'flushing';
+    if (active.timer !== null) clearTimeout(active.timer);
+    capture.forgetInFlight();
+    capture.end('error');
+    capture.stop();
+    void capture.discard().then(() => this.#close(active, { state: 'failed', error }));
+  }
+
+  #close(active: Active, end: { state: ProfileState; files?: readonly ProfileFile[]; error?: Error }): void {
+    active.state = end.state;
+    this.#active = null;
+    const profile = this.#describe(active, end.files, end.error);
+    const { log, onUpdate } = this.#deps;
+    if (end.error !== undefined) log.error(`Profiling failed: ${end.error.message}`);
+    else log.info(`Profiling done. Traces are saved to: ${active.capture.request.outputDir}`);
+    onUpdate(profile);
+    active.resolve(profile);
+  }
+
+  #describe({ capture, state }: Active, files: readonly ProfileFile[] = [], error?: Error): RankProfile {
+    const { profileId, numSteps, stages } = capture.request;
+    const isOver = state !== 'armed' && state !== 'recording';
+    return {
+      ...{ profileId, state, forwardSteps: this.#steps, recordedSteps: capture.recordedSteps, files },
+      plannedSteps: numSteps === null ? null : numSteps * (stages?.length ?? 1),
+      endedBy: isOver ? capture.endedBy : null,
+      error: error === undefined ? null : describeError(error),
+    };
+  }
+}
+
+export function describeError(error: Error): NonNullable<RankProfile['error']> {
+  const { code, param } = error instanceof VitrineError ? error : { code: 'INTERNAL', param: undefined };
+  return { code, message: error.message, param: param ?? null };
+}

@@ -1,0 +1,48 @@
+// One producer of span records whose chunks go to several trace files: keeps its tables, so that a file which is opened
+// later gets the names and threads that came before. Runs on the JavaScript thread of the rank.
+import type { SpanChunk, SpanProcess, SpanThread } from '../trace/span-source.js';
+import type { StepTrace } from './step-trace.js';
+
+interface Receiver {
+  readonly trace: StepTrace;
+  readonly source: number;
+  names: number;
+  threads: number;
+}
+
+export class SpanFeed {
+  readonly #process: SpanProcess;
+  readonly #names: string[] = [];
+  readonly #threads: SpanThread[] = [];
+  readonly #receivers: Receiver[] = [];
+
+  constructor(process: SpanProcess) {
+    this.#process = process;
+  }
+
+  /** From now on `trace` gets every chunk. */
+  attach(trace: StepTrace): void {
+    this.#receivers.push({ trace, source: trace.addSource(this.#process), names: 0, threads: 0 });
+  }
+
+  detach(trace: StepTrace): void {
+    const index = this.#receivers.findIndex((receiver) => receiver.trace === trace);
+    if (index >= 0) this.#receivers.splice(index, 1);
+  }
+
+  /** Hands a chunk to every file; its buffer moves to the last of them. */
+  write({ records, names, threads }: SpanChunk): void {
+    this.#names.push(...names);
+    this.#threads.push(...threads);
+    for (const [index, receiver] of this.#receivers.entries()) {
+      const isLast = index === this.#receivers.length - 1;
+      receiver.trace.addSpans(receiver.source, {
+        records: isLast ? records : records.slice(0),
+        names: this.#names.slice(receiver.names),
+        threads: this.#threads.slice(receiver.threads),
+      });
+      receiver.names = this.#names.length;
+      receiver.threads = this.#threads.length;
+    }
+  }
+}
