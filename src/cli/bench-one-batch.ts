@@ -7,6 +7,6 @@ import { createLog } from '../util/log.js';
 
 export async function run(options: OneBatchOptions): Promise<number> {
   const log = createLog(options.logLevel, 'bench-one-batch');
-  await benchOneBatch(options, { addon: loadAddon(), output: terminalOutput, log });
+  await benchOneBatch(options, { addon: loadAddon(), output: terminalOutput, log, environment: process.env });
   return 0;
 }

@@ -1,7 +1,8 @@
 // Options of bench-one-batch: a static batch through the model runner, without a scheduler.
 import { ENGINE_OPTIONS } from './engine-options.js';
+import { ONE_BATCH_PROFILE_OPTIONS } from './one-batch-profile-options.js';
 import type { Option, OptionsOf } from './option.js';
-import { QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
+import { LAYERWISE_NVTX_OPTION, QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 
 const BENCHMARK = 'Benchmark';
 
@@ -84,6 +85,8 @@ export const ONE_BATCH_OPTIONS = [
     help: 'Print every n-th decode step; 0 prints the first five.',
     group: BENCHMARK,
   },
+  ...ONE_BATCH_PROFILE_OPTIONS,
+  LAYERWISE_NVTX_OPTION,
   ...ENGINE_OPTIONS,
   TOKENIZER_PATH_OPTION,
   QUIET_LOG_LEVEL_OPTION,

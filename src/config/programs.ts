@@ -7,11 +7,7 @@ import { PROFILER_OPTIONS } from './profiler-options.js';
 import type { Program } from './program.js';
 import { SEND_ONE_OPTIONS } from './send-one-options.js';
 import { SERVER_OPTIONS } from './server-options.js';
-import {
-  UNSUPPORTED_BENCH_SERVING_FLAGS,
-  UNSUPPORTED_ONE_BATCH_FLAGS,
-  UNSUPPORTED_SERVER_FLAGS,
-} from './sglang-flags.js';
+import { UNSUPPORTED_BENCH_SERVING_FLAGS, UNSUPPORTED_SERVER_FLAGS } from './sglang-flags.js';
 import { MERGE_TRACES_OPTIONS, TRACE_SUMMARY_OPTIONS } from './trace-options.js';
 
 export const LAUNCH_SERVER: Program<typeof SERVER_OPTIONS> = {
@@ -43,10 +39,11 @@ export const BENCH_ONE_BATCH: Program<typeof ONE_BATCH_OPTIONS> = {
     options: SERVER_OPTIONS.filter((option: Option) => !oneBatchFlags.has(option.flag)),
     reason: 'they cannot matter without a scheduler and a server, and a warning says so.',
   },
-  unsupported: [...UNSUPPORTED_SERVER_FLAGS, ...UNSUPPORTED_ONE_BATCH_FLAGS],
+  unsupported: UNSUPPORTED_SERVER_FLAGS,
   examples: [
     'vitrine bench-one-batch --model-path models/stories260K --batch-size 1 8 32 --input-len 128 --output-len 32',
     'vitrine bench-one-batch --model-path DIR --load-format dummy --json-model-override-args \'{"num_hidden_layers": 2}\'',
+    'vitrine bench-one-batch --model-path models/stories260K --batch-size 8 --input-len 128 --output-len 32 --profile',
   ],
 };
 

@@ -1,9 +1,9 @@
 // Options of the scheduler of one replica: what runs in the next step.
 import { ENGINE_OPTIONS } from './engine-options.js';
 import type { Option, OptionsOf } from './option.js';
+import { LAYERWISE_NVTX_OPTION } from './shared-options.js';
 
 const SCHEDULING = 'Scheduling';
-const PROFILING = 'Profiling';
 
 export const SCHEDULER_OPTIONS = [
   ...ENGINE_OPTIONS,
@@ -95,13 +95,7 @@ export const SCHEDULER_OPTIONS = [
     help: 'Seconds after which a step that has not ended stops the process with an error.',
     group: SCHEDULING,
   },
-  {
-    flag: 'enable-layerwise-nvtx-marker',
-    key: 'enableLayerwiseNvtxMarker',
-    type: 'flag',
-    help: 'Emit an NVTX range for every module of the model, named as in SGLang, for tools such as Nsight Systems.',
-    group: PROFILING,
-  },
+  LAYERWISE_NVTX_OPTION,
 ] as const satisfies readonly Option[];
 
 export type SchedulerOptions = OptionsOf<typeof SCHEDULER_OPTIONS>;

@@ -51,12 +51,6 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   trace-level trust-remote-code warmups weight-loader-disable-mmap weight-version
 `);
 
-/** Of `bench_one_batch`, on top of the server’s. */
-export const UNSUPPORTED_ONE_BATCH_FLAGS: readonly string[] = words(`
-  profile profile-activities profile-filename-prefix profile-prefix profile-record-shapes profile-stage profile-start-step
-  profile-steps
-`);
-
 /** Of `bench_serving`. */
 export const UNSUPPORTED_BENCH_SERVING_FLAGS: readonly string[] = words(`
   agentic-max-turns cache-report dataset-offset fake-prefill gsp-fast-prepare gsp-group-distribution gsp-num-groups

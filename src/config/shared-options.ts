@@ -1,4 +1,4 @@
-// Rows that programs without a server share.
+// Rows that several programs share.
 import type { Option } from './option.js';
 
 export const TOKENIZER_PATH_OPTION = {
@@ -39,4 +39,13 @@ export const CLIENT_API_KEY_OPTION = {
   env: 'VITRINE_API_KEY',
   help: 'Bearer token; profiling asks for the server’s admin key where it has one. Default: OPENAI_API_KEY, or API_KEY as it is.',
   group: 'Server',
+} as const satisfies Option;
+
+/** Of programs with an engine. */
+export const LAYERWISE_NVTX_OPTION = {
+  flag: 'enable-layerwise-nvtx-marker',
+  key: 'enableLayerwiseNvtxMarker',
+  type: 'flag',
+  help: 'Emit an NVTX range for every module of the model, named as in SGLang, for tools such as Nsight Systems.',
+  group: 'Profiling',
 } as const satisfies Option;

@@ -8,7 +8,7 @@ export interface OpTotal {
   self: number;
   /** Without spans of the same op inside. */
   total: number;
-  readonly shapes: Map<number, { calls: number; self: number }>;
+  readonly shapes: Map<number, { calls: number; self: number; total: number }>;
 }
 
 export interface LayerTotal {
@@ -195,17 +195,20 @@ export class OpTotals {
       op = { name, category, calls: 0, self: 0, total: 0, shapes: new Map() };
       this.#ops.set(key, op);
     }
+    const isInner = this.#rows.some((outer) => spans.name[outer] === name);
+    const ownTotal = isInner ? 0 : spans.duration[row]!;
     op.calls++;
     op.self += self;
-    if (!this.#rows.some((outer) => spans.name[outer] === name)) op.total += spans.duration[row]!;
+    op.total += ownTotal;
     const shape = spans.shape[row]!;
     if (shape === 0) return;
     const known = op.shapes.get(shape);
     if (known !== undefined) {
       known.calls++;
       known.self += self;
+      known.total += ownTotal;
     } else if (op.shapes.size < MAX_SHAPES_PER_OP) {
-      op.shapes.set(shape, { calls: 1, self });
+      op.shapes.set(shape, { calls: 1, self, total: ownTotal });
     }
   }
 

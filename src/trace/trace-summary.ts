@@ -49,7 +49,12 @@ export interface OpSummary {
   /** Of the self time of all ops. */
   readonly share: number;
   /** By self time. */
-  readonly shapes: readonly { readonly shape: string; readonly calls: number; readonly selfUs: number }[];
+  readonly shapes: readonly {
+    readonly shape: string;
+    readonly calls: number;
+    readonly selfUs: number;
+    readonly totalUs: number;
+  }[];
 }
 
 export interface LayerSummary {
@@ -187,10 +192,11 @@ function summariseOps(trace: LoadedTrace, totals: OpTotals, top: number): Pick<T
       share: share(op.self, whole),
       shapes: [...op.shapes]
         .sort(([, a], [, b]) => b.self - a.self)
-        .map(([shape, { calls, self }]) => ({
+        .map(([shape, { calls, self, total }]) => ({
           shape: JSON.stringify(JSON.parse(trace.shapes[shape]!)),
           calls,
           selfUs: us(self),
+          totalUs: us(total),
         })),
     })),
     otherOps: { count: rest.length, selfUs: us(rest.reduce((sum, op) => sum + op.self, 0)) },

@@ -28,7 +28,7 @@ async function run(flags: readonly string[]): Promise<Run> {
   const { options } = parseArguments(BENCH_ONE_BATCH, [...fixed, ...flags], {});
   const lines: string[] = [];
   const output = { print: (line: string) => lines.push(...line.split('\n')), warn: (line: string) => lines.push(line) };
-  const rows = await benchOneBatch(options, { addon: loadAddon(), output, log: silentLog });
+  const rows = await benchOneBatch(options, { addon: loadAddon(), output, log: silentLog, environment: {} });
   return { rows, lines };
 }
 

@@ -82,9 +82,14 @@ describe('a server that reports', () => {
       reportedFile({ path: '/profiles/m.json', kind: 'memory', steps: 1, last_step: 11, text_bytes: 20_000 }),
       reportedFile({ path: '/profiles/none.gz', steps: 0, first_step: null, last_step: null, dropped_records: 4 }),
     ];
-    const merging = doneReport({ files, merge: { state: 'running', files: [], error: null } });
-    const merge = { state: 'done' as const, files: [{ path: '/profiles/merged.gz', events: 9 }], error: null };
-    const later = [...states, profileReport({ state: 'flushing', recorded_steps: 5 }), merging, { ...merging, merge }];
+    const mergeIn = (state: 'waiting' | 'running') => doneReport({ files, merge: { state, files: [], error: null } });
+    const skipped = [{ path: '/profiles/b.gz', reason: 'its compressed data is cut off' }];
+    const merge = { state: 'done' as const, files: [{ path: '/profiles/merged.gz', events: 9, skipped }], error: null };
+    const later = [
+      ...states,
+      profileReport({ state: 'flushing', recorded_steps: 5 }),
+      ...[mergeIn('waiting'), mergeIn('running'), doneReport({ files, merge })],
+    ];
     const run = await profile(t, [], reporting(profileReport(), later), { info: { tp_size: 1 } });
     assert.equal(run.error, undefined);
     const { printed, server, made, notices } = run;
@@ -97,7 +102,7 @@ describe('a server that reports', () => {
       '/profiles/none.gz: no step, 678 events, 13 kB (3.5 MB of text), 4 records dropped',
       '/profiles/merged.gz: merged, 9 events',
     ]);
-    assert.deepEqual(run.warned, []);
+    assert.deepEqual(run.warned, ['/profiles/merged.gz is without /profiles/b.gz: its compressed data is cut off']);
     const [start, ...polls] = server.profileCalls;
     assert.deepEqual(
       [start!.method, start!.path, start!.headers.accept],
@@ -115,6 +120,7 @@ describe('a server that reports', () => {
     assert.deepEqual(JSON.parse(readFileSync(join(made, 'server_args.json'), 'utf8')), { version: 'fake', tp_size: 1 });
     assert.match(notices[0]!, /armed, 0 of 5 steps recorded; it begins with a forward step to come/);
     assert.match(notices[2]!, /recording, 3 of 5 steps recorded/);
+    assert.match(notices.at(-2)!, /waiting for the files of all ranks/);
     assert.match(notices.at(-1)!, /merging the files of the ranks/);
   });
 

@@ -376,12 +376,21 @@ describe('--profile', () => {
     assert.ok(duration < stop!.heldFor);
   });
 
-  test('our own server names the files', async () => {
+  test('our own server names the files, also of a profile that ended by itself', async () => {
     const profile: ProfileBehaviour = ({ path }) => ({
-      body: path === '/start_profile' ? profileReport({ planned_steps: null }) : doneReport({ planned_steps: null }),
+      body: path === '/stop_profile' ? doneReport({ planned_steps: null }) : profileReport({ planned_steps: null }),
     });
-    const { printed, warned } = await bench(['--profile'], undefined, { profile });
+    const { printed, warned, server } = await bench(['--profile'], undefined, { profile });
     assert.equal(warned, '');
+    assert.deepEqual(paths(server), ['/start_profile', '/profile_status', '/stop_profile']);
+    const ended: ProfileBehaviour = ({ path }) => {
+      if (path === '/start_profile') return { body: profileReport({ planned_steps: null }) };
+      if (path === '/stop_profile') return { status: 409, body: { message: 'nothing is being profiled' } };
+      return { body: doneReport({ planned_steps: null, ended_by: 'max_seconds' }) };
+    };
+    const early = await bench(['--profile'], undefined, { profile: ended });
+    assert.equal(early.warned, '');
+    assert.match(early.printed, /Profiler stopped\n\/profiles\//);
     assert.match(printed, /Profiler stopped\n\/profiles\/.*-TP-0\.trace\.json\.gz: 5 steps \(11 to 15\), 678 events/);
   });
 
@@ -459,6 +468,9 @@ describe('--profile', () => {
   });
 
   test('flags that do nothing are warned about', async () => {
+    const stages = await bench(['--profile', '--profile-stages', 'decode'], undefined, { profile: sglang });
+    assert.match(stages.warned, /--profile-stages \(without --profile-by-stage\) has no effect/);
+    assert.equal('profile_stages' in stages.server.profileCalls[0]!.body, false);
     const flags = ['--profile-num-steps', '3', '--pd-separated'];
     const { warned, server } = await bench(flags, undefined, { profile: sglang });
     assert.match(warned, /--profile-num-steps \(without --profile\) has no effect/);

@@ -402,7 +402,9 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     cudaProfilerStart: () => {
       throw new Error('cudaProfilerStart: the fake has no CUDA');
     },
-    cudaProfilerStop: () => {},
+    cudaProfilerStop: () => {
+      throw new Error('cudaProfilerStop: the fake has no CUDA');
+    },
     Engine: class extends FakeEngine {
       constructor(config: EngineConfig, onStep: StepCallback) {
         super(options, config, onStep);

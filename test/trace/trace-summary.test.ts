@@ -129,8 +129,8 @@ test('self times, shapes, categories and layers add up', async (t) => {
       totalUs: 90,
       share: 90 / 180,
       shapes: [
-        { shape: '[[1,8],[8,8]]', calls: 2, selfUs: 60 },
-        { shape: '[[4,8],[8,8]]', calls: 1, selfUs: 30 },
+        { shape: '[[1,8],[8,8]]', calls: 2, selfUs: 60, totalUs: 60 },
+        { shape: '[[4,8],[8,8]]', calls: 1, selfUs: 30, totalUs: 30 },
       ],
     },
     { name: 'attention', category: 'cpu_op', calls: 1, selfUs: 45, totalUs: 45, share: 45 / 180, shapes: [] },

@@ -13,6 +13,7 @@ import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import type { Output } from '../output.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
 import type { LatencyRow } from './latency-test.js';
+import { PointProfiler } from './point-profiler.js';
 import { fitToBatch, readPrompts } from './prompt-file.js';
 import { type BatchShape, Sweep } from './sweep.js';
 
@@ -20,6 +21,7 @@ export interface OneBatchDeps {
   readonly addon: NativeAddon;
   readonly output: Output;
   readonly log: Log;
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** Runs the sweep (or the correctness test) and appends its rows to the result file; gives the rows. */
@@ -27,6 +29,7 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const { output } = deps;
   const savesRows = options.resultFilename !== '' && !options.correctnessTest;
   if (savesRows) await prepareJsonl(options.resultFilename, '--result-filename');
+  const profiler = await PointProfiler.create(options, deps);
   const model = await prepareModel(options, deps.log);
   const texts = await readPrompts(options.promptFilename, output);
   const needsTokenizer = options.correctnessTest || texts.length > 0;
@@ -39,7 +42,7 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const sweep = new Sweep(options, model, prompts, output);
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const rows = await sweep.run(runner);
+    const rows = await sweep.run(runner, profiler);
     if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
     return rows;
   } finally {
@@ -83,6 +86,7 @@ function createRunner(
 ): ModelRunner {
   const most = (read: (shape: BatchShape) => number): number => Math.max(1, ...shapes.map(read));
   const { modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa } = options;
+  const { enableLayerwiseNvtxMarker } = options;
   const runner = ModelRunner.create({
     addon,
     log,
@@ -95,7 +99,7 @@ function createRunner(
       ),
     },
     options: resolveOptions(SCHEDULER_OPTIONS, {
-      ...{ modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa },
+      ...{ modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa, enableLayerwiseNvtxMarker },
       maxRunningRequests: most((shape) => shape.batchSize),
       chunkedPrefillSize: -1,
       maxPrefillTokens: most((shape) => shape.tokens),

@@ -32,20 +32,18 @@ export class StaticBatch {
     return this.#lengths.length;
   }
 
-  /** Appends prompt tokens to every sequence and samples what follows. */
-  extend(tokens: readonly ArrayLike<number>[]): Promise<StepOutput> {
-    return this.#step('extend', tokens);
+  /** Appends prompt tokens to every sequence and samples what follows. `profile`: with the step's spans. */
+  extend(tokens: readonly ArrayLike<number>[], profile = false): Promise<StepOutput> {
+    return this.#step('extend', tokens, profile);
   }
 
   /** Appends to every sequence the token sampled last, and samples the next. */
-  decode(): Promise<StepOutput> {
-    return this.#step(
-      'decode',
-      this.#lengths.map((_, slot) => [-(slot + 1)]),
-    );
+  decode(profile = false): Promise<StepOutput> {
+    const tokens = this.#lengths.map((_, slot) => [-(slot + 1)]);
+    return this.#step('decode', tokens, profile);
   }
 
-  #step(mode: 'extend' | 'decode', tokens: readonly ArrayLike<number>[]): Promise<StepOutput> {
+  #step(mode: 'extend' | 'decode', tokens: readonly ArrayLike<number>[], profile: boolean): Promise<StepOutput> {
     const requests = tokens.map((tokenIds, slot): ForwardRequest => {
       const firstPosition = this.#lengths[slot]!;
       const reset = firstPosition === 0 ? REQUEST_FLAG.resetSlot : 0;
@@ -70,6 +68,7 @@ export class StaticBatch {
       mode,
       blockSize: this.#runner.limits.blockSize,
       requests,
+      profile,
     });
   }
 }

@@ -7,6 +7,7 @@ import { VitrineError } from '../../util/errors.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { type LatencyRow, type Point, timePoint } from './latency-test.js';
+import type { PointProfiler } from './point-profiler.js';
 import { fitToBatch } from './prompt-file.js';
 
 /** Random prompts are of ids below it, as in SGLang. */
@@ -53,7 +54,8 @@ export class Sweep {
     return { batchSize, longest: longest + outputLen, tokens: batchSize * longest };
   };
 
-  async run(runner: ModelRunner): Promise<LatencyRow[]> {
+  /** `profiler`: repeats every point after it was timed. */
+  async run(runner: ModelRunner, profiler?: PointProfiler): Promise<LatencyRow[]> {
     const { runName, logDecodeStep } = this.#options;
     const first = this.points[0]!;
     this.#output.print('Warmup ...');
@@ -65,7 +67,9 @@ export class Sweep {
     const rows: LatencyRow[] = [];
     for (const point of this.points) {
       if (!this.#fits(point, runner)) continue;
-      rows.push(await timePoint(runner, point, this.#inputs(point), { runName, logDecodeStep }, this.#output));
+      const inputs = this.#inputs(point);
+      rows.push(await timePoint(runner, point, inputs, { runName, logDecodeStep }, this.#output));
+      await profiler?.profile(runner, point, inputs);
     }
     if (rows.length > 0) return rows;
     throw new VitrineError('BENCH_FAILED', 'No point of the sweep fits: nothing was measured');

@@ -3,7 +3,7 @@ import { toError, VitrineError } from '../../util/errors.js';
 import { isJsonObject, type JsonObject } from '../../util/read-json.js';
 import { bodyMessage } from '../http/error-text.js';
 import { HttpClient, type HttpTarget, type TextResponse } from '../http/http-client.js';
-import { type ProfileReport, parseReport } from './profile-report.js';
+import { isUnderWay, type ProfileReport, parseReport } from './profile-report.js';
 import { type ProfileSettings, profileBody } from './profile-settings.js';
 
 const ANSWER_MS = 10_000;
@@ -45,6 +45,22 @@ export class ProfileClient {
   async stop(): Promise<ProfileReport | undefined> {
     const answer = await this.#fetch('POST', '/stop_profile', STOP_MS, {});
     return parseReport(this.#ok('POST', '/stop_profile', answer).text);
+  }
+
+  /**
+   * Ends the profile where it is still under way; the report of it, which may have ended by itself. Only for servers that
+   * reported.
+   */
+  async endReported({ profile_id: id }: ProfileReport): Promise<ProfileReport> {
+    const now = await this.status(id);
+    if (!isUnderWay(now)) return now;
+    try {
+      return (await this.stop()) ?? now;
+    } catch (thrown) {
+      const then = await this.status(id);
+      if (isUnderWay(then)) throw thrown;
+      return then;
+    }
   }
 
   /** Only servers that reported have it. */

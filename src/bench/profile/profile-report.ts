@@ -17,6 +17,13 @@ export interface ReportedFile {
   readonly dropped_records: number;
 }
 
+export interface MergedFile {
+  readonly path: string;
+  readonly events: number;
+  /** Files that could not be merged, and why. */
+  readonly skipped?: readonly { readonly path: string; readonly reason: string }[];
+}
+
 export interface ProfileReport {
   readonly profile_id: string;
   readonly state: 'armed' | 'recording' | 'flushing' | 'done' | 'failed';
@@ -27,11 +34,11 @@ export interface ProfileReport {
   /** Why recording ended: num_steps, stop, max_seconds, max_bytes, shutdown, error; null while it goes on. */
   readonly ended_by: string | null;
   readonly files: readonly ReportedFile[];
-  /** null: not asked for, or not begun. */
+  /** null: not asked for. */
   readonly merge: {
-    readonly state: 'running' | 'done' | 'failed';
-    readonly files: readonly { readonly path: string; readonly events: number }[];
-    readonly error: unknown;
+    readonly state: 'waiting' | 'running' | 'done' | 'failed';
+    readonly files: readonly MergedFile[];
+    readonly error: string | null;
   } | null;
   readonly error: { readonly code: string; readonly message: string } | null;
 }
@@ -59,12 +66,18 @@ export function parseReport(text: string): ProfileReport | undefined {
 
 /** Nothing more will change. */
 export function isSettled({ state, merge }: ProfileReport): boolean {
-  return state === 'failed' || (state === 'done' && merge?.state !== 'running');
+  return state === 'failed' || (state === 'done' && merge?.state !== 'running' && merge?.state !== 'waiting');
 }
 
-/** `recording, 2 of 5 steps`. */
+/** Its steps, or the first of them, are still to come. */
+export function isUnderWay({ state }: ProfileReport): boolean {
+  return state === 'armed' || state === 'recording';
+}
+
+/** `recording, 2 of 5 steps recorded`. */
 export function describeProgress({ state, recorded_steps: recorded, planned_steps: planned, merge }: ProfileReport) {
   if (state === 'done' && merge?.state === 'running') return 'merging the files of the ranks';
+  if (state === 'done' && merge?.state === 'waiting') return 'waiting for the files of all ranks, to merge them';
   return `${state}, ${recorded}${planned === null ? '' : ` of ${planned}`} steps recorded`;
 }
 

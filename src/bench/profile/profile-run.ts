@@ -70,16 +70,7 @@ export class ProfileRun {
 
   /** Ends a profile that still waits for steps or records, where the server tells. */
   async stopUnlessDone(): Promise<void> {
-    if (this.#report === undefined) return;
-    this.#report = await this.#client.status(this.#report.profile_id);
-    if (this.#report.state !== 'armed' && this.#report.state !== 'recording') return;
-    try {
-      this.#report = (await this.#client.stop()) ?? this.#report;
-    } catch (thrown) {
-      // It may have ended by itself in between.
-      this.#report = await this.#client.status(this.#report.profile_id);
-      if (this.#report.state === 'armed' || this.#report.state === 'recording') throw thrown;
-    }
+    if (this.#report !== undefined) this.#report = await this.#client.endReported(this.#report);
   }
 
   /**
@@ -118,7 +109,9 @@ export function printReport(report: ProfileReport, output: Output): void {
   if (planned !== null && report.recorded_steps < planned) {
     output.warn(`${profile} was ended by ${endedBy ?? 'the server'}: ${describeProgress(report)}`);
   }
+  for (const { path, skipped = [] } of merge?.files ?? []) {
+    for (const { path: source, reason } of skipped) output.warn(`${path} is without ${source}: ${reason}`);
+  }
   if (merge?.state !== 'failed') return;
-  const reason = typeof merge.error === 'string' ? merge.error : (merge.error as { message?: string } | null)?.message;
-  throw new VitrineError('BENCH_FAILED', `${profile}: merging its files failed: ${reason ?? 'no reason given'}`);
+  throw new VitrineError('BENCH_FAILED', `${profile}: merging its files failed: ${merge.error ?? 'no reason given'}`);
 }

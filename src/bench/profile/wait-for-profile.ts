@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { ProfileClient } from './profile-client.js';
-import { describeProgress, isSettled, type ProfileReport } from './profile-report.js';
+import { describeProgress, isSettled, isUnderWay, type ProfileReport } from './profile-report.js';
 import type { WaitNotice } from './wait-notice.js';
 
 const FIRST_POLL_MS = 50;
@@ -60,8 +60,7 @@ function hintOf({ state }: ProfileReport): string {
 }
 
 function stillThere(code: 'ABORTED' | 'BENCH_FAILED', why: string, client: ProfileClient, report: ProfileReport) {
-  const goesOn = report.state === 'armed' || report.state === 'recording';
-  const how = goesOn
+  const how = isUnderWay(report)
     ? `${howToEnd(client.baseUrl)}, and ${howToAsk(client.baseUrl, report)}`
     : howToAsk(client.baseUrl, report);
   return new VitrineError(code, `${why}: profile ${report.profile_id} is still ${describeProgress(report)}. ${how}.`);

@@ -7,7 +7,7 @@ import type { HttpTarget } from '../http/http-client.js';
 import { checkAddress } from '../http/target.js';
 import type { Output } from '../output.js';
 import { ProfileClient } from '../profile/profile-client.js';
-import { describeProgress, type ProfileReport } from '../profile/profile-report.js';
+import { describeProgress, isUnderWay, type ProfileReport } from '../profile/profile-report.js';
 import { printReport } from '../profile/profile-run.js';
 import { type ProfileSettings, profileBody } from '../profile/profile-settings.js';
 import { howToAsk, howToEnd, waitForProfile } from '../profile/wait-for-profile.js';
@@ -85,7 +85,8 @@ export class ServingProfiler {
       const { label, client } = target;
       try {
         if (sendsStop) {
-          target.report = await client.stop();
+          const { report } = target;
+          target.report = report === undefined ? await client.stop() : await client.endReported(report);
           output.print(`Profiler stopped${label}`);
         } else if (target.report !== undefined) {
           target.report = await client.status(target.report.profile_id);
@@ -104,7 +105,7 @@ export class ServingProfiler {
 
   async #tell(client: ProfileClient, report: ProfileReport): Promise<void> {
     const { output, interrupt: signal } = this.#deps;
-    if (report.state === 'armed' || report.state === 'recording') {
+    if (isUnderWay(report)) {
       // Fewer steps were run than shall be recorded: the profile waits for those of somebody else.
       const { baseUrl } = client;
       const progress = `Profile ${report.profile_id} is still ${describeProgress(report)}`;
@@ -137,7 +138,7 @@ function settingsOf(options: BenchServingOptions): ProfileSettings {
     startStep: options.profileStartStep,
     activities: options.profileActivities ?? ['CPU', 'GPU'],
     profileByStage,
-    profileStages: options.profileStages,
+    profileStages: profileByStage ? options.profileStages : undefined,
     profilePrefix: options.profilePrefix,
   };
 }
