@@ -69,7 +69,7 @@ export class TraceScanner {
     if (this.#heldBytes < this.#retryAt) return;
     this.#scan();
     // A long value is looked at again only when there is twice as much of it, so the work stays linear.
-    this.#retryAt = 2 * this.#rest.length;
+    this.#retryAt = Math.min(2 * this.#rest.length, MAX_VALUE_BYTES + 1);
     if (this.#rest.length > MAX_VALUE_BYTES) {
       throw new TraceDamage(`one value is longer than ${MAX_VALUE_BYTES >> 20} MiB`);
     }
