@@ -70,7 +70,8 @@ function stackOf(frame: Frame | undefined): Frame[] {
 
 /**
  * Emits one event for each run of samples that share a frame. A sample's stack is taken to hold until the next sample,
- * so times are good to the sampling interval. Outer frames come first and begin 1 ns before inner ones.
+ * so times are good to the sampling interval. Outer frames begin at least 1 ns before inner ones and, as all spans, come
+ * after them. Holds the frames and the open stack, none of the events.
  * `shiftNs` takes CLOCK_MONOTONIC to the file's base.
  */
 export function encodeCpuProfile(
@@ -84,7 +85,6 @@ export function encodeCpuProfile(
   const samples = profile.samples ?? [];
   const deltas = profile.timeDeltas ?? [];
   const open: { readonly frame: Frame; readonly from: number }[] = [];
-  let closed: { readonly from: number; readonly text: string }[] = [];
   const toNs = (us: number) => Math.round(us * 1000) + clockOffsetNs + shiftNs;
 
   // Returns the time from which new frames may begin.
@@ -94,13 +94,8 @@ export function encodeCpuProfile(
       const { frame, from } = open.pop()!;
       const dur = formatMicroseconds(now - from);
       const where = `"pid":${pid},"tid":${tid},"ts":${formatMicroseconds(from)},"dur":${dur}`;
-      closed.push({ from, text: `{"ph":"X","cat":"python_function",${where},${frame.text}}` });
+      emit(`{"ph":"X","cat":"python_function",${where},${frame.text}}`);
     }
-    if (open.length > 0) return now;
-    // The outermost frame ended: all inside it are known, and go out in the order of their beginning.
-    closed.sort((a, b) => a.from - b.from);
-    for (const { text } of closed) emit(text);
-    closed = [];
     return now;
   };
 

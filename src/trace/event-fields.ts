@@ -2,6 +2,7 @@
 // touching the rest. One object is reused for all events.
 import { isUtf8 } from 'node:buffer';
 import { INCOMPLETE, type JsonCursor, type MemberVisitor } from './json-cursor.js';
+import { parseMicroseconds } from './trace-event.js';
 
 /** A member by its path in the event: `pid`, or `args.correlation`. */
 export type FieldPath = string;
@@ -115,11 +116,16 @@ export class EventFields {
     return at < offset || at >= this.#offsets[2 * field + 1]! ? 0 : this.buffer[at]!;
   }
 
-  /** The field as a whole number of at most 13 digits; -1 where it is anything else. */
+  /** The field as a whole number of at most 13 digits, in quotes or not; -1 where it is anything else. */
   plainInteger(field: number): number {
-    const start = this.#offsets[2 * field]!;
-    const end = this.#offsets[2 * field + 1]!;
-    if (start < 0 || end - start > 13) return -1;
+    let start = this.#offsets[2 * field]!;
+    let end = this.#offsets[2 * field + 1]!;
+    if (start < 0) return -1;
+    if (this.buffer[start] === 0x22) {
+      start++;
+      end--;
+    }
+    if (end <= start || end - start > 13) return -1;
     let value = 0;
     for (let at = start; at < end; at++) {
       const digit = this.buffer[at]! - 0x30;
@@ -127,6 +133,12 @@ export class EventFields {
       value = value * 10 + digit;
     }
     return value;
+  }
+
+  /** The field, a JSON number in microseconds in quotes or not, in ns; NaN where it is anything else. */
+  nanoseconds(field: number): number {
+    const raw = this.raw(field);
+    return parseMicroseconds(raw.startsWith('"') ? raw.slice(1, -1) : raw);
   }
 
   /** The field's JSON text is `bytes`. */

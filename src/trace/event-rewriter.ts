@@ -1,8 +1,9 @@
 // Rewrites the events of one rank for a merged trace: process label, sort index, ids, clock. Everything else is copied
 // byte for byte.
+import { createHash } from 'node:crypto';
 import type { EventFields } from './event-fields.js';
 import type { GzipFile } from './gzip-file.js';
-import { formatMicroseconds, parseMicroseconds, quoteJson } from './trace-event.js';
+import { formatMicroseconds, quoteJson } from './trace-event.js';
 import { TraceDamage } from './trace-scanner.js';
 
 /** Fields that a rewriter reads; hand them to the TraceScanner. */
@@ -37,13 +38,17 @@ const ID_RANGE = 2 ** 40;
 const MAX_FILES = 8191;
 /** Ids of other shapes (strings, hexadecimal, negative, huge) are numbered one by one in the range after the last. */
 const MAX_ODD_IDS = 1 << 22;
-/** Process labels that are remembered. */
+/** Longer odd ids are remembered by their hash. */
+const MAX_ODD_LENGTH = 64;
+/** Process labels that are remembered, and the longest ids of processes among them. */
 const MAX_PIDS = 10_000;
+const MAX_PID_LENGTH = 256;
 const SEPARATOR = Buffer.from(',\n');
 const FIRST_SEPARATOR = Buffer.from('\n');
 /** Phases by their letter. */
 const METADATA = 0x4d;
 const COUNTER = 0x43;
+const QUOTE = 0x22;
 const isFlow = (phase: number) => phase === 0x73 || phase === 0x74 || phase === 0x66;
 
 /** Numbers that are unlike those of any other file. Ids of the first file stay as they are. */
@@ -60,8 +65,13 @@ export class IdSpace {
   /** `field` holds an id of file number `file`; its new JSON text, undefined where it stays. */
   map(file: number, fields: EventFields, field: number): string | undefined {
     const plain = fields.plainInteger(field);
-    if (plain >= 0 && plain < ID_RANGE) return file === 0 ? undefined : String(file * ID_RANGE + plain);
-    const raw = fields.raw(field);
+    if (plain >= 0 && plain < ID_RANGE) {
+      // In quotes or not, viewers take it for the same id; one form for both costs no reader anything.
+      const stays = file === 0 && fields.byteAt(field, 0) !== QUOTE;
+      return stays ? undefined : String(file * ID_RANGE + plain);
+    }
+    const text = fields.raw(field);
+    const raw = text.length <= MAX_ODD_LENGTH ? text : createHash('sha256').update(text).digest('base64');
     let id = this.#odd.get(raw);
     if (id === undefined) {
       if (this.#odd.size >= MAX_ODD_IDS) {
@@ -155,7 +165,7 @@ export class EventRewriter {
     const { ids, file } = this.#options;
     switch (field) {
       case TS: {
-        const ns = parseMicroseconds(fields.raw(TS));
+        const ns = fields.nanoseconds(TS);
         return Number.isNaN(ns) ? undefined : formatMicroseconds(Math.max(ns + this.#options.shiftNs, 0));
       }
       case SORT_INDEX:
@@ -181,7 +191,7 @@ export class EventRewriter {
     if (labelled === undefined) {
       const pid = raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
       labelled = Buffer.from(quoteJson(`${this.#options.label} ${pid}`));
-      if (this.#pids.size < MAX_PIDS) this.#pids.set(raw, labelled);
+      if (this.#pids.size < MAX_PIDS && raw.length <= MAX_PID_LENGTH) this.#pids.set(raw, labelled);
     }
     this.#lastPid = Buffer.from(raw);
     this.#lastLabelled = labelled;

@@ -39,7 +39,9 @@ async function listInputs({ inputs, profileId }: MergeTracesOptions): Promise<st
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // A file, or a missing one, which is reported with the damaged.
-      if (code !== 'ENOTDIR' && code !== 'ENOENT') throw error;
+      if (code !== 'ENOTDIR' && code !== 'ENOENT') {
+        throw invalidTrace(`${input} cannot be read: ${(error as Error).message}.`, 'inputs');
+      }
       paths.push(input);
       continue;
     }

@@ -66,10 +66,14 @@ export class OpTotals {
   readonly #ends: number[] = [];
   readonly #selfs: number[] = [];
   readonly #layers: number[] = [];
+  /** Of the spans on the stack: how many are steps, and how many have a name. */
+  #openSteps = 0;
+  readonly #openNames: Uint32Array;
 
   constructor(trace: LoadedTrace) {
     this.#trace = trace;
     const { categories } = trace;
+    this.#openNames = new Uint32Array(trace.names.length);
     this.#categories = categories.map((_, category) => ({ category, spans: 0, self: 0, sampled: 0 }));
     this.#hostClass = categories.map((name) => HOST_CLASSES[name as keyof typeof HOST_CLASSES]);
     this.#isOp = categories.map(
@@ -147,9 +151,12 @@ export class OpTotals {
       }
       this.#selfs[depth - 1]! -= end - begin;
     }
-    const insideStep = this.#rows.some((outer) => spans.step[outer]! > 0);
-    if (spans.step[row]! > 0 && !insideStep) this.steps.push(row);
+    const insideStep = this.#openSteps > 0;
+    const isStep = spans.step[row]! > 0;
+    if (isStep && !insideStep) this.steps.push(row);
     this.#noteHost(row, insideStep);
+    if (isStep) this.#openSteps++;
+    this.#openNames[spans.name[row]!]!++;
     const own = spans.layer[row]!;
     this.#rows.push(row);
     this.#ends.push(end);
@@ -173,6 +180,8 @@ export class OpTotals {
   #pop(track: number): void {
     const { spans } = this.#trace;
     const row = this.#rows.pop()!;
+    if (spans.step[row]! > 0) this.#openSteps--;
+    this.#openNames[spans.name[row]!]!--;
     this.#ends.pop();
     const self = this.#selfs.pop()!;
     const layer = this.#layers.pop()!;
@@ -195,8 +204,7 @@ export class OpTotals {
       op = { name, category, calls: 0, self: 0, total: 0, shapes: new Map() };
       this.#ops.set(key, op);
     }
-    const isInner = this.#rows.some((outer) => spans.name[outer] === name);
-    const ownTotal = isInner ? 0 : spans.duration[row]!;
+    const ownTotal = this.#openNames[name] === 0 ? spans.duration[row]! : 0;
     op.calls++;
     op.self += self;
     op.total += ownTotal;

@@ -18,7 +18,7 @@ export function formatDuration(us: number): string {
   return `${value.toFixed(size === 1e-3 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2)} ${unit}`;
 }
 
-const percent = (share: number | undefined) => (share === undefined ? '-' : `${(100 * share).toFixed(1)}%`);
+const percent = (share: number | null) => (share === null ? '-' : `${(100 * share).toFixed(1)}%`);
 /** Names come from files: no control characters reach the terminal. */
 const printable = (text: string) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 
@@ -37,7 +37,9 @@ interface Column {
 
 /** A table that takes at most WIDTH columns when its left column is cut to what the others leave. */
 function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
-  const widths = columns.map(({ title }, i) => Math.max(title.length, ...rows.map((row) => [...row[i]!].length)));
+  const widths = columns.map(({ title }, i) =>
+    rows.reduce((width, row) => Math.max(width, [...row[i]!].length), title.length),
+  );
   const others = widths.slice(1).reduce((sum, width) => sum + width + 2, 0);
   widths[0] = Math.max(columns[0]!.title.length, Math.min(widths[0]!, WIDTH - 2 - others));
   const line = (cells: readonly string[]) =>
@@ -55,7 +57,7 @@ const left = (title: string): Column => ({ title, left: true });
 const right = (title: string): Column => ({ title });
 
 function head(summary: TraceSummary): string[] {
-  const profile = [summary.profileId, summary.stage].filter((part) => part !== undefined).join(' ');
+  const profile = [summary.profileId, summary.stage].filter((part) => part !== null).join(' ');
   const processes = summary.processes.map(
     ({ name, pid, threads }) =>
       `  ${shorten(`${pid} ${name}`, WIDTH - 20)}, ${threads} thread${threads === 1 ? '' : 's'}`,
@@ -80,7 +82,7 @@ function steps({ steps }: TraceSummary): string[] {
 }
 
 function gaps({ gaps }: TraceSummary): string[] {
-  if (gaps === undefined) return [];
+  if (gaps === null) return [];
   const facts = `${gaps.count} gap${gaps.count === 1 ? '' : 's'}, ${formatDuration(gaps.totalUs)}, ${percent(gaps.share)} of the time from first to last step; p50 ${formatDuration(gaps.p50Us)}, p99 ${formatDuration(gaps.p99Us)}, max ${formatDuration(gaps.maxUs)}`;
   const rows = gaps.causes.map(({ cause, us, share }) => [cause, formatDuration(us), percent(share)]);
   const [first, second] = facts.split('; ');

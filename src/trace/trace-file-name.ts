@@ -20,8 +20,10 @@ const NAME =
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$/;
 const MAX_PART = 128;
 
+export const isFileNamePart = (text: string): boolean => text.length <= MAX_PART && SAFE.test(text);
+
 function checkPart(part: string, param: string): string {
-  if (part.length <= MAX_PART && SAFE.test(part)) return part;
+  if (isFileNamePart(part)) return part;
   throw new VitrineError(
     'INVALID_REQUEST',
     `${param} becomes part of a file name: it must be 1 to ${MAX_PART} letters, digits or _ . + = @ -, not starting with a mark; got ${JSON.stringify(part.slice(0, 2 * MAX_PART))}.`,

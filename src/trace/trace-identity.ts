@@ -2,7 +2,7 @@
 // first, from its name where the file does not say.
 import { basename } from 'node:path';
 import type { TraceRanks } from './trace-event.js';
-import { parseTraceFileName } from './trace-file-name.js';
+import { isFileNamePart, parseTraceFileName } from './trace-file-name.js';
 
 export interface TraceIdentity {
   readonly profileId: string | undefined;
@@ -25,8 +25,15 @@ type Json = Readonly<Record<string, unknown>>;
 const asObject = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
 const asText = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-const asCount = (value: unknown): number | undefined =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+/** What would become part of a file name; anything else is taken for missing. */
+const asPart = (value: unknown): string | undefined =>
+  typeof value === 'string' && isFileNamePart(value) ? value : undefined;
+
+/** Numbers may come in quotes. */
+function asCount(value: unknown): number | undefined {
+  const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
+  return typeof number === 'number' && Number.isSafeInteger(number) && number >= 0 ? number : undefined;
+}
 
 function asInteger(value: unknown): bigint | undefined {
   const text = typeof value === 'number' ? String(value) : value;
@@ -49,14 +56,17 @@ export function identifyTrace(path: string, members: ReadonlyMap<string, string>
   const distributed = asObject(parsed('distributedInfo'));
   const named = parseTraceFileName(basename(path), profileId) ?? parseTraceFileName(basename(path));
   const inside = { ...ranksOf(distributed, (axis) => `${axis}_rank`), ...ranksOf(asObject(own.ranks), (axis) => axis) };
-  const dropped = Object.entries(asObject(own.dropped)).filter(([, count]) => asCount(count) !== undefined);
+  const dropped = Object.entries(asObject(own.dropped)).map(([reason, count]): [string, number] => [
+    reason,
+    asCount(count) ?? 0,
+  ]);
   return {
-    profileId: asText(own.profileId) ?? named?.profileId,
-    stage: asText(own.stage) ?? named?.stage,
+    profileId: asPart(own.profileId) ?? named?.profileId,
+    stage: asPart(own.stage) ?? named?.stage,
     ranks: Object.keys(inside).length > 0 ? inside : (named?.ranks ?? {}),
     globalRank: asCount(distributed.rank),
     // As text: the number exceeds 2^53.
-    baseNs: asInteger(members.get('baseTimeNanoseconds')?.trim()),
+    baseNs: asInteger(members.get('baseTimeNanoseconds')?.replaceAll('"', '')),
     hostId: asText(own.hostId) ?? '',
     monotonicToWallNs: asInteger(own.monotonicToWallNs),
     clockOffsetNs: asInteger(own.clockOffsetNs) ?? 0n,
@@ -64,7 +74,7 @@ export function identifyTrace(path: string, members: ReadonlyMap<string, string>
       ? own.sharedFlowCategories.filter((category) => typeof category === 'string')
       : [],
     droppedRecords: asCount(own.droppedRecords) ?? 0,
-    dropped: Object.fromEntries(dropped) as Record<string, number>,
+    dropped: Object.fromEntries(dropped.filter(([, count]) => count > 0)),
   };
 }
 

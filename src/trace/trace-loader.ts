@@ -3,7 +3,7 @@ import type { EventFields } from './event-fields.js';
 import { MEMORY_MEMBER, NO_RANK_TRACE } from './memory-snapshot.js';
 import { scanTraceFile } from './read-trace.js';
 import { SpanTable, StringTable } from './span-table.js';
-import { parseMicroseconds } from './trace-event.js';
+import { quoteJson } from './trace-event.js';
 import { TraceDamage, TraceScanner } from './trace-scanner.js';
 
 const PATHS = [
@@ -36,9 +36,9 @@ const SHAPES = field('args.Input Dims');
 const STEP = field('args.step');
 const MODE = field('args.mode');
 
-/** Phases by letter. */
 /** Spans in two events, which neither we nor Kineto write. */
 const HALF_SPANS = [0x42, 0x45];
+/** Phases by letter. */
 const PHASE = {
   complete: 0x58,
   metadata: 0x4d,
@@ -50,7 +50,11 @@ const PHASE = {
 const STEP_NAME = /^(?:ProfilerStep#\d+|step\b.*)$/i;
 const LAYER_NAME = /\blayers?[._](\d{1,4})\b/;
 const MAX_LAYER = 32_767;
+const REQUEST = '"request"';
 const MAX_MODES = 200;
+/** Longer names are cut, in UTF-16 units of their JSON text. */
+const MAX_TEXT = 4096;
+const SHOWN_OF_LONG_TEXT = 1000;
 
 export interface Interval {
   readonly begin: number;
@@ -74,7 +78,7 @@ export interface LoadedTrace {
   readonly modes: readonly string[];
   readonly processNames: ReadonlyMap<string, string>;
   readonly threadNames: ReadonlyMap<string, string>;
-  /** Lives of requests. */
+  /** Lives of requests: their async events, and their arrows from the first point to the last. */
   readonly requests: readonly Interval[];
   readonly members: ReadonlyMap<string, string>;
   readonly events: number;
@@ -85,6 +89,13 @@ export interface LoadedTrace {
   readonly flowStartsWithoutEnd: number;
   readonly flowEndsWithoutStart: number;
   readonly repairedEvents: number;
+}
+
+/** A field's JSON text, cut where it is so long that many of them would fill the memory; still JSON. */
+function textOf(fields: EventFields, field: number): string {
+  const raw = fields.raw(field);
+  if (raw.length <= MAX_TEXT) return raw;
+  return quoteJson(raw.startsWith('"') ? `${decode(raw).slice(0, SHOWN_OF_LONG_TEXT)}…` : '(too long)');
 }
 
 /** What a raw JSON text says: a string without its quotes, anything else as it stands. */
@@ -148,8 +159,8 @@ class TraceLoader {
   }
 
   #takeSpan(fields: EventFields): void {
-    const begin = parseMicroseconds(fields.raw(TS));
-    const duration = parseMicroseconds(fields.raw(DUR));
+    const begin = fields.nanoseconds(TS);
+    const duration = fields.nanoseconds(DUR);
     if (Number.isNaN(begin) || Number.isNaN(duration)) {
       this.withoutTimes++;
       return;
@@ -160,37 +171,42 @@ class TraceLoader {
     }
     const { spans } = this;
     const row = spans.add(begin, duration);
-    const name = this.#name(fields.raw(NAME));
-    const category = this.categories.id(fields.raw(CAT));
+    const name = this.#name(textOf(fields, NAME));
+    const category = this.categories.id(textOf(fields, CAT));
     spans.name[row] = name;
     spans.category[row] = category;
     spans.track[row] = this.#track(fields);
-    if (fields.has(SHAPES)) spans.shape[row] = this.shapes.id(fields.raw(SHAPES));
+    if (fields.has(SHAPES)) spans.shape[row] = this.shapes.id(textOf(fields, SHAPES));
     const layer = fields.has(LAYER) ? fields.plainInteger(LAYER) : this.#layerOfName[name]!;
     if (layer >= 0 && layer <= MAX_LAYER) spans.layer[row] = layer;
     const annotation = this.categories.values[category] === '"user_annotation"';
     if (annotation && (fields.has(STEP) || this.#isStepName[name]))
-      spans.step[row] = 1 + this.modes.id(fields.raw(MODE));
+      spans.step[row] = 1 + this.modes.id(textOf(fields, MODE));
   }
 
   #takeMetadata(fields: EventFields): void {
-    const name = fields.raw(NAME);
-    if (name === '"process_name"') this.processNames.set(fields.raw(PID), fields.raw(ARG_NAME));
+    const name = textOf(fields, NAME);
+    if (name === '"process_name"') this.processNames.set(textOf(fields, PID), textOf(fields, ARG_NAME));
     else if (name === '"thread_name"')
-      this.threadNames.set(`${fields.raw(PID)} ${fields.raw(TID)}`, fields.raw(ARG_NAME));
+      this.threadNames.set(`${textOf(fields, PID)} ${textOf(fields, TID)}`, textOf(fields, ARG_NAME));
   }
 
   #takeFlow(fields: EventFields, half: 1 | 2): void {
-    const key = `${fields.raw(CAT)} ${fields.raw(NAME)} ${fields.raw(ID)}`;
+    const key = `${textOf(fields, CAT)} ${textOf(fields, NAME)} ${textOf(fields, ID)}`;
     const seen = this.#flows.get(key);
     if (seen === undefined) this.#flows.set(key, half);
     else if (seen !== half) this.#flows.delete(key);
+    if (textOf(fields, CAT) === REQUEST) this.#takeRequest(`flow ${key}`, fields);
   }
 
   #takeAsync(fields: EventFields): void {
-    if (fields.raw(CAT) !== '"request"') return;
-    const key = `${fields.raw(PID)} ${fields.raw(NAME)} ${fields.raw(ID)}`;
-    const ts = parseMicroseconds(fields.raw(TS));
+    if (textOf(fields, CAT) !== REQUEST) return;
+    this.#takeRequest(`async ${textOf(fields, PID)} ${textOf(fields, NAME)} ${textOf(fields, ID)}`, fields);
+  }
+
+  /** One end of a request's life; the other one may come before or after. */
+  #takeRequest(key: string, fields: EventFields): void {
+    const ts = fields.nanoseconds(TS);
     const phase = fields.byteAt(PH, 1);
     const other = this.#openRequests.get(key);
     if (other === undefined || other.phase === phase) {
@@ -212,8 +228,8 @@ class TraceLoader {
   }
 
   #track(fields: EventFields): number {
-    const pid = fields.raw(PID);
-    const tid = fields.raw(TID);
+    const pid = textOf(fields, PID);
+    const tid = textOf(fields, TID);
     const key = `${pid} ${tid}`;
     let id = this.#trackIds.get(key);
     if (id === undefined) {

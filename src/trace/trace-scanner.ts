@@ -14,8 +14,10 @@ export interface TraceHandler {
   member(key: string, text: string): void;
 }
 
-/** Largest event or top-level member, bytes: what one of them may make the reader hold. */
+/** Largest event or top-level member, and all of a file's top-level members: what a file may make the reader hold. */
 const MAX_VALUE_BYTES = 64 << 20;
+const MAX_MEMBER_BYTES = 64 << 20;
+const BYTE_ORDER_MARK = Buffer.of(0xef, 0xbb, 0xbf);
 const QUOTE = 0x22;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
@@ -51,6 +53,7 @@ export class TraceScanner {
   #heldBytes = 0;
   #retryAt = 0;
   #consumed = 0;
+  #memberBytes = 0;
   /** The text at hand is UTF-8, so no event of it needs a look of its own. */
   #isText = true;
 
@@ -66,7 +69,7 @@ export class TraceScanner {
     if (this.#heldBytes < this.#retryAt) return;
     this.#scan();
     // A long value is looked at again only when there is twice as much of it, so the work stays linear.
-    this.#retryAt = 2 * this.#rest.length;
+    this.#retryAt = Math.min(2 * this.#rest.length, MAX_VALUE_BYTES + 1);
     if (this.#rest.length > MAX_VALUE_BYTES) {
       throw new TraceDamage(`one value is longer than ${MAX_VALUE_BYTES >> 20} MiB`);
     }
@@ -111,6 +114,7 @@ export class TraceScanner {
     const c = this.#cursor.buffer[at]!;
     switch (this.#state) {
       case 'start':
+        if (c === BYTE_ORDER_MARK[0] && this.#consumed + at === 0) return this.#skipByteOrderMark();
         this.#bare = c === OPEN_BRACKET;
         if (c !== OPEN_BRACE && c !== OPEN_BRACKET) throw new JsonSyntaxError('neither { nor [ at the start', at);
         this.#hasEvents = this.#bare;
@@ -135,6 +139,15 @@ export class TraceScanner {
       case 'done':
         throw new JsonSyntaxError('something after the end', at);
     }
+  }
+
+  /** Editors of some systems put it before the text. */
+  #skipByteOrderMark(): number {
+    const { buffer } = this.#cursor;
+    if (buffer.length < BYTE_ORDER_MARK.length) return INCOMPLETE;
+    if (!buffer.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK))
+      throw new JsonSyntaxError('neither { nor [ at the start', 0);
+    return BYTE_ORDER_MARK.length;
   }
 
   #to(state: State, at: number): number {
@@ -177,6 +190,9 @@ export class TraceScanner {
     }
     const end = cursor.skipValue(value, 1);
     if (end === INCOMPLETE) return INCOMPLETE;
+    this.#memberBytes += end - at;
+    if (this.#memberBytes > MAX_MEMBER_BYTES)
+      throw new TraceDamage(`its top-level members are longer than ${MAX_MEMBER_BYTES >> 20} MiB`);
     this.#handler.member(key, buffer.toString('utf8', value, end));
     return this.#to('after member', end);
   }

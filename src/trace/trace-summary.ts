@@ -7,11 +7,15 @@ import { identifyTrace, rankLabel } from './trace-identity.js';
 import { decode, type Interval, type LoadedTrace, loadTrace } from './trace-loader.js';
 import { TraceDamage } from './trace-scanner.js';
 
-/** Times in microseconds, shares from 0 to 1. */
+/**
+ * What `--json` prints: these keys and no others, all of them always there, null where the trace does not tell. A key is
+ * added without notice; `version` changes when one changes its meaning or goes. Times in microseconds, shares from 0 to 1.
+ */
 export interface TraceSummary {
+  readonly version: 1;
   readonly file: string;
-  readonly profileId: string | undefined;
-  readonly stage: string | undefined;
+  readonly profileId: string | null;
+  readonly stage: string | null;
   /** `[TP00]`, or how many files were merged. */
   readonly origin: string;
   readonly events: number;
@@ -25,7 +29,8 @@ export interface TraceSummary {
   readonly otherOps: { readonly count: number; readonly selfUs: number };
   readonly layers: readonly LayerSummary[];
   readonly steps: readonly StepSummary[];
-  readonly gaps: GapSummary | undefined;
+  /** Idle time between steps and its causes; null with fewer than two steps or none between them. */
+  readonly gaps: GapSummary | null;
   readonly droppedRecords: number;
   readonly dropped: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];
@@ -34,9 +39,10 @@ export interface TraceSummary {
 export interface CategorySummary {
   readonly category: string;
   readonly spans: number;
+  /** Without the spans inside on their thread: over all categories, no time of a thread counts twice. */
   readonly selfUs: number;
-  /** Of all self time except that of sampled stacks; undefined for those. */
-  readonly share: number | undefined;
+  /** Of all self time except that of sampled stacks; null for those. */
+  readonly share: number | null;
 }
 
 export interface OpSummary {
@@ -134,14 +140,18 @@ function summariseSteps(trace: LoadedTrace, totals: OpTotals): StepSummary[] {
   return [stepSummary('all', all), ...modes.map(([mode, durations]) => stepSummary(mode, durations))];
 }
 
-function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | undefined {
+function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | null {
   const { spans, tracks } = trace;
   const interval = (row: number): Interval => ({
     begin: spans.begin[row]!,
     end: spans.begin[row]! + spans.duration[row]!,
   });
   const byTrack = new Map<number, number[]>();
-  for (const row of totals.steps) byTrack.set(spans.track[row]!, [...(byTrack.get(spans.track[row]!) ?? []), row]);
+  for (const row of totals.steps) {
+    const rows = byTrack.get(spans.track[row]!);
+    if (rows) rows.push(row);
+    else byTrack.set(spans.track[row]!, [row]);
+  }
   const pidOf = (row: number) => tracks[spans.track[row]!]!.pid;
   const schedulerByPid = new Map<string, Interval[]>();
   for (const row of totals.host.scheduler) {
@@ -158,7 +168,7 @@ function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | undef
     http: totals.host.http.map(interval),
     requests: trace.requests,
   });
-  if (gaps.length === 0) return undefined;
+  if (gaps.length === 0) return null;
   const sorted = gaps.toSorted((a, b) => a - b);
   const total = sorted.reduce((sum, ns) => sum + ns, 0);
   return {
@@ -245,7 +255,7 @@ function originOf(
   const identity = identifyTrace(path, members);
   const { sources } = (JSON.parse(members.get('vitrine') ?? 'null') ?? {}) as { sources?: unknown };
   const origin = Array.isArray(sources) ? `merged from ${sources.length} files` : rankLabel(identity);
-  return { origin, profileId: identity.profileId, stage: identity.stage };
+  return { origin, profileId: identity.profileId ?? null, stage: identity.stage ?? null };
 }
 
 function processesOf({ tracks, processNames }: LoadedTrace, totals: OpTotals): TraceSummary['processes'] {
@@ -276,6 +286,7 @@ export async function summariseTrace(path: string, top: number, signal?: AbortSi
   const { droppedRecords, dropped } = identifyTrace(path, trace.members);
   const counted = totals.categories.reduce((sum, { self, sampled }) => sum + self - sampled, 0);
   return {
+    version: 1,
     file: path,
     ...originOf(path, trace.members),
     events: trace.events,
@@ -288,7 +299,7 @@ export async function summariseTrace(path: string, top: number, signal?: AbortSi
         category: decode(trace.categories[category]!),
         spans,
         selfUs: us(self),
-        share: self > 0 && sampled === self ? undefined : share(self - sampled, counted),
+        share: self > 0 && sampled === self ? null : share(self - sampled, counted),
       })),
     ...summariseOps(trace, totals, top),
     layers: summariseLayers(trace, totals),

@@ -32,9 +32,10 @@ function encode(samples: number[], timeDeltas: number[], endTime = 1000): Checke
   return events;
 }
 
-const shape = (events: readonly CheckedEvent[]) => events.map((e) => `${e.name} ${e.ts}+${e.dur}`);
+const shape = (events: readonly CheckedEvent[]) =>
+  events.toSorted((a, b) => a.ts - b.ts).map((e) => `${e.name} ${e.ts}+${e.dur}`);
 
-test('runs of samples become nested events, outer ones first', () => {
+test('runs of samples become nested events', () => {
   const events = encode([3, 4, 6, 6, 5, 2, 4], [0, 10, 10, 10, 10, 10, 10], 200);
   assert.deepEqual(shape(events), [
     'a "b".js(40): outer 110+40',
@@ -42,7 +43,8 @@ test('runs of samples become nested events, outer ones first', () => {
     '(anonymous) 120.001+19.999',
     'a "b".js(40): outer 160+40',
   ]);
-  assert.deepEqual(events[0]?.args, { url: 'file:///src/a "b".js', line: 40, column: 3 });
+  const outer = events.find((e) => e.ts === 110);
+  assert.deepEqual(outer?.args, { url: 'file:///src/a "b".js', line: 40, column: 3 });
   assert.ok(events.every((e) => e.cat === 'python_function' && e.ph === 'X'));
 });
 
@@ -62,6 +64,32 @@ test('late samples, deltas of zero and unknown nodes never break the nesting', (
     traceProblems(trace).filter((problem) => !problem.includes('has no name')),
     [],
   );
+});
+
+test('a busy process: a hundred thousand samples under one frame are handed out as they end', () => {
+  const depth = 30;
+  const nodes = [frame(1, '(root)', '', [2])];
+  // One frame around everything, under it two deep stacks that take turns.
+  nodes.push(frame(2, 'main', 'file:///m.js', [3, 3 + depth]));
+  for (let i = 0; i < 2 * depth; i++) {
+    const isLast = i % depth === depth - 1;
+    nodes.push(frame(3 + i, `f"${i}`, 'file:///f.js', isLast ? [] : [4 + i]));
+  }
+  const samples = Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? 2 + depth : 2 + 2 * depth));
+  const profile = { nodes, startTime: 0, endTime: 1e8, samples, timeDeltas: samples.map(() => 1000) };
+  let events = 0;
+  let bytes = 0;
+  global.gc?.();
+  const before = process.memoryUsage().heapUsed;
+  let most = 0;
+  encodeCpuProfile({ profile, clockOffsetNs: 0 }, 1, 2, 0, (text) => {
+    events++;
+    bytes += text.length;
+    if (events % 100_000 === 0) most = Math.max(most, process.memoryUsage().heapUsed - before);
+  });
+  assert.equal(events, samples.length * depth + 1);
+  // Held until the frame around them ends, the texts alone would take this much.
+  assert.ok(bytes > 300e6 && most < 150e6, `${most} bytes more on the heap for ${bytes} bytes of text`);
 });
 
 function spin(milliseconds: number): number {

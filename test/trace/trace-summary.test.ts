@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { formatDuration, renderTraceSummary } from '#vitrine/trace/summary-report.js';
+import { TraceDocument } from '#vitrine/trace/trace-document.js';
 import { mergeTraces } from '#vitrine/trace/trace-merger.js';
 import { summariseTrace } from '#vitrine/trace/trace-summary.js';
+import { rawChunk } from '../support/span-chunks.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { writeTraceFile } from '../support/trace-files.js';
+import { readTrace, traceProblems } from '../support/trace-checker.js';
+import { writerOptions, writeTraceFile } from '../support/trace-files.js';
 
 const KINETO = fileURLToPath(new URL('../fixtures/traces/kineto.json', import.meta.url));
 
@@ -147,7 +150,7 @@ test('self times, shapes, categories and layers add up', async (t) => {
   assert.equal(byCategory.get('cpu_op')?.selfUs, 180);
   assert.equal(byCategory.get('user_annotation')?.selfUs, 500 - 150);
   assert.equal(byCategory.get('scheduler')?.selfUs, 60);
-  assert.equal(byCategory.get('python_function')?.share, undefined, 'samples are not time of their own');
+  assert.equal(byCategory.get('python_function')?.share, null, 'samples are not time of their own');
   const shares = summary.categories.reduce((sum, c) => sum + (c.share ?? 0), 0);
   assert.ok(Math.abs(shares - 1) < 1e-9);
 });
@@ -161,6 +164,182 @@ test('a Kineto trace: steps by name, kernels, ops of the same times as their fra
   assert.ok(summary.ops.some((op) => op.category === 'kernel' && op.name.includes('"x"')));
   assert.equal(summary.origin, '[Rank00]');
   assert.ok(!summary.processes.some(({ pid }) => pid === 'Spans'));
+});
+
+/** A recording by the product's own writer: two steps, two workers, scheduler phases, a front end, one request's arrow. */
+function record(path: string): void {
+  const document = new TraceDocument(writerOptions(path));
+  const us = (n: number) => BigInt(n) * 1000n;
+  const at = (begin: number, end: number) => ({ begin: us(begin), end: us(end) });
+  const rank = { pid: 20, name: 'rank 0', labels: 'CPU', sortIndex: 20 };
+  const engineThread = { tid: 22, name: 'engine', sortIndex: 1 };
+  const native = document.addSource(rank, {
+    names: ['layers.0', 'gemm', 'gemm (part)'],
+    threads: [engineThread, { tid: 23, name: 'worker 0', sortIndex: 2 }, { tid: 24, name: 'worker 1', sortIndex: 3 }],
+  });
+  const scheduler = document.addSource(rank, {
+    names: ['get_next_batch_to_run', 'process_batch_result', 'step', 'request', 'KV cache'],
+    threads: [{ tid: 21, name: 'scheduler', sortIndex: 0 }, engineThread],
+  });
+  const frontEnd = document.addSource(
+    { pid: 10, name: 'front end', sortIndex: 10 },
+    { names: ['POST /generate', 'tokenize', 'request'], threads: [{ tid: 10, name: 'main', sortIndex: 0 }] },
+  );
+  const arrow = (name: number, time: number, thread = 0) => {
+    return { kind: 'flowPoint', category: 'request', name, thread, begin: us(time), id: 5n } as const;
+  };
+  const layer = { layer: 0, schema: 'gemm', words: [4, 8, 16, 8, 999, 0] } as const;
+  for (const [step, begin] of [1000, 2000].entries()) {
+    const mode = step === 0 ? 0 : 1;
+    document.addChunk(
+      native,
+      rawChunk({
+        records: [
+          { name: 1, ...at(begin + 10, begin + 80), ...layer },
+          { name: 0, ...at(begin + 1, begin + 100), layer: 0 },
+          { name: 2, thread: 1, ...at(begin + 12, begin + 78), layer: 0 },
+          { name: 2, thread: 2, ...at(begin + 13, begin + 79), layer: 0 },
+        ],
+      }),
+    );
+    document.addChunk(
+      scheduler,
+      rawChunk({
+        records: [
+          { category: 'scheduler', name: 0, ...at(begin - 100, begin - 60) },
+          { category: 'scheduler', name: 1, ...at(begin + 105, begin + 125) },
+          arrow(3, begin + 50, 1),
+          {
+            ...at(begin, begin + 100),
+            category: 'userAnnotation',
+            name: 2,
+            thread: 1,
+            schema: 'step',
+            words: [step + 1, mode, 1, 4, 0, 0],
+          },
+          { kind: 'counter', category: 'memory', name: 4, begin: us(begin), schema: 'value', words: [0, 0] },
+        ],
+      }),
+    );
+  }
+  document.addChunk(
+    frontEnd,
+    rawChunk({
+      records: [
+        arrow(2, 812),
+        { category: 'tokenizer', name: 1, ...at(810, 830) },
+        { category: 'http', name: 0, ...at(800, 840) },
+        // The last byte leaves between the steps; after it nobody waits for anything.
+        arrow(2, 1410),
+        { category: 'http', name: 0, ...at(1400, 1420) },
+      ],
+    }),
+  );
+  document.finish();
+}
+
+test('a recording of our own: processes, workers, phases and an arrow that says how long a request was alive', async (t) => {
+  const path = join(await temporaryDirectory(t), '1.5-TP-0.trace.json.gz');
+  record(path);
+  assert.deepEqual(traceProblems(readTrace(path)), []);
+  const summary = await summariseTrace(path, 10);
+  assert.deepEqual(summary.warnings, []);
+  assert.deepEqual(
+    summary.processes.map(({ name, threads }) => [name, threads]),
+    [
+      ['rank 0', 4],
+      ['front end', 1],
+    ],
+  );
+  assert.deepEqual(
+    summary.steps.map(({ mode, count, totalUs }) => [mode, count, totalUs]),
+    [
+      ['all', 2, 200],
+      ['decode', 1, 100],
+      ['extend', 1, 100],
+    ],
+  );
+  // From 1100 to 2000: the scheduler 20 + 40, http 20, the request waits until its last point at 2050.
+  assert.deepEqual(Object.fromEntries(summary.gaps!.causes.map(({ cause, us }) => [cause, us])), {
+    scheduler: 60,
+    http: 20,
+    'requests waiting': 820,
+  });
+  const self = Object.fromEntries(summary.categories.map(({ category, selfUs }) => [category, selfUs]));
+  // The http span without the tokenizer's inside, steps without their ops, ops of each thread once.
+  assert.deepEqual(self, {
+    cpu_op: 2 * (99 + 66 + 66),
+    scheduler: 120,
+    http: 20 + 20,
+    tokenizer: 20,
+    user_annotation: 2,
+  });
+  const shares = summary.categories.reduce((sum, { share }) => sum + (share ?? 0), 0);
+  assert.ok(Math.abs(shares - 1) < 1e-9);
+  assert.deepEqual(
+    summary.layers.map(({ layer, calls, totalUs, topOp }) => [layer, calls, totalUs, topOp]),
+    [[0, 2, 198, 'gemm']],
+  );
+  assert.deepEqual(summary.ops.find(({ name }) => name === 'gemm')?.shapes, [
+    { shape: '[[4,8],[16,8]]', calls: 2, selfUs: 140 },
+  ]);
+});
+
+test('the JSON has the same keys whatever the trace holds', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const empty = writeTraceFile(directory, 'empty.json', { traceEvents: [] });
+  const full = join(directory, '1.5-TP-0.trace.json.gz');
+  record(full);
+  const keys = [
+    'version',
+    'file',
+    'origin',
+    'profileId',
+    'stage',
+    'events',
+    'spans',
+    'durationUs',
+    'processes',
+    'categories',
+    'ops',
+    'otherOps',
+    'layers',
+    'steps',
+    'gaps',
+    'droppedRecords',
+    'dropped',
+    'warnings',
+  ];
+  for (const path of [empty, full, KINETO]) {
+    const summary = JSON.parse(JSON.stringify(await summariseTrace(path, 5)));
+    assert.deepEqual(Object.keys(summary), keys, path);
+    assert.equal(summary.version, 1);
+    for (const [part, partKeys] of [
+      [summary.processes, 'name pid threads'],
+      [summary.categories, 'category spans selfUs share'],
+      [summary.ops, 'name category calls selfUs totalUs share shapes'],
+      [summary.layers, 'layer calls totalUs meanUs share topOp topOpUs'],
+      [summary.steps, 'mode count totalUs meanUs minUs p50Us p90Us p99Us maxUs'],
+      [summary.gaps === null ? [] : [summary.gaps], 'count totalUs share p50Us p99Us maxUs causes'],
+    ]) {
+      for (const row of part) assert.equal(Object.keys(row).join(' '), partKeys);
+    }
+  }
+});
+
+test('spans within spans, a hundred thousand deep', async (t) => {
+  const depth = 100_000;
+  const events = Array.from({ length: depth }, (_, i) =>
+    span({ cat: 'cpu_op', name: i % 2 === 0 ? 'a' : 'b', ts: i, dur: 2 * (depth - i) }),
+  );
+  const path = writeTraceFile(await temporaryDirectory(t), 'deep.json', { traceEvents: events });
+  const { categories, ops, warnings } = await summariseTrace(path, 5);
+  assert.equal(categories[0]?.selfUs, 2 * depth);
+  assert.deepEqual(
+    ops.map(({ totalUs }) => totalUs).sort((a, b) => a - b),
+    [2 * depth - 2, 2 * depth],
+  );
+  assert.deepEqual(warnings, []);
 });
 
 test('a merged trace is summarised over its ranks', async (t) => {

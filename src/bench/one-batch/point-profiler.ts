@@ -136,7 +136,16 @@ export class PointProfiler {
       const mode = stage === 'prefill' ? 'extend' : 'decode';
       for (let i = 0; i < steps; i++) {
         const step = await run(true);
-        trace.addStep({ stepId: step.stepId, mode, batchSize, tokens, cachedTokens: 0, waiting: 0, output: step });
+        trace.addStep({
+          stepId: step.stepId,
+          mode,
+          batchSize,
+          tokens,
+          cachedTokens: 0,
+          waiting: 0,
+          flowIds: [],
+          output: step,
+        });
       }
     } catch (thrown) {
       await trace.discard();
