@@ -281,7 +281,7 @@ test('a recording of our own: processes, workers, phases and an arrow that says 
     [[0, 2, 198, 'gemm']],
   );
   assert.deepEqual(summary.ops.find(({ name }) => name === 'gemm')?.shapes, [
-    { shape: '[[4,8],[16,8]]', calls: 2, selfUs: 140 },
+    { shape: '[[4,8],[16,8]]', calls: 2, selfUs: 140, totalUs: 140 },
   ]);
 });
 
