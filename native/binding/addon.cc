@@ -12,6 +12,8 @@
 #include "core/memory_probe.h"
 #include "core/processors.h"
 #include "core/thread_pool.h"
+#include "profiler/cuda_profiler.h"
+#include "profiler/nvtx.h"
 
 namespace vitrine {
 namespace {
@@ -66,10 +68,27 @@ Napi::Value machine_limits(const Napi::CallbackInfo& info) {
   return result;
 }
 
+/// The text is converted only where a tool listens.
+void range_push(const Napi::CallbackInfo& info) {
+  const ValueReader name(info[0], "name");
+  if (!info[0].IsString()) name.reject("a string");
+  if (nvtx::tool_attached()) nvtx::push(name.string().c_str());
+}
+
+void range_pop(const Napi::CallbackInfo&) { nvtx::pop(); }
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("buildInfo", Napi::Function::New(env, build_info, "buildInfo"));
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
   exports.Set("machineLimits", Napi::Function::New(env, machine_limits, "machineLimits"));
+  exports.Set("rangePush", Napi::Function::New(env, range_push, "rangePush"));
+  exports.Set("rangePop", Napi::Function::New(env, range_pop, "rangePop"));
+  exports.Set("cudaProfilerStart",
+              Napi::Function::New(
+                  env, [](const Napi::CallbackInfo&) { cuda_profiler_start(); }, "cudaProfilerStart"));
+  exports.Set("cudaProfilerStop",
+              Napi::Function::New(
+                  env, [](const Napi::CallbackInfo&) { cuda_profiler_stop(); }, "cudaProfilerStop"));
   exports.Set("Engine", AddonEngine::define(env));
   return exports;
 }

@@ -105,6 +105,9 @@ EngineOptions read_engine_config(Napi::Value value) {
   EngineOptions options;
   options.spec = read_spec(reader["spec"]);
   options.threads = reader["cpuThreads"].int32(0, 1024);
+  if (const ValueReader markers = reader["nvtxMarkers"]; !markers.is_undefined()) {
+    options.nvtx_markers = markers.boolean();
+  }
   options.make_backend = [isa = read_isa(reader["cpuIsa"])](ThreadPool& pool) { return make_cpu_backend(isa, pool); };
   return options;
 }

@@ -15,6 +15,7 @@ class ValueReader {
 
   const std::string& path() const { return path_; }
   bool is_null() const { return value_.IsNull(); }
+  bool is_undefined() const { return value_.IsUndefined(); }
 
   /// A property. Throws Error when this is not an object.
   ValueReader operator[](const char* key) const;

@@ -16,6 +16,7 @@ namespace vitrine {
 Engine::Engine(EngineOptions options, StepListener listener)
     : spec_(std::move(options.spec)),
       threads_(options.threads),
+      nvtx_markers_(options.nvtx_markers),
       make_backend_(std::move(options.make_backend)),
       listener_(std::move(listener)) {
   std::promise<void> started;
@@ -34,7 +35,7 @@ void Engine::thread_main(std::promise<void>& started) {
   try {
     pool_ = std::make_unique<ThreadPool>(threads_);
     pool_->pin_caller();
-    tracer_ = std::make_unique<Tracer>(*pool_);
+    tracer_ = std::make_unique<Tracer>(*pool_, nvtx_markers_);
     backend_ = make_backend_(*pool_);
     started.set_value();
   } catch (...) {
@@ -114,7 +115,7 @@ void Engine::init_cache(const CacheConfig& config) {
     }
     memory_.kv_cache_bytes = runner_->kv_cache_bytes();
     memory_.workspace_bytes = runner_->workspace_bytes();
-    span_tables_ = tracer_->recorder().tables();
+    span_tables_ = tracer_->tables();
   });
   has_cache_ = true;
 }

@@ -26,6 +26,7 @@ struct EngineOptions {
   ModelSpec spec;
   int threads = 0;  ///< as ThreadPool
   std::function<std::unique_ptr<Backend>(ThreadPool&)> make_backend;
+  bool nvtx_markers = false;  ///< a range for every module, every step
 };
 
 struct EngineMemory {
@@ -67,6 +68,7 @@ class Engine {
 
   const ModelSpec spec_;
   const int threads_;
+  const bool nvtx_markers_;
   const std::function<std::unique_ptr<Backend>(ThreadPool&)> make_backend_;
   const StepListener listener_;
   StepQueue queue_;

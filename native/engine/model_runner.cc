@@ -48,7 +48,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
 void ModelRunner::run(Step& step) {
   const int64_t start_ns = monotonic_ns();
   const ForwardBatchView batch(step.batch);
-  StepTrace trace(tracer_, start_ns, batch.wants_spans());
+  StepTrace trace(tracer_, batch, start_ns);
   {
     const TraceScope scope(tracer_, validate_);
     batch.validate(limits_);

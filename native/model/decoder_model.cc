@@ -69,7 +69,8 @@ void DecoderModel::run_layer(const ForwardContext& context, int32_t index) {
   const LayerSites& sites = sites_.layers[static_cast<size_t>(index)];
   const bool last = index + 1 == spec_.num_layers();
   const float eps = spec_.rms_norm_eps;
-  const TraceScope block(tracer_, sites.layer, TraceShape{batch.num_tokens}, residual_);
+  const TraceShape residual = index == 0 ? TraceShape{} : trace_shape(residual_);
+  const TraceScope block(tracer_, sites.layer, TraceShape{batch.num_tokens}, delta_, residual);
   if (index == 0) {
     const TraceScope scope(tracer_, sites.input_layernorm, residual_);
     backend_.rms_norm(residual_, *weights.input_norm, eps, normed_);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/dtype.h"
+#include "profiler/module_range.h"
 
 namespace vitrine {
 namespace {
@@ -29,10 +30,12 @@ class SiteFactory {
     DecoderSites sites;
     sites.root = block("forward", "");
     sites.root.record.schema = span_layout::kSchemaNone;
+    sites.root.range = module_range_head("model", {});
     sites.plan_attention = phase_site(tracer_, "plan_attention");
     sites.resolve_token_ids = phase_site(tracer_, "resolve_token_ids");
     sites.model = block("model", "model");
-    sites.embed_tokens = rows("model.embed_tokens", hidden, kIdBytes + (stored_ + value_) * hidden);
+    sites.embed_tokens = rows("model.embed_tokens", hidden, kIdBytes + (stored_ + value_) * hidden,
+                              {{"weight", {spec_.vocab_size, hidden}}});
     for (layer_ = 0; layer_ < spec_.num_layers(); ++layer_) sites.layers.push_back(layer());
     layer_ = -1;
     sites.gather_rows = phase_site(tracer_, "gather_rows");
@@ -89,31 +92,39 @@ class SiteFactory {
     sites.gate = gemm(path + ".gate", moe.num_experts, hidden, false);
     sites.topk = rows(path + ".topk", moe.num_experts,
                       value_ * moe.num_experts + (kIdBytes + kVectorBytes) * int64_t{moe.top_k});
-    sites.experts = rows(path + ".experts", hidden, value_ * 2 * hidden);  // and the weights, see moe()
+    const int64_t inner = moe.intermediate_size;
+    sites.experts =
+        rows(path + ".experts", hidden, value_ * 2 * hidden,  // and the weights, see moe()
+             {{"w13_weight", {moe.num_experts, 2 * inner, hidden}}, {"w2_weight", {moe.num_experts, hidden, inner}}});
   }
 
-  TraceSite site(std::string_view name, const std::string& path, uint16_t schema, size_t module_word) {
-    TraceSite made = phase_site(tracer_, std::string(name).c_str());
+  using Parameters = std::vector<ModuleParameter>;
+
+  TraceSite site(std::string_view name, const std::string& path, uint16_t schema, size_t module_word,
+                 const Parameters& parameters) {
+    TraceSite made = phase_site(tracer_, name);
     made.record.schema = schema;
     made.record.layer = static_cast<int16_t>(layer_);
-    made.record.args[module_word] = tracer_.recorder().name_id(path);
+    made.record.args[module_word] = tracer_.name_id(path);
+    made.range = module_range_head("model." + path, parameters);
+    made.is_module = true;
     return made;
   }
 
   TraceSite block(std::string_view name, const std::string& path) {
-    TraceSite made = site(name, path, span_layout::kSchemaModule, ModuleArgs::kModule);
+    TraceSite made = site(name, path, span_layout::kSchemaModule, ModuleArgs::kModule, {});
     made.record.category = span_layout::kCategoryUserAnnotation;
     made.is_op = false;
     return made;
   }
 
   /// Called like the last part of its path.
-  TraceSite op(const std::string& path, uint16_t schema, size_t module_word) {
-    return site(path.substr(path.rfind('.') + 1), path, schema, module_word);
+  TraceSite op(const std::string& path, uint16_t schema, size_t module_word, const Parameters& parameters = {}) {
+    return site(path.substr(path.rfind('.') + 1), path, schema, module_word, parameters);
   }
 
-  TraceSite rows(const std::string& path, int64_t cols, int64_t bytes_per_row) {
-    TraceSite made = op(path, span_layout::kSchemaRows, RowsArgs::kModule);
+  TraceSite rows(const std::string& path, int64_t cols, int64_t bytes_per_row, const Parameters& parameters = {}) {
+    TraceSite made = op(path, span_layout::kSchemaRows, RowsArgs::kModule, parameters);
     made.record.args[RowsArgs::kDims1 + 1] = static_cast<uint32_t>(cols);
     made.bytes_per_row = bytes_per_row;
     return made;
@@ -121,13 +132,16 @@ class SiteFactory {
 
   /// `adds`: the residual is read and written as well.
   TraceSite norm(const std::string& path, bool adds) {
-    TraceSite made = rows(path, spec_.hidden_size, value_ * (adds ? 4 : 2) * spec_.hidden_size);
-    made.fixed_bytes = kVectorBytes * spec_.hidden_size;
+    const int64_t hidden = spec_.hidden_size;
+    TraceSite made = rows(path, hidden, value_ * (adds ? 4 : 2) * hidden, {{"weight", {hidden}}});
+    made.fixed_bytes = kVectorBytes * hidden;
     return made;
   }
 
   TraceSite gemm(const std::string& path, int64_t n, int64_t k, bool bias) {
-    TraceSite made = op(path, span_layout::kSchemaGemm, GemmArgs::kModule);
+    Parameters parameters = {{"weight", {n, k}}};
+    if (bias) parameters.push_back({"bias", {n}});
+    TraceSite made = op(path, span_layout::kSchemaGemm, GemmArgs::kModule, parameters);
     made.record.args[GemmArgs::kDims1 + 1] = static_cast<uint32_t>(k);
     made.record.args[GemmArgs::kDims2] = static_cast<uint32_t>(n);
     made.record.args[GemmArgs::kDims2 + 1] = static_cast<uint32_t>(k);

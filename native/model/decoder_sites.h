@@ -1,5 +1,6 @@
 // The module tree of a decoder in traces: one TraceSite for every module of SGLang's model classes that runs here as an
-// op of its own, and for the blocks around them. Built once, read-only.
+// op of its own, and for the blocks around them. Spans call a module by its path in the checkpoint (`model.norm`), NVTX
+// ranges by SGLang's (`model.model.norm`). Built once, read-only.
 #pragma once
 
 #include <vector>

@@ -33,7 +33,8 @@ void moe(const ForwardContext& context, const LayerSites& sites, const MoeSpec& 
     const TraceScope scope(context.tracer, sites.topk, x, router_logits);
     context.backend.moe_route(router_logits, routing);
   }
-  const TraceScope scope(context.tracer, sites.experts, x);
+  const TraceShape choices{x.rows, spec.top_k};
+  const TraceScope scope(context.tracer, sites.experts, x, choices, choices, router_logits);
   if (scope.record() != nullptr) describe_experts(*scope.record(), context.spec, spec, sites.experts, x.rows);
   context.backend.moe_experts(x, routing, experts, context.spec.activation, out);
 }

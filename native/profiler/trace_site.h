@@ -1,15 +1,17 @@
-// What a TraceScope says of itself, made once at start-up: the part of its record that no batch changes.
+// What a TraceScope says of itself, made once at start-up: the part of its record and of its NVTX range that no batch
+// changes.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "profiler/span_record.h"
 
 namespace vitrine {
 
-/// Rows and columns of an op's input; one dimension when `cols` is negative.
+/// Rows and columns of an input; one dimension when `cols` is negative, no input at all when `rows` is.
 struct TraceShape {
-  int64_t rows = 0;
+  int64_t rows = -1;
   int64_t cols = -1;
 };
 
@@ -20,6 +22,8 @@ struct TraceSite {
   bool is_op = false;
   int64_t fixed_bytes = 0;    ///< an op reads or writes whatever the batch
   int64_t bytes_per_row = 0;  ///< and for each row of its first input
+  std::string range;          ///< what its NVTX range is called; of a module see module_range_head()
+  bool is_module = false;
 };
 
 }  // namespace vitrine

@@ -2,6 +2,7 @@
 #include "profiler/tracer.h"
 
 #include "core/clock.h"
+#include "profiler/module_range.h"
 
 namespace vitrine {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 using span_layout::GemmArgs;
 using span_layout::RowsArgs;
 
-/// Rows and bytes; `modules` and `attention` records have none, or ones that only their op knows.
+/// Rows and bytes; other records have none, or such as only their op knows.
 void fill_arguments(SpanRecord& record, const TraceSite& site, std::initializer_list<TraceShape> inputs) {
   if (inputs.size() == 0) return;
   const int64_t rows = inputs.begin()->rows;
@@ -23,40 +24,73 @@ void fill_arguments(SpanRecord& record, const TraceSite& site, std::initializer_
   }
 }
 
+std::string step_name(const ForwardBatchView& batch) {
+  if (batch.all_words().size() < layout::kHeaderWords) return "step";
+  std::string name = "step " + std::to_string(batch.step_id());
+  const int32_t mode = batch.header(layout::BatchHeader::kMode);
+  if (mode == layout::kModeExtend) name += " extend";
+  if (mode == layout::kModeDecode) name += " decode";
+  if (mode == layout::kModeMixed) name += " mixed";
+  return name;
+}
+
 }  // namespace
 
 void TraceScope::open(Tracer& tracer, const TraceSite& site, std::initializer_list<TraceShape> inputs) {
   tracer_ = &tracer;
   is_op_ = site.is_op;
-  record_ = tracer.recorder().open(site);
-  if (record_ != nullptr) fill_arguments(*record_, site, inputs);
+  if (tracer.emits_ranges_) {
+    if (site.is_module) {
+      write_module_range(site.range, inputs, tracer.text_);
+      nvtx::push(tracer.text_.c_str());
+    } else {
+      nvtx::push(site.range.c_str());
+    }
+  }
+  if (tracer.recorder_.recording()) {
+    record_ = tracer.recorder_.open(site);
+    if (record_ != nullptr) fill_arguments(*record_, site, inputs);
+  }
 }
 
-void TraceScope::close() { tracer_->recorder().close(record_, is_op_); }
+void TraceScope::close() {
+  if (tracer_->recorder_.recording()) tracer_->recorder_.close(record_, is_op_);
+  if (tracer_->emits_ranges_) nvtx::pop();
+}
 
-StepTrace::StepTrace(Tracer& tracer, int64_t start_ns, bool record) : recorder_(tracer.recorder()) {
-  if (record) recorder_.start(start_ns);
+StepTrace::StepTrace(Tracer& tracer, const ForwardBatchView& batch, int64_t start_ns) : tracer_(tracer) {
+  if (tracer.emits_ranges_) {
+    tracer.text_ = step_name(batch);
+    nvtx::push(tracer.text_.c_str());
+  }
+  if (batch.wants_spans()) {
+    tracer.recorder_.start(start_ns);
+    tracer.active_ = true;
+  }
 }
 
 StepTrace::~StepTrace() {
-  if (recorder_.recording()) recorder_.cancel();
+  if (tracer_.recorder_.recording()) tracer_.recorder_.cancel();
+  tracer_.active_ = tracer_.emits_ranges_;
+  if (tracer_.emits_ranges_) nvtx::pop();
 }
 
 int64_t StepTrace::finish(std::vector<SpanRecord>& chunk) {
-  if (!recorder_.recording()) return monotonic_ns();
-  const int64_t end_ns = recorder_.stop();
-  recorder_.write_chunk(chunk);
+  if (!tracer_.recorder_.recording()) return monotonic_ns();
+  const int64_t end_ns = tracer_.recorder_.stop();
+  tracer_.recorder_.write_chunk(chunk);
   return end_ns;
 }
 
-TraceSite phase_site(Tracer& tracer, const char* name) {
+TraceSite phase_site(Tracer& tracer, std::string_view name) {
   TraceSite site;
   site.record.kind = span_layout::kKindSpan;
   site.record.category = span_layout::kCategoryCpuOp;
-  site.record.name = tracer.recorder().name_id(name);
+  site.record.name = tracer.name_id(name);
   site.record.schema = span_layout::kSchemaNone;
   site.record.layer = -1;
   site.is_op = true;
+  site.range = name;
   return site;
 }
 

@@ -1,12 +1,18 @@
-// The engine's one way to say what it does: a TraceScope around each op, block and phase. Where nothing listens a scope
-// costs one predictable branch. Used by the engine thread alone.
+// The engine's one way to say what it does: a TraceScope around each op, block and phase, which becomes a span where
+// the step is recorded and an NVTX range where a tool listens. Where neither is the case a scope costs one predictable
+// branch. Used by the engine thread alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "core/forward_batch.h"
 #include "core/thread_pool.h"
+#include "profiler/nvtx.h"
 #include "profiler/span_recorder.h"
 #include "profiler/trace_site.h"
 
@@ -14,15 +20,23 @@ namespace vitrine {
 
 class Tracer {
  public:
-  explicit Tracer(ThreadPool& pool, size_t spans_per_step = SpanRecorder::kSpansPerStep)
-      : recorder_(pool, spans_per_step) {}
+  /// `nvtx_markers`: emit ranges, if a tool is attached.
+  explicit Tracer(ThreadPool& pool, bool nvtx_markers, size_t spans_per_step = SpanRecorder::kSpansPerStep)
+      : recorder_(pool, spans_per_step), emits_ranges_(nvtx_markers && nvtx::tool_attached()), active_(emits_ranges_) {}
 
-  /// Something listens: open scopes.
-  bool active() const { return recorder_.recording(); }
-  SpanRecorder& recorder() { return recorder_; }
+  /// Something listens.
+  bool active() const { return active_; }
+  uint32_t name_id(std::string_view name) { return recorder_.name_id(name); }
+  SpanTables tables() const { return recorder_.tables(); }
 
  private:
+  friend class TraceScope;
+  friend class StepTrace;
+
   SpanRecorder recorder_;
+  const bool emits_ranges_;
+  bool active_;
+  std::string text_;  ///< of the range that is being pushed; kept for its memory
 };
 
 /// A span from here to the end of the scope. `inputs`: what the op or module is given, anything that trace_shape()
@@ -53,10 +67,11 @@ class TraceScope {
   bool is_op_ = false;
 };
 
-/// A step: recorded when asked for. A step that throws leaves nothing open.
+/// A step: a range of its own, and recorded when its batch asks for it. A step that throws leaves nothing open.
 class StepTrace {
  public:
-  StepTrace(Tracer& tracer, int64_t start_ns, bool record);
+  /// The batch need not be a valid one.
+  StepTrace(Tracer& tracer, const ForwardBatchView& batch, int64_t start_ns);
   ~StepTrace();
   StepTrace(const StepTrace&) = delete;
   StepTrace& operator=(const StepTrace&) = delete;
@@ -65,10 +80,10 @@ class StepTrace {
   int64_t finish(std::vector<SpanRecord>& chunk);
 
  private:
-  SpanRecorder& recorder_;
+  Tracer& tracer_;
 };
 
 /// A site of work that belongs to no module.
-TraceSite phase_site(Tracer& tracer, const char* name);
+TraceSite phase_site(Tracer& tracer, std::string_view name);
 
 }  // namespace vitrine

@@ -61,7 +61,7 @@ class Runner {
   Runner(ModelSpec spec, Backend& backend, ThreadPool& pool, const CacheConfig& config = {64, kBlockSize, 8, 64, 128})
       : spec_(std::move(spec)),
         weights_(load_weights(spec_, dummy_plan(spec_, 11), backend, pool)),
-        tracer_(pool),
+        tracer_(pool, false),
         runner_(spec_, weights_, backend, pool, tracer_, config) {}
 
   /// Logits of all rows of one step.
