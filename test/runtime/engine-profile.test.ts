@@ -1,5 +1,6 @@
 // The library's profiles: a real engine in this process, its files read by the independent checker.
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { Engine, type ProfileOptions, VitrineError } from '#vitrine/index.js';
 import { modelDirectory } from '../reference/reference-files.js';
@@ -48,6 +49,17 @@ test('a profile until it is stopped, with stacks', async (t) => {
   assert.deepEqual(recordingProblems(trace), []);
   const [points] = requestFlows(trace).values();
   assert.ok(points!.length >= 12 + 3, `${points!.length} points: one a step, and those of the front end`);
+});
+
+test('a profile that waits for a far step is called off; another can begin', async (t) => {
+  const outputDir = await temporaryDirectory(t);
+  const { profileId, state } = await engine.startProfile({ outputDir, startIn: 1000, numSteps: 5 });
+  assert.equal(state, 'armed');
+  await engine.generate({ prompt: 'Once', samplingParams });
+  await assert.rejects(engine.startProfile({ outputDir }), new RegExp(`${profileId} is armed.*stop_profile`));
+  const status = await engine.stopProfile();
+  assert.deepEqual([status.profileId, status.state, status.recordedSteps, status.files], [profileId, 'done', 0, []]);
+  assert.deepEqual(await readdir(outputDir), []);
 });
 
 test('mistakes name the option as it was written', async () => {
