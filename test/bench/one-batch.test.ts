@@ -15,6 +15,7 @@ import { loadAddon } from '#vitrine/native/load.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { silentLog } from '#vitrine/util/log.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
+import { readTrace, spansOf, traceProblems } from '../support/trace-checker.js';
 
 const MODEL = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
 
@@ -23,12 +24,12 @@ interface Run {
   readonly lines: readonly string[];
 }
 
-async function run(flags: readonly string[]): Promise<Run> {
+async function run(flags: readonly string[], environment: Record<string, string> = {}): Promise<Run> {
   const fixed = ['--model-path', MODEL, '--result-filename', '', '--cpu-threads', '2', '--random-seed', '1'];
   const { options } = parseArguments(BENCH_ONE_BATCH, [...fixed, ...flags], {});
   const lines: string[] = [];
   const output = { print: (line: string) => lines.push(...line.split('\n')), warn: (line: string) => lines.push(line) };
-  const rows = await benchOneBatch(options, { addon: loadAddon(), output, log: silentLog, environment: {} });
+  const rows = await benchOneBatch(options, { addon: loadAddon(), output, log: silentLog, environment });
   return { rows, lines };
 }
 
@@ -182,6 +183,31 @@ describe('prompt file', () => {
     assert.equal(rows.length, 1);
     assert.match(lines.join('\n'), /Custom prompt file \/nonexistent\.txt not found/);
   });
+});
+
+test('--profile: the engine’s own records of one prefill and one decode step', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const flags = ['--batch-size', '2', '--input-len', '8', '--output-len', '6', '--profile', '--profile-record-shapes'];
+  const { rows, lines } = await run(flags, { SGLANG_TORCH_PROFILER_DIR: directory });
+  assert.equal(rows.length, 1);
+  for (const [stage, tokens] of [
+    ['prefill', 16],
+    ['decode', 2],
+  ] as const) {
+    const trace = readTrace(join(directory, `profile_batch2_input8_output6_${stage}.trace.json.gz`));
+    assert.deepEqual(traceProblems(trace), []);
+    const ops = spansOf(trace, 'cpu_op').filter(({ name }) => name === 'qkv_proj');
+    assert.deepEqual(
+      ops.map(({ args }) => (args!['Input Dims'] as number[][])[0]),
+      Array(5).fill([tokens, 64]),
+      'one a layer',
+    );
+    assert.equal(spansOf(trace, 'user_annotation').filter(({ name }) => name.startsWith('step (')).length, 1);
+  }
+  // A row of the table for each op and shape: the projection runs once in each of five layers.
+  const row = lines.filter((line) => /^ *qkv_proj .*\[\[2,64\],\[128,64\]\]$/.test(line));
+  assert.equal(row.length, 1);
+  assert.match(row[0]!, / 5 +\[\[2,64\]/);
 });
 
 describe('correctness test', () => {

@@ -188,7 +188,7 @@ describe('a server that reports', () => {
   test('fewer steps than asked for are said, with the reason', async (t) => {
     const run = await profile(t, [], reporting(doneReport({ recorded_steps: 2, ended_by: 'max_seconds' }), []));
     assert.equal(run.error, undefined);
-    assert.match(run.warned[0]!, /was ended by max_seconds: done, 2 of 5 steps recorded/);
+    assert.match(run.warned[0]!, /holds 2 of 5 steps: recording was ended by max_seconds/);
   });
 
   test('a profile that failed, and a merge that failed', async (t) => {

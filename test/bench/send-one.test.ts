@@ -210,7 +210,7 @@ test('a profile that the answer was too short for is ended', async (t) => {
   const { error, warned, server } = await send(t, ['--profile'], { profile, environment });
   assert.equal(error, undefined);
   assert.equal(server.profileCalls.at(-1)!.path, '/stop_profile');
-  assert.match(warned[0]!, /ended by stop: done, 1 of 5 steps/);
+  assert.match(warned[0]!, /holds 1 of 5 steps: recording was ended by stop/);
   const failing = await send(t, ['--profile'], { profile, environment, behave: 'too-many' });
   assert.match(failing.error!.message, /HTTP 429/);
   assert.equal(failing.server.profileCalls.at(-1)!.path, '/stop_profile', 'also when the request failed');

@@ -136,16 +136,9 @@ export class PointProfiler {
       const mode = stage === 'prefill' ? 'extend' : 'decode';
       for (let i = 0; i < steps; i++) {
         const step = await run(true);
-        trace.addStep({
-          stepId: step.stepId,
-          mode,
-          batchSize,
-          tokens,
-          cachedTokens: 0,
-          waiting: 0,
-          flowIds: [],
-          output: step,
-        });
+        const { stepId } = step;
+        const nothing = { cachedTokens: 0, waiting: 0, flowIds: [] };
+        trace.addStep({ stepId, mode, batchSize, tokens, ...nothing, output: step });
       }
     } catch (thrown) {
       await trace.discard();

@@ -6,7 +6,7 @@ import { toError, VitrineError } from '../../util/errors.js';
 import type { JsonObject } from '../../util/read-json.js';
 import type { Output } from '../output.js';
 import type { ProfileClient } from './profile-client.js';
-import { describeProgress, type ProfileReport, renderFiles, renderFoundFile } from './profile-report.js';
+import { type ProfileReport, renderFiles, renderFoundFile } from './profile-report.js';
 import type { ProfileSettings } from './profile-settings.js';
 import { waitForFiles } from './wait-for-files.js';
 import { type Patience, waitForProfile } from './wait-for-profile.js';
@@ -107,7 +107,8 @@ export function printReport(report: ProfileReport, output: Output): void {
   if (state === 'failed')
     throw new VitrineError('BENCH_FAILED', `${profile} failed: ${error?.message ?? 'no reason given'}`);
   if (planned !== null && report.recorded_steps < planned) {
-    output.warn(`${profile} was ended by ${endedBy ?? 'the server'}: ${describeProgress(report)}`);
+    const steps = `${report.recorded_steps} of ${planned} steps`;
+    output.warn(`${profile} holds ${steps}: recording was ended by ${endedBy ?? 'the server'}`);
   }
   for (const { path, skipped = [] } of merge?.files ?? []) {
     for (const { path: source, reason } of skipped) output.warn(`${path} is without ${source}: ${reason}`);
