@@ -222,7 +222,8 @@ export class SpanRecorder {
 
   /** A point, now, of the arrow of that category, name and id; its direction is found by the writer. */
   flowPoint(category: SpanCategory, name: number, id: number): void {
-    this.flowPointAt(0, category, name, id, this.#clock.now());
+    // Not the clock's time: the span around may have been given a later begin.
+    if (this.#enabled) this.flowPointAt(0, category, name, id, this.#stamp());
   }
 
   /** As flowPoint, at a known time of a track. */

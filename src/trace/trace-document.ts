@@ -142,7 +142,12 @@ export class TraceDocument {
   /** Sampled stacks become a track of their own: samples do not nest with the spans of their thread. */
   addCpuProfile(pid: number, thread: SpanThread, profile: CpuProfile): void {
     this.#extraThreads.push([pid, thread]);
-    encodeCpuProfile(profile, pid, thread.tid, Number(this.#monotonicToWallNs - this.#baseNs), this.#emit);
+    let leftOut = 0;
+    encodeCpuProfile(profile, pid, thread.tid, Number(this.#monotonicToWallNs - this.#baseNs), (text) => {
+      if (this.fileBytes < this.#options.maxFileBytes) this.#emit(text);
+      else leftOut++;
+    });
+    this.drop('max_bytes', leftOut);
   }
 
   /** Counts records that never came here. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { encodeCpuProfile, type V8Profile } from '#vitrine/trace/cpu-profile.js';
 import { CpuSampler } from '#vitrine/trace/cpu-sampler.js';
+import { TraceDocument } from '#vitrine/trace/trace-document.js';
 import { TraceWriter } from '#vitrine/trace/trace-writer.js';
 import { rawChunk } from '../support/span-chunks.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
@@ -90,6 +91,26 @@ test('a busy process: a hundred thousand samples under one frame are handed out 
   assert.equal(events, samples.length * depth + 1);
   // Held until the frame around them ends, the texts alone would take this much.
   assert.ok(bytes > 300e6 && most < 150e6, `${most} bytes more on the heap for ${bytes} bytes of text`);
+});
+
+test('frames beyond the size of the file are left out and counted', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const document = new TraceDocument(writerOptions(path, { maxFileBytes: 100_000 }));
+  const samples = Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? 4 : 5));
+  const profile = {
+    nodes: NODES,
+    startTime: 0,
+    endTime: 1e6,
+    samples,
+    timeDeltas: samples.map((_, i) => 1 + (i % 17)),
+  };
+  document.addCpuProfile(1, { tid: 2, name: 'stacks', sortIndex: 0 }, { profile, clockOffsetNs: 0 });
+  const { droppedRecords, fileBytes } = document.finish();
+  const trace = readTrace(path);
+  const frames = spansOf(trace, 'python_function').length;
+  assert.ok(frames > 0 && droppedRecords > 0 && fileBytes < 400_000, `${frames} frames, ${fileBytes} bytes`);
+  assert.equal(frames + droppedRecords, 50_000 + 1, 'one outer frame, an inner one every second sample');
+  assert.deepEqual(trace.vitrine?.dropped, { max_bytes: droppedRecords });
 });
 
 function spin(milliseconds: number): number {

@@ -126,6 +126,20 @@ test('begins strictly increase even on a clock that stands still, and children s
   assert.ok(child[1] <= parent[1]);
 });
 
+test('points of arrows lie inside the span around them, also on a clock that stands still', () => {
+  const { recorder, clock } = create();
+  clock.step = 0;
+  recorder.start();
+  const outer = recorder.begin('scheduler', 1);
+  const inner = recorder.begin('scheduler', 1);
+  recorder.flowPoint('request', 1, 7);
+  recorder.end(inner);
+  recorder.end(outer);
+  const view = new DataView(recorder.drain()!.records, CHUNK_HEADER_BYTES);
+  const [point, begin, end] = [8, RECORD_BYTES + 8, RECORD_BYTES + 16].map((at) => view.getBigInt64(at, true));
+  assert.ok(begin! <= point! && point! <= end!, `${point} is not between ${begin} and ${end}`);
+});
+
 test('end() closes spans that an exception left open', () => {
   const { recorder } = create();
   recorder.start();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { notWritten } from '#vitrine/trace/gzip-file.js';
+import { rankMetadata } from '#vitrine/trace/rank-metadata.js';
 import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
 import { engineTables } from '#vitrine/trace/span-source.js';
 import { TraceDocument } from '#vitrine/trace/trace-document.js';
@@ -75,6 +76,46 @@ test('a trace of the recorder is whole, in the dialect, and exact', async (t) =>
   for (const name of ['Iteration Start: Vitrine Profiler', 'Record Window End']) {
     assert.equal(trace.traceEvents.filter((e) => e.ph === 'i' && e.name === name).length, 1, name);
   }
+});
+
+test('the head and the metadata events are those of Kineto', async (t) => {
+  const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
+  const devices = [{ kind: 'cpu', name: 'CPU "x"', threads: 8, totalBytes: 2 ** 40 }] as const;
+  const described = rankMetadata({
+    devices,
+    rank: 1,
+    worldSize: 2,
+    backend: 'shm',
+    withStack: true,
+    recordShapes: false,
+  });
+  const document = new TraceDocument(writerOptions(path, described));
+  const source = document.addSource(testProcess, { names: ['a'], threads: [thread] });
+  document.addChunk(source, rawChunk({ records: [{ begin: 1n, end: 2n, schema: 'gemm', words: [1, 2, 3, 4] }] }));
+  document.finish();
+  const trace = readTrace(path);
+  const { traceEvents, vitrine, baseTimeNanoseconds, ...head } = trace;
+  assert.deepEqual(head, {
+    schemaVersion: 1,
+    deviceProperties: [{ id: 0, kind: 'cpu', name: 'CPU "x"', totalGlobalMem: 2 ** 40, threads: 8 }],
+    distributedInfo: { backend: 'shm', rank: 1, world_size: 2 },
+    with_stack: 1,
+    record_shapes: 0,
+    displayTimeUnit: 'ms',
+    traceName: path,
+  });
+  assert.deepEqual(
+    traceEvents.filter((e) => e.ph === 'M').map((e) => [e.name, e.pid, e.tid, e.args]),
+    [
+      ['process_name', 10, 0, { name: 'rank 0' }],
+      ['process_labels', 10, 0, { labels: 'CPU' }],
+      ['process_sort_index', 10, 0, { sort_index: 10 }],
+      ['thread_name', 10, 11, { name: 'main' }],
+      ['thread_sort_index', 10, 11, { sort_index: 0 }],
+      ['process_sort_index', 'Spans', 0, { sort_index: 0x2000_0000 }],
+    ],
+  );
+  assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, { bytes: 0 }, 'no shapes');
 });
 
 test('whatever names contain, the JSON is valid and says them', async (t) => {
