@@ -224,10 +224,11 @@ export class ProfileCapture {
 
   #writeMemory(memory: MemoryCapture, stage: ProfileStage | null): Promise<TraceFileInfo> {
     const { tracer, memory: info, gauges, blockSize } = this.#deps;
+    const { metadata: _, ...description } = describeRank(this.request, this.#deps, stage);
     const file = {
       path: memoryPath(this.request, this.#deps, stage),
       process: tracer.process,
-      ...describeRank(this.request, this.#deps, stage),
+      ...description,
     };
     return memory.write(file, info(), gauges(), blockSize);
   }

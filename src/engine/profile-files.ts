@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ProfileRequest, ProfileStage } from '../messages/profile.js';
 import type { DeviceInfo, SpanTables } from '../native/addon.js';
 import { notWritten } from '../trace/gzip-file.js';
+import { rankMetadata } from '../trace/rank-metadata.js';
 import type { SpanProcess } from '../trace/span-source.js';
 import { hostId, monotonicToWallNs } from '../trace/trace-clock.js';
 import type { TraceRanks } from '../trace/trace-event.js';
@@ -14,7 +15,7 @@ import { StepTrace } from './step-trace.js';
 /** The rank that writes them. */
 export interface RankIdentity {
   readonly ranks: TraceRanks;
-  readonly device: DeviceInfo;
+  readonly devices: readonly DeviceInfo[];
 }
 
 /** The parts of a file's name. */
@@ -27,15 +28,13 @@ function fileName(
 }
 
 /** What a file says of its rank. */
-export function describeRank(
-  { profileId }: ProfileRequest,
-  { ranks, device }: RankIdentity,
-  stage: ProfileStage | null,
-) {
-  const { name, kind, totalBytes: totalGlobalMem, threads } = device;
+export function describeRank(request: ProfileRequest, { ranks, devices }: RankIdentity, stage: ProfileStage | null) {
+  const { profileId, withStack, recordShapes } = request;
+  const { deviceProperties, distributedInfo, metadata } = rankMetadata({
+    ...{ devices, rank: 0, worldSize: 1, backend: 'none', withStack, recordShapes },
+  });
   return {
-    deviceProperties: [{ id: 0, name, kind, totalGlobalMem, threads }],
-    distributedInfo: { backend: 'none', rank: 0, world_size: 1 },
+    ...{ deviceProperties, distributedInfo, metadata },
     vitrine: {
       ...{ version: packageVersion(), profileId, ranks, ...(stage === null ? {} : { stage }) },
       ...{ hostId: hostId(), monotonicToWallNs: String(monotonicToWallNs()) },
@@ -54,11 +53,12 @@ export function openTrace(
   stage: ProfileStage | null,
   engine: { readonly process: SpanProcess; readonly tables: SpanTables },
 ): Promise<StepTrace> {
-  const { outputDir, activities, withStack, recordShapes, maxBytes } = request;
+  const { outputDir, activities, recordShapes, maxBytes } = request;
+  const { metadata, ...description } = describeRank(request, rank, stage);
   return StepTrace.open({
     path: join(outputDir, traceFileName(fileName(request, rank, stage))),
-    ...describeRank(request, rank, stage),
-    metadata: { with_stack: withStack ? 1 : 0, record_shapes: recordShapes ? 1 : 0, activities },
+    ...description,
+    metadata: { ...metadata, activities },
     ...{ recordShapes, maxFileBytes: maxBytes, ...engine },
   });
 }

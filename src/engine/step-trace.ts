@@ -4,7 +4,7 @@
 import type { SpanTables } from '../native/addon.js';
 import type { CpuProfile } from '../trace/cpu-profile.js';
 import { SpanRecorder } from '../trace/span-recorder.js';
-import type { SpanChunk, SpanProcess, SpanThread } from '../trace/span-source.js';
+import { engineTables, NO_TABLES, type SpanChunk, type SpanProcess, type SpanThread } from '../trace/span-source.js';
 import { SpanClock } from '../trace/trace-clock.js';
 import type { TraceFileInfo } from '../trace/trace-document.js';
 import { TraceWriter, type TraceWriterOptions } from '../trace/trace-writer.js';
@@ -50,8 +50,6 @@ export class StepTrace {
   readonly #writer: TraceWriter;
   readonly #engineSource: number;
   readonly #annotationSource: number;
-  /** The engine's tables until they have been sent. */
-  #tables: Pick<SpanChunk, 'names' | 'threads'>;
   readonly #clock = new SpanClock();
   readonly #annotations: SpanRecorder;
   readonly #modeNames: Readonly<Record<ForwardMode, number>>;
@@ -62,11 +60,10 @@ export class StepTrace {
 
   private constructor(writer: TraceWriter, process: SpanProcess, tables: SpanTables) {
     this.#writer = writer;
-    this.#engineSource = writer.addSource(process);
+    const engine = engineTables(tables, ENGINE_SORT_INDEX);
+    this.#engineSource = writer.addSource(process, engine);
     this.#annotationSource = writer.addSource(process);
-    const threads = tables.threads.map((thread, i): SpanThread => ({ ...thread, sortIndex: ENGINE_SORT_INDEX + i }));
-    this.#tables = { names: tables.names, threads };
-    this.#annotations = new SpanRecorder({ capacity: RECORD_ROOM, thread: threads[0]!, clock: this.#clock });
+    this.#annotations = new SpanRecorder({ capacity: RECORD_ROOM, thread: engine.threads[0]!, clock: this.#clock });
     this.#annotations.start();
     const name = (mode: ForwardMode) => this.#annotations.name(`step (${mode})`);
     this.#request = this.#annotations.name('request');
@@ -113,8 +110,7 @@ export class StepTrace {
    */
   addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output }: TracedStep): void {
     if (output.spans !== null) {
-      this.#writer.write(this.#engineSource, { records: output.spans, ...this.#tables });
-      this.#tables = { names: [], threads: [] };
+      this.#writer.write(this.#engineSource, { records: output.spans, ...NO_TABLES });
     }
     const begin = Number(output.startNs - this.#clock.baseNs);
     const end = Number(output.endNs - this.#clock.baseNs);

@@ -89,7 +89,7 @@ export class Scheduler {
     this.#profiler = new ProfilerSession({
       ranks: { tp: 0 },
       tables: runner.spanTables(),
-      device: addon.devices()[0]!,
+      devices: addon.devices(),
       cuda: addon,
       tracer: this.#tracer,
       gauges: () => this.#gauges(),

@@ -4,11 +4,11 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OneBatchOptions } from '../../config/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/one-batch-profile-options.js';
-import { deviceProperties } from '../../engine/device-properties.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import { StepTrace } from '../../engine/step-trace.js';
 import type { NativeAddon } from '../../native/addon.js';
+import { rankMetadata } from '../../trace/rank-metadata.js';
 import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
 import { TRACE_SUFFIX } from '../../trace/trace-file-name.js';
 import { summariseTrace } from '../../trace/trace-summary.js';
@@ -122,13 +122,19 @@ export class PointProfiler {
     const path = join(defaultOutputDir(environment), `${profileId}_${stage}${TRACE_SUFFIX}`);
     const trace = await StepTrace.open({
       path,
-      deviceProperties: deviceProperties(addon.devices()),
-      metadata: { with_stack: 0, record_shapes: recordShapes ? 1 : 0 },
+      ...rankMetadata({
+        devices: addon.devices(),
+        rank: 0,
+        worldSize: 1,
+        backend: 'none',
+        withStack: false,
+        recordShapes,
+      }),
       vitrine: {
         ...{ version: addon.buildInfo().version, profileId, stage, ranks: { tp: 0 }, hostId: hostId() },
         monotonicToWallNs: String(monotonicToWallNs()),
       },
-      ...{ recordShapes, maxFileBytes: MAX_FILE_BYTES, maxPendingBytes: MAX_PENDING_BYTES },
+      ...{ maxFileBytes: MAX_FILE_BYTES, maxPendingBytes: MAX_PENDING_BYTES },
       process: { pid: process.pid, name: 'bench-one-batch', labels: 'CPU', sortIndex: 0 },
       tables: runner.spanTables(),
     });
