@@ -72,12 +72,11 @@ inline constexpr uint16_t kSchemaRequest = 9;
 inline constexpr uint16_t kSchemaHttp = 10;
 inline constexpr uint16_t kSchemaValue = 11;
 inline constexpr uint16_t kSchemaProcessMemory = 12;
-inline constexpr uint16_t kSchemaMemoryUse = 13;
-inline constexpr uint16_t kSchemaCacheUse = 14;
-inline constexpr uint16_t kSchemaQueueUse = 15;
-inline constexpr uint16_t kSchemaGpuPlace = 16;
-inline constexpr uint16_t kSchemaGpuLaunch = 17;
-inline constexpr uint16_t kSchemaGpuCopy = 18;
+inline constexpr uint16_t kSchemaCacheUse = 13;
+inline constexpr uint16_t kSchemaQueueUse = 14;
+inline constexpr uint16_t kSchemaGpuPlace = 15;
+inline constexpr uint16_t kSchemaGpuLaunch = 16;
+inline constexpr uint16_t kSchemaGpuCopy = 17;
 
 // The first argument word of each field, by schema.
 struct StepArgs {
@@ -146,11 +145,6 @@ struct ValueArgs {
 
 struct ProcessMemoryArgs {
   static constexpr size_t kResidentBytes = 0;  // f64
-};
-
-struct MemoryUseArgs {
-  static constexpr size_t kUsedBytes = 0;  // f64
-  static constexpr size_t kReservedBytes = 2;  // f64
 };
 
 struct CacheUseArgs {

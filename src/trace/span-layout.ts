@@ -159,7 +159,6 @@ export const SPAN_SCHEMAS = {
   /** Counter values. */
   value: [field('value', 'f64')],
   processMemory: [field('resident bytes', 'f64')],
-  memoryUse: [field('used bytes', 'f64'), field('reserved bytes', 'f64')],
   cacheUse: [field('used tokens', 'f64'), field('cached tokens', 'f64'), field('free tokens', 'f64')],
   queueUse: [field('running requests', 'f64'), field('waiting requests', 'f64')],
   /** CUPTI kernels: a `more` record of gpuLaunch follows one of gpuPlace. */

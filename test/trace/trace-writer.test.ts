@@ -115,7 +115,7 @@ test('the head and the metadata events are those of Kineto', async (t) => {
       ['process_sort_index', 'Spans', 0, { sort_index: 0x2000_0000 }],
     ],
   );
-  assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, { bytes: 0 }, 'no shapes');
+  assert.deepEqual(spansOf(trace, 'cpu_op')[0]?.args, { bytes: 0, module: 'a' }, 'no shapes');
 });
 
 test('whatever names contain, the JSON is valid and says them', async (t) => {
