@@ -1,7 +1,8 @@
 // Builds the addon with CMake (through cmake-js) and, if asked, the native tests. Builds only what has changed.
 //   node scripts/build-native.cjs [--tests] [--sanitizer address|undefined|thread] [--build-type Release|Debug|...]
 // or VITRINE_TESTS=1, VITRINE_SANITIZER, VITRINE_BUILD_TYPE in the environment. Results:
-//   plain                build/Release/vitrine.node (the only .node there), build/tests/native_tests and kernel_bench
+//   plain                build/Release/vitrine.node (the only .node there); build/tests: native_tests, kernel_bench,
+//                        trace_bench and nvtx_log_tool.so, a tool for NVTX_INJECTION64_PATH
 //   anything else        build/asan, build/ubsan, build/tsan or build/<type>: native_tests, build/Release/vitrine.node
 // To run with such an addon: VITRINE_PREBUILD=$PWD/build/asan, and LD_PRELOAD=$(gcc -print-file-name=libasan.so).
 const { spawnSync } = require('node:child_process');

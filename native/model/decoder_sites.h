@@ -12,7 +12,6 @@
 namespace vitrine {
 
 inline TraceShape trace_shape(const Tensor& tensor) { return {tensor.rows, tensor.cols}; }
-inline TraceShape trace_shape(const TraceShape& shape) { return shape; }
 
 /// Sites that the layer's spec has no module for stay empty.
 struct LayerSites {
