@@ -19,26 +19,25 @@ constexpr size_t kIdleStepWords = size_t{1} << 20;  // larger buffers are not ke
 constexpr size_t kIdleStepSpans = kIdleStepWords * sizeof(int32_t) / sizeof(SpanRecord);
 
 /// A copy of native memory; null when there is no memory for it.
-template <class Value>
-napi_value to_array_buffer(napi_env env, const std::vector<Value>& values) {
+napi_value to_array_buffer(napi_env env, const std::vector<int32_t>& words) {
   void* data = nullptr;
   napi_value buffer;
-  const size_t bytes = values.size() * sizeof(Value);
+  const size_t bytes = words.size() * sizeof(int32_t);
   if (napi_create_arraybuffer(env, bytes, &data, &buffer) != napi_ok) return nullptr;
-  std::memcpy(data, values.data(), bytes);
+  std::memcpy(data, words.data(), bytes);
   return buffer;
 }
 
 /// The three arguments of onStep. False when JavaScript cannot run any more: a Worker that is being terminated. The
 /// plain C functions, because those of node-addon-api throw in that state, and so end the process.
-bool step_to_js(napi_env env, const Step& step, napi_value (&arguments)[3]) {
+bool step_to_js(napi_env env, const Step& step, SpanView& span_view, napi_value (&arguments)[3]) {
   napi_value null;
   if (napi_get_null(env, &null) != napi_ok) return false;
   arguments[0] = arguments[1] = arguments[2] = null;
   std::string error = step.error;
   if (error.empty()) {
     const napi_value output = to_array_buffer(env, step.output);
-    const napi_value spans = step.spans.empty() ? null : to_array_buffer(env, step.spans);
+    const napi_value spans = step.spans.empty() ? null : span_view.copy(env, step.spans);
     if (output != nullptr && spans != nullptr) {
       arguments[1] = output;
       arguments[2] = spans;
@@ -90,6 +89,7 @@ void AddonEngine::shut_down() {
   if (!engine_) return;
   engine_->close();
   engine_.reset();
+  span_view_.release(env_);
   announcer_.Abort();  // results that were not delivered yet are dropped
   napi_remove_env_cleanup_hook(env_, at_environment_end, this);
 }
@@ -98,7 +98,7 @@ void AddonEngine::deliver(Napi::Env env, Napi::Function callback, AddonEngine* s
   std::unique_ptr<Step> step(raw_step);
   if (static_cast<napi_env>(env) == nullptr || !self->engine_) return;  // closed: nothing is delivered any more
   napi_value arguments[3];
-  const bool ready = step_to_js(env, *step, arguments);
+  const bool ready = step_to_js(env, *step, self->span_view_, arguments);
   self->keep_step(std::move(step));
   self->count_pending(env, -1);
   napi_value receiver;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "binding/span_view.h"
 #include "engine/engine.h"
 
 namespace vitrine {
@@ -40,6 +41,7 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   napi_env env_;
   int pending_ = 0;                          ///< steps submitted and not delivered; while there are some, Node stays
   std::vector<std::unique_ptr<Step>> idle_;  ///< buffers for the next steps
+  SpanView span_view_;
 };
 
 }  // namespace vitrine

@@ -108,7 +108,7 @@ export class ModelRunner {
   forward(batch: ForwardBatch): Promise<StepOutput> {
     const buffer = encodeForwardBatch(batch, this.#buffers);
     return new Promise((resolve, reject) => {
-      this.#submit(buffer, (error, output) => (error === null ? resolve(output!) : reject(error)));
+      this.#submit(buffer, (error, output) => (error === null ? resolve(output!.withOwnSpans()) : reject(error)));
     });
   }
 
@@ -136,7 +136,7 @@ export class ModelRunner {
     this.#pending.push({ buffer, listener });
   }
 
-  #onStep(error: Error | null, output: ArrayBuffer | null, spans: ArrayBuffer | null): void {
+  #onStep(error: Error | null, output: ArrayBuffer | null, spans: Uint8Array | null): void {
     const step = this.#pending.shift();
     if (step === undefined) return; // closed meanwhile
     this.#buffers.give(step.buffer);

@@ -27,7 +27,7 @@ export interface CaptureDeps extends RankIdentity {
 }
 
 /** Records of this thread that are kept back before they go to the files. */
-const DRAIN_AT = 4096;
+const DRAIN_AT = 1024;
 /** The front end sends its records at least this often. */
 const FRONT_END_DELAY_MS = 500;
 const STACKS_SORT_INDEX = 1000;

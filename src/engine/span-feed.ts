@@ -30,14 +30,13 @@ export class SpanFeed {
     if (index >= 0) this.#receivers.splice(index, 1);
   }
 
-  /** Hands a chunk to every file; its buffer moves to the last of them. */
+  /** Hands a chunk to every file. */
   write({ records, names, threads }: SpanChunk): void {
     this.#names.push(...names);
     this.#threads.push(...threads);
-    for (const [index, receiver] of this.#receivers.entries()) {
-      const isLast = index === this.#receivers.length - 1;
+    for (const receiver of this.#receivers) {
       receiver.trace.addSpans(receiver.source, {
-        records: isLast ? records : records.slice(0),
+        records,
         names: this.#names.slice(receiver.names),
         threads: this.#threads.slice(receiver.threads),
       });

@@ -21,16 +21,26 @@ export class StepOutput {
   readonly sampledIds: Int32Array;
   /** [L] log-probability of each row's target or sampled token; NaN where not asked for. */
   readonly rowLogprobs: Float32Array;
+  readonly #buffer: ArrayBuffer;
   readonly #sections: SectionReader<HeaderWord, StepOutputSection>;
 
-  /** `spans`: the step's span records, a chunk of trace/span-layout.ts; null unless its batch said `profile`. */
+  /**
+   * `spans`: the step's span records, a chunk of trace/span-layout.ts; null unless its batch said `profile`. In a
+   * StepListener they are the engine's own bytes, of use until it returns.
+   */
   constructor(
     buffer: ArrayBuffer,
-    readonly spans: ArrayBuffer | null = null,
+    readonly spans: Uint8Array | null = null,
   ) {
+    this.#buffer = buffer;
     this.#sections = open(buffer);
     this.sampledIds = this.#sections.ints('sampledIds');
     this.rowLogprobs = this.#sections.floats('rowLogprobs');
+  }
+
+  /** The same output, with spans that stay. */
+  withOwnSpans(): StepOutput {
+    return this.spans === null ? this : new StepOutput(this.#buffer, this.spans.slice());
   }
 
   get stepId(): number {

@@ -41,7 +41,6 @@ export interface TracedStep {
   readonly waiting: number;
   /** Arrows of its requests pass through it. */
   readonly flowIds: readonly number[];
-  /** Its `spans` move to the writer. */
   readonly output: StepOutput;
 }
 

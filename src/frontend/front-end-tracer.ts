@@ -208,7 +208,7 @@ export class FrontEndTracer {
     const { names, threads, records } = chunk;
     const { profileId, sink } = this.#target!;
     const { processName } = this.#options;
-    sink.sendSpans({ profileId, pid: process.pid, processName, names, threads, payload: records });
+    sink.sendSpans({ profileId, pid: process.pid, processName, names, threads, payload: records.slice().buffer });
   }
 
   /** A profile without stacks is better than none. */

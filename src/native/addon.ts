@@ -183,9 +183,10 @@ export interface SpanTables {
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
  * of a step whose batch said `profile`, one chunk as laid out by trace/span-layout.ts, else null. They lie after the
- * output's startNs and not after its endNs.
+ * output's startNs and not after its endNs. The bytes are the engine's and change with the next step: an ArrayBuffer a step
+ * would have V8 collect garbage all the time, since memory outside of its heap counts for that.
  */
-export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: ArrayBuffer | null) => void;
+export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: Uint8Array | null) => void;
 
 export interface NativeEngine {
   /** Blocks until all weights are packed. Throws an Error that names file and tensor. */

@@ -209,7 +209,8 @@ export class Scheduler {
         this.#answerProfile(message.id, this.#profiler.stop());
         break;
       case 'front-end-spans': {
-        const { profileId, pid, processName: name, names, threads, payload: records } = message;
+        const { profileId, pid, processName: name, names, threads, payload } = message;
+        const records = new Uint8Array(payload);
         this.#profiler.addFrontEnd(profileId, { pid, name, sortIndex: 0 }, { records, names, threads });
         break;
       }

@@ -68,7 +68,8 @@ export class SpanEncoder {
    */
   encode(chunk: SpanChunk, emit: EventSink): number {
     this.#addTables(chunk);
-    const view = new DataView(chunk.records);
+    const { buffer, byteOffset, byteLength } = chunk.records;
+    const view = new DataView(buffer, byteOffset, byteLength);
     const end = view.byteLength;
     if (
       end < CHUNK_HEADER_BYTES ||

@@ -269,7 +269,7 @@ export class SpanRecorder {
     this.#dropped = 0;
     const threads = this.#threads.slice(this.#threadsTaken);
     this.#threadsTaken = this.#threads.length;
-    return { records, names: this.#names.takeNew(), threads };
+    return { records: new Uint8Array(records), names: this.#names.takeNew(), threads };
   }
 
   /** A time that is not before any other of this thread. */

@@ -34,5 +34,6 @@ export function engineTables({ names, threads }: SpanTables, sortIndex: number):
  * indices follow on. Of a source whose tables are complete: `{ records, ...NO_TABLES }`.
  */
 export interface SpanChunk extends SourceTables {
-  readonly records: ArrayBuffer;
+  /** The receiver copies what it wants to keep: the bytes may be the producer's own, and change with its next chunk. */
+  readonly records: Uint8Array;
 }

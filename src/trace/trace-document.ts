@@ -136,7 +136,7 @@ export class TraceDocument {
     }
     this.drop('max_bytes', (chunk.records.byteLength - CHUNK_HEADER_BYTES) / RECORD_BYTES);
     // Its tables still count: later ids follow on.
-    encoder.encode({ ...chunk, records: chunk.records.slice(0, CHUNK_HEADER_BYTES) }, this.#emit);
+    encoder.encode({ ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) }, this.#emit);
   }
 
   /** Sampled stacks become a track of their own: samples do not nest with the spans of their thread. */

@@ -7,8 +7,7 @@ import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 export type ToTraceWriter =
   | { readonly kind: 'open'; readonly options: TraceDocumentOptions }
   | { readonly kind: 'source'; readonly process: SpanProcess; readonly tables: SourceTables }
-  /** Its buffer may be larger than the header and its `recordBytes`. */
-  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk; readonly recordBytes: number }
+  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk }
   | { readonly kind: 'cpu-profile'; readonly pid: number; readonly thread: SpanThread; readonly profile: CpuProfile }
   | { readonly kind: 'dropped'; readonly reason: string; readonly count: number }
   | { readonly kind: 'finish' }
@@ -16,13 +15,13 @@ export type ToTraceWriter =
 
 export type FromTraceWriter =
   | { readonly kind: 'opened' }
-  /** A chunk was taken in; the file has now this many bytes. `spare`: its buffer, where it is of use to a stage. */
+  /** A chunk was taken in; the file has now this many bytes. `spare`: its buffer, which nobody reads any more. */
   | {
       readonly kind: 'taken';
       readonly recordBytes: number;
       readonly fileBytes: number;
       readonly textBytes: number;
-      readonly spare: ArrayBuffer | undefined;
+      readonly spare: SharedArrayBuffer | null;
     }
   | { readonly kind: 'finished'; readonly info: TraceFileInfo }
   | { readonly kind: 'discarded' }

@@ -1,7 +1,6 @@
 // The trace writer's own thread: encodes and compresses what arrives, at low priority.
 import { parentPort } from 'node:worker_threads';
 import { invariant, toError, VitrineError } from '../util/errors.js';
-import { STAGE_BYTES } from './chunk-stage.js';
 import { lowerThreadPriority } from './low-priority.js';
 import { CHUNK_HEADER_BYTES } from './span-layout.js';
 import { TraceDocument } from './trace-document.js';
@@ -9,7 +8,7 @@ import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js'
 
 invariant(parentPort, 'the trace writer runs in a worker thread');
 const port = parentPort;
-const say = (message: FromTraceWriter, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
+const say = (message: FromTraceWriter) => port.postMessage(message);
 let document: TraceDocument | undefined;
 
 function handle(message: ToTraceWriter): void {
@@ -24,16 +23,18 @@ function handle(message: ToTraceWriter): void {
       document.addSource(message.process, message.tables);
       break;
     case 'chunk': {
-      const { source, chunk, recordBytes } = message;
-      const { records } = chunk;
-      const isPart = records.byteLength > CHUNK_HEADER_BYTES + recordBytes;
-      document.addChunk(
-        source,
-        isPart ? { ...chunk, records: records.slice(0, CHUNK_HEADER_BYTES + recordBytes) } : chunk,
-      );
-      const spare = records.byteLength === STAGE_BYTES ? records : undefined;
+      const { source, chunk } = message;
+      document.addChunk(source, chunk);
+      const { buffer, byteLength } = chunk.records;
       const { fileBytes, textBytes } = document;
-      say({ kind: 'taken', recordBytes, fileBytes, textBytes, spare }, spare === undefined ? [] : [spare]);
+      const recordBytes = Math.max(0, byteLength - CHUNK_HEADER_BYTES);
+      say({
+        kind: 'taken',
+        recordBytes,
+        fileBytes,
+        textBytes,
+        spare: buffer instanceof SharedArrayBuffer ? buffer : null,
+      });
       break;
     }
     case 'cpu-profile':

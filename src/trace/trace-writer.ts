@@ -1,7 +1,7 @@
 // Writes one trace file while the records come in, in a thread of low priority. The caller's thread only posts buffers.
 import { Worker } from 'node:worker_threads';
 import { invariant, VitrineError } from '../util/errors.js';
-import { ChunkStage, STAGE_BYTES } from './chunk-stage.js';
+import { ChunkStage, headerOf, isChunk, STAGE_BYTES } from './chunk-stage.js';
 import type { CpuProfile } from './cpu-profile.js';
 import { CHUNK_HEADER_BYTES, RECORD_BYTES } from './span-layout.js';
 import { NO_TABLES, type SourceTables, type SpanChunk, type SpanProcess, type SpanThread } from './span-source.js';
@@ -10,10 +10,8 @@ import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js'
 
 /** Chunks wait no longer than this for others to be handed over with, if another write comes. */
 const STAGE_MS = 100;
-/** From this size on a chunk is handed over as it is. */
-const LARGE_CHUNK_BYTES = STAGE_BYTES / 4;
-/** Buffers kept for the next stages: one a source that is filled, more only if the thread lags. */
-const MAX_SPARE_BUFFERS = 4;
+/** Buffers kept for the next stages: a thread that lags gives back many at once. */
+const MAX_SPARE_BUFFERS = 64;
 
 export interface TraceWriterOptions extends TraceDocumentOptions {
   /** Bytes of records that may wait for the thread; more are dropped and counted. */
@@ -38,8 +36,9 @@ export class TraceWriter {
   #postedBytes = 0;
   /** performance.now() when the first of the staged records came. */
   #stagedSince = 0;
-  readonly #spares: ArrayBuffer[] = [];
-  readonly #spare = (): ArrayBuffer => this.#spares.pop() ?? new ArrayBuffer(STAGE_BYTES);
+  #isStaged = false;
+  readonly #spares: SharedArrayBuffer[] = [];
+  readonly #spare = (): SharedArrayBuffer => this.#spares.pop() ?? new SharedArrayBuffer(STAGE_BYTES);
   #fileBytes = 0;
   #textBytes = 0;
   #droppedWaiting = 0;
@@ -98,35 +97,40 @@ export class TraceWriter {
   }
 
   /**
-   * Takes over a chunk, which the caller may not touch again. Small ones are gathered (see flush()), so that a write
-   * costs a copy. False where its records were dropped, which the trace will say.
+   * Copies a chunk. Chunks are gathered before they go to the thread (see flush()), so that a write costs little more than
+   * the copy. False where its records were dropped, which the trace will say.
    */
   write(source: number, chunk: SpanChunk): boolean {
     const stage = this.#stages[source];
     invariant(stage, `unknown span source ${source}`);
     if (this.#failure !== undefined) return false;
+    if (!isChunk(chunk.records)) {
+      this.#postChunk(source, { ...chunk, records: chunk.records.slice() }); // the thread will say what is wrong with it
+      return false;
+    }
     const now = performance.now();
-    if (this.#stagedBytes > 0 && now - this.#stagedSince > STAGE_MS) this.flush();
-    const recordBytes = Math.max(chunk.records.byteLength - CHUNK_HEADER_BYTES, 0);
+    if (this.#isStaged && now - this.#stagedSince > STAGE_MS) this.flush();
+    const recordBytes = chunk.records.byteLength - CHUNK_HEADER_BYTES;
     const fits = this.pendingBytes + recordBytes <= this.#maxPendingBytes;
     if (!fits) {
       this.#droppedWaiting += recordBytes / RECORD_BYTES;
       // Staged records take up the room as well: without this nobody would come to take them.
-      if (this.#stagedBytes > 0) this.flush();
+      this.flush();
     }
-    const isLarge = fits && recordBytes >= LARGE_CHUNK_BYTES;
-    if (isLarge || !this.#append(stage, chunk, fits, now)) {
-      if (!stage.isEmpty) this.#handOver(stage, source);
-      // What no empty stage takes is no chunk; the thread will say so.
-      if (isLarge || !this.#append(stage, chunk, fits, now)) this.#postChunk(source, chunk, recordBytes);
-    }
+    this.#stage(
+      source,
+      stage,
+      fits ? chunk : { ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) },
+      now,
+    );
     return fits;
   }
 
   /** Hands over the chunks that wait for others; the next write after 100 ms does so too, and finish(). */
   flush(): void {
+    this.#isStaged = false;
     this.#stages.forEach((stage, source) => {
-      if (!stage.isEmpty) this.#handOver(stage, source);
+      this.#handOver(stage, source);
     });
   }
 
@@ -157,27 +161,35 @@ export class TraceWriter {
     return this.#ended.promise;
   }
 
-  #append(stage: ChunkStage, chunk: SpanChunk, withRecords: boolean, now: number): boolean {
-    const before = stage.recordBytes;
-    if (!stage.append(chunk, withRecords, this.#spare)) return false;
-    if (this.#stagedBytes === 0) this.#stagedSince = now;
-    this.#stagedBytes += stage.recordBytes - before;
-    return true;
+  #stage(source: number, stage: ChunkStage, chunk: SpanChunk, now: number): void {
+    const { byteLength } = chunk.records;
+    if (!stage.continues(headerOf(chunk.records))) this.#handOver(stage, source);
+    if (!this.#isStaged) this.#stagedSince = now;
+    this.#isStaged = true;
+    let at = CHUNK_HEADER_BYTES;
+    let isFirst = true;
+    do {
+      const end = stage.append(chunk, at, isFirst, this.#spare);
+      isFirst = false;
+      this.#stagedBytes += end - at;
+      at = end;
+      if (at < byteLength) this.#handOver(stage, source);
+    } while (at < byteLength);
   }
 
   #handOver(stage: ChunkStage, source: number): void {
-    const { recordBytes } = stage;
-    this.#stagedBytes -= recordBytes;
-    this.#postChunk(source, stage.take(), recordBytes);
+    if (stage.isEmpty) return;
+    this.#stagedBytes -= stage.recordBytes;
+    this.#postChunk(source, stage.take());
   }
 
-  #postChunk(source: number, chunk: SpanChunk, recordBytes: number): void {
-    this.#postedBytes += recordBytes;
-    this.#post({ kind: 'chunk', source, chunk, recordBytes }, [chunk.records]);
+  #postChunk(source: number, chunk: SpanChunk): void {
+    this.#postedBytes += Math.max(0, chunk.records.byteLength - CHUNK_HEADER_BYTES);
+    this.#post({ kind: 'chunk', source, chunk });
   }
 
-  #post(message: ToTraceWriter, transfer: ArrayBuffer[] = []): void {
-    if (this.#failure === undefined) this.#worker.postMessage(message, transfer);
+  #post(message: ToTraceWriter): void {
+    if (this.#failure === undefined) this.#worker.postMessage(message);
   }
 
   #take(message: FromTraceWriter): void {
@@ -187,7 +199,7 @@ export class TraceWriter {
         break;
       case 'taken':
         this.#postedBytes -= message.recordBytes;
-        if (message.spare !== undefined && this.#spares.length < MAX_SPARE_BUFFERS) this.#spares.push(message.spare);
+        if (message.spare !== null && this.#spares.length < MAX_SPARE_BUFFERS) this.#spares.push(message.spare);
         this.#fileBytes = message.fileBytes;
         this.#textBytes = message.textBytes;
         break;

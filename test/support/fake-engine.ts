@@ -286,7 +286,7 @@ class FakeEngine implements NativeEngine {
 const FAKE_ENGINE_TID = 999_999;
 
 /** One cpu_op that fills the step: a chunk of trace/span-layout.ts. */
-function fakeSpans(begunNs: bigint, endedNs: bigint): ArrayBuffer {
+function fakeSpans(begunNs: bigint, endedNs: bigint): Uint8Array {
   const chunk = new ArrayBuffer(CHUNK_HEADER_BYTES + RECORD_BYTES);
   const view = new DataView(chunk);
   view.setUint32(CHUNK_HEADER.magic, CHUNK_MAGIC, true);
@@ -298,7 +298,7 @@ function fakeSpans(begunNs: bigint, endedNs: bigint): ArrayBuffer {
   view.setBigInt64(at + RECORD_OFFSET.begin, 1n, true);
   view.setBigInt64(at + RECORD_OFFSET.end, endedNs - begunNs - 1n, true);
   view.setInt16(at + RECORD_OFFSET.layer, -1, true);
-  return chunk;
+  return new Uint8Array(chunk);
 }
 
 /** Collects the sections of a StepOutput. */

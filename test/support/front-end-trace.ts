@@ -16,7 +16,8 @@ export async function writeFrontEndTrace(
   const [first] = spans;
   if (first === undefined) throw new Error('The front end has sent no spans.');
   const source = writer.addSource({ pid: first.pid, name: first.processName, sortIndex: 0 });
-  for (const { payload, names, threads } of spans) writer.write(source, { records: payload.slice(0), names, threads });
+  for (const { payload, names, threads } of spans)
+    writer.write(source, { records: new Uint8Array(payload), names, threads });
   for (const { pid, stacks } of profiler.ends.filter((message) => message.profileId === profileId)) {
     if (stacks !== null) writer.writeCpuProfile(pid, stacks.thread, stacks.profile as never);
   }

@@ -33,7 +33,7 @@ export class TestEngine {
     this.engine = new (loadAddon().Engine)(config, (error, output, spans) => {
       const waiter = this.#waiters.shift();
       if (waiter === undefined) throw new Error('onStep was called for a step that nobody submitted');
-      if (output !== null) waiter.resolve(new RawStepOutput(output, spans));
+      if (output !== null) waiter.resolve(new RawStepOutput(output, spans === null ? null : spans.slice().buffer));
       else waiter.reject(error ?? new Error('onStep got neither error nor output'));
     });
     this.engine.loadWeights(model.loadPlan);

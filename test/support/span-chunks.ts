@@ -56,5 +56,5 @@ export function rawChunk({ records, names = [], threads = [], baseNs = 0n, dropp
     view.setInt16(at + RECORD_OFFSET.layer, record.layer ?? -1, true);
     for (const [i, word] of (record.words ?? []).entries()) view.setInt32(at + RECORD_OFFSET.args + 4 * i, word, true);
   });
-  return { records: buffer, names, threads };
+  return { records: new Uint8Array(buffer), names, threads };
 }

@@ -119,7 +119,7 @@ test('begins strictly increase even on a clock that stands still, and children s
   recorder.end(outer);
   const chunk = recorder.drain();
   assert.ok(chunk);
-  const view = new DataView(chunk.records, CHUNK_HEADER_BYTES);
+  const view = new DataView(chunk.records.buffer, CHUNK_HEADER_BYTES);
   const times = [0, 1].map((i) => [8, 16].map((at) => Number(view.getBigInt64(i * RECORD_BYTES + at, true))));
   const [child, parent] = times as [[number, number], [number, number]];
   assert.ok(child[0] > parent[0]);
@@ -135,7 +135,7 @@ test('points of arrows lie inside the span around them, also on a clock that sta
   recorder.flowPoint('request', 1, 7);
   recorder.end(inner);
   recorder.end(outer);
-  const view = new DataView(recorder.drain()!.records, CHUNK_HEADER_BYTES);
+  const view = new DataView(recorder.drain()!.records.buffer, CHUNK_HEADER_BYTES);
   const [point, begin, end] = [8, RECORD_BYTES + 8, RECORD_BYTES + 16].map((at) => view.getBigInt64(at, true));
   assert.ok(begin! <= point! && point! <= end!, `${point} is not between ${begin} and ${end}`);
 });

@@ -354,7 +354,7 @@ test('discard() leaves nothing; reserved metadata and broken chunks are refused'
     param: 'metadata.traceEvents',
   });
   const broken = await TraceWriter.open(writerOptions(path));
-  broken.write(broken.addSource(testProcess), { records: new ArrayBuffer(100), names: [], threads: [] });
+  broken.write(broken.addSource(testProcess), { records: new Uint8Array(100), names: [], threads: [] });
   await assert.rejects(broken.finish(), { code: 'INTERNAL' });
   assert.deepEqual(readdirSync(directory), []);
 });
