@@ -1,5 +1,6 @@
 // The module: what it was built as, what it runs on, and the Engine class. See src/native/addon.ts.
 #include <napi.h>
+#include <sched.h>
 
 #include <fstream>
 #include <future>
@@ -77,6 +78,12 @@ void range_push(const Napi::CallbackInfo& info) {
 
 void range_pop(const Napi::CallbackInfo&) { nvtx::pop(); }
 
+/// SCHED_IDLE: unlike the lowest nice value it gives way at once when another thread wakes.
+Napi::Value set_idle_priority(const Napi::CallbackInfo& info) {
+  const sched_param none{};
+  return Napi::Boolean::New(info.Env(), sched_setscheduler(0, SCHED_IDLE, &none) == 0);
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("buildInfo", Napi::Function::New(env, build_info, "buildInfo"));
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
@@ -89,6 +96,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaProfilerStop",
               Napi::Function::New(
                   env, [](const Napi::CallbackInfo&) { cuda_profiler_stop(); }, "cudaProfilerStop"));
+  exports.Set("setIdlePriority", Napi::Function::New(env, set_idle_priority, "setIdlePriority"));
   exports.Set("Engine", AddonEngine::define(env));
   return exports;
 }

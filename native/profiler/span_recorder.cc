@@ -11,7 +11,10 @@
 namespace vitrine {
 
 SpanRecorder::SpanRecorder(ThreadPool& pool, size_t spans_per_step)
-    : pool_(pool), engine_tid_(static_cast<int>(syscall(SYS_gettid))), engine_(spans_per_step) {
+    : pool_(pool),
+      engine_tid_(static_cast<int>(syscall(SYS_gettid))),
+      base_ns_(monotonic_ns()),
+      engine_(spans_per_step) {
   workers_.reserve(pool.workers().size());
   for (size_t i = 0; i < pool.workers().size(); ++i) workers_.push_back({SpanBuffer(spans_per_step)});
 }
@@ -29,15 +32,14 @@ SpanTables SpanRecorder::tables() const {
 }
 
 void SpanRecorder::start(int64_t start_ns) {
-  base_ns_ = start_ns;
-  cursor_ = 1;
-  last_begin_ = 0;
+  last_begin_ = start_ns - base_ns_;
+  cursor_ = last_begin_ + 1;
   op_ = nullptr;
   engine_.clear();
   for (WorkerSpans& worker : workers_) {
     worker.buffer.clear();
-    worker.last_begin = 0;
-    worker.last_end = 0;
+    worker.last_begin = last_begin_;
+    worker.last_end = last_begin_;
   }
   recording_ = true;
   pool_.observe(this);

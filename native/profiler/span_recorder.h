@@ -86,8 +86,8 @@ class SpanRecorder final : private ThreadPool::Observer {
   int engine_tid_;
 
   bool recording_ = false;
-  int64_t base_ns_ = 0;  ///< records count from it
-  int64_t cursor_ = 0;   ///< latest clock reading
+  const int64_t base_ns_;  ///< records count from it: one base for all steps, so that their chunks can be joined
+  int64_t cursor_ = 0;     ///< latest clock reading
   int64_t last_begin_ = 0;
   const SpanRecord* op_ = nullptr;  ///< the op that runs; read by workers inside its loops
   SpanBuffer engine_;

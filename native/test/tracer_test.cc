@@ -52,14 +52,17 @@ TraceSite frame_site(Tracer& tracer, std::string_view name) {
 
 /// Runs `body` as a step; returns its chunk.
 template <class Body>
-std::vector<SpanRecord> traced_step(Tracer& tracer, int32_t profile, Body body, int64_t* end_ns = nullptr) {
+std::vector<SpanRecord> traced_step(Tracer& tracer, int32_t profile, Body body, int64_t* end_ns = nullptr,
+                                    int64_t* start_ns = nullptr) {
   const std::vector<int32_t> words = batch_words(profile);
   const ForwardBatchView batch(words);
   std::vector<SpanRecord> chunk;
-  StepTrace step(tracer, batch, monotonic_ns());
+  const int64_t start = monotonic_ns();
+  StepTrace step(tracer, batch, start);
   body();
   const int64_t end = step.finish(chunk);
   if (end_ns != nullptr) *end_ns = end;
+  if (start_ns != nullptr) *start_ns = start;
   return chunk;
 }
 
@@ -106,6 +109,7 @@ TEST("tracer: consecutive ops share clock readings, begins strictly increase, pa
   const TraceSite block = frame_site(tracer, "block");
   const TraceSite op = phase_site(tracer, "op");
   int64_t end_ns = 0;
+  int64_t start_ns = 0;
   const auto chunk = traced_step(
       tracer, 1,
       [&] {
@@ -116,7 +120,7 @@ TEST("tracer: consecutive ops share clock readings, begins strictly increase, pa
           const TraceScope second(tracer, op);
         }
       },
-      &end_ns);
+      &end_ns, &start_ns);
   CHECK_EQ(chunk.size(), size_t{1 + 400});
   const SpanChunkHeader header = header_of(chunk);
   CHECK_EQ(header.magic, span_layout::kChunkMagic);
@@ -129,7 +133,7 @@ TEST("tracer: consecutive ops share clock readings, begins strictly increase, pa
     CHECK(header.base_ns + chunk[i].end <= end_ns);
     last_begin = chunk[i].begin;
   }
-  CHECK_EQ(chunk[1].begin, 1);
+  CHECK_EQ(header.base_ns + chunk[1].begin, start_ns + 1);
   for (size_t i = 1; i < chunk.size(); i += 4) {
     const SpanRecord& outer = chunk[i];
     CHECK_EQ(chunk[i + 1].begin, outer.begin + 1);

@@ -212,6 +212,8 @@ export interface NativeAddon {
   devices(): DeviceInfo[];
   /** Measures for about `seconds`; call it only while no engine runs. */
   machineLimits(seconds: number): MachineLimits;
+  /** Has the calling thread run only while no other one wants its processor; false where that is not allowed. */
+  setIdlePriority(): boolean;
   /** An NVTX range of the calling thread, in the default domain; nanoseconds where no tool is attached. */
   rangePush(name: string): void;
   rangePop(): void;

@@ -16,6 +16,7 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
     buildInfo: () => addon.buildInfo(),
     devices: () => addon.devices(),
     machineLimits: (seconds) => addon.machineLimits(seconds),
+    setIdlePriority: () => addon.setIdlePriority(),
     rangePush: (name) => addon.rangePush(name),
     rangePop: () => addon.rangePop(),
     cudaProfilerStart: () => addon.cudaProfilerStart(),

@@ -397,6 +397,7 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     buildInfo: () => build,
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
     machineLimits: () => limits,
+    setIdlePriority: () => false,
     rangePush: () => {},
     rangePop: () => {},
     cudaProfilerStart: () => {
