@@ -9,9 +9,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { StaticBatch } from '../dist/bench/one-batch/static-batch.js';
 import { resolveOptions } from '../dist/config/resolve-options.js';
 import { SCHEDULER_OPTIONS } from '../dist/config/scheduler-options.js';
-import { StaticBatch } from '../dist/bench/one-batch/static-batch.js';
 import { ModelRunner } from '../dist/engine/model-runner.js';
 import { prepareModel } from '../dist/model/prepare-model.js';
 import { loadAddon } from '../dist/native/load.js';
@@ -81,7 +81,10 @@ async function openWriter(runner, directory) {
     maxFileBytes: Number.POSITIVE_INFINITY,
     maxPendingBytes: Number.POSITIVE_INFINITY,
   });
-  const source = writer.addSource({ pid: process.pid, name: 'rank', sortIndex: 0 }, engineTables(runner.spanTables(), 0));
+  const source = writer.addSource(
+    { pid: process.pid, name: 'rank', sortIndex: 0 },
+    engineTables(runner.spanTables(), 0),
+  );
   return { writer, source };
 }
 
@@ -127,10 +130,14 @@ async function measure(name) {
     const row = (label, sorted) =>
       `  ${label}: median ${quantile(sorted, 0.5).toFixed(3)} ms, p99 ${quantile(sorted, 0.99).toFixed(3)} ms, ` +
       `max ${sorted.at(-1).toFixed(3)} ms (${sorted.length} steps)`;
-    console.log(`${title}, batch ${batch}; a trace of ${(info.textBytes / 1e6).toFixed(0)} MB (${(info.fileBytes / 1e6).toFixed(0)} MB compressed)`);
+    console.log(
+      `${title}, batch ${batch}; a trace of ${(info.textBytes / 1e6).toFixed(0)} MB (${(info.fileBytes / 1e6).toFixed(0)} MB compressed)`,
+    );
     console.log(row('undisturbed  ', undisturbed));
     console.log(row('while writing', disturbed));
-    console.log(`  p99 while writing / median undisturbed: ${(quantile(disturbed, 0.99) / median).toFixed(2)} (aim < 2)`);
+    console.log(
+      `  p99 while writing / median undisturbed: ${(quantile(disturbed, 0.99) / median).toFixed(2)} (aim < 2)`,
+    );
     console.log(`  p99 undisturbed / median undisturbed:   ${(quantile(undisturbed, 0.99) / median).toFixed(2)}`);
     console.log(`  median while writing / undisturbed:     ${(quantile(disturbed, 0.5) / median).toFixed(2)}`);
     console.log(`  writing took ${seconds.toFixed(1)} s beside the steps, ${alone.toFixed(1)} s alone`);

@@ -6,7 +6,7 @@ import { resolveOptions } from './config/resolve-options.js';
 import { SERVER_OPTIONS, type ServerOptions } from './config/server-options.js';
 import { launchServer as launch, type RunningServer } from './server/launch-server.js';
 
-export type { MergedTrace, ProfileMerge, ProfileStatus } from './frontend/profile-status.js';
+export type { MergedTrace, ProfileMerge, ProfileStatus } from './frontend/profiler/profile-status.js';
 export type { RankInfo, SchedulerState } from './messages/control.js';
 export type { FinishReason, TokenLogprobs } from './messages/outputs.js';
 export type { ProfileActivity, ProfileEnd, ProfileFile, ProfileStage, ProfileState } from './messages/profile.js';

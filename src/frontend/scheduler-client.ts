@@ -6,7 +6,7 @@ import type { FinishReason, TokenChunk } from '../messages/outputs.js';
 import type { ProfileReplyMessage, ProfileRequest, RankProfile } from '../messages/profile.js';
 import type { GenerateMessage } from '../messages/requests.js';
 import { type ErrorCode, VitrineError } from '../util/errors.js';
-import type { FrontEndEnd, FrontEndSpans, FrontEndTracer } from './front-end-tracer.js';
+import type { FrontEndEnd, FrontEndSpans, FrontEndTracer } from './profiler/front-end-tracer.js';
 
 export type ChunkListener = (chunk: TokenChunk) => void;
 

@@ -1,7 +1,7 @@
 // How users of the library ask for a profile, and its translation into the front end's terms.
 import { FieldReader } from '../frontend/field-reader.js';
-import type { ProfileEnvironment } from '../frontend/profile-environment.js';
-import { parseProfileRequest, type RequestedProfile } from '../frontend/profile-request.js';
+import type { ProfileEnvironment } from '../frontend/profiler/profile-environment.js';
+import { parseProfileRequest, type RequestedProfile } from '../frontend/profiler/profile-request.js';
 import type { ProfileActivity } from '../messages/profile.js';
 import { VitrineError } from '../util/errors.js';
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import { SchedulerClient } from '../frontend/scheduler-client.js';
 import type { FrontendMessage, SchedulerMessage } from '../messages/channel.js';
 import { SocketChannel } from '../messages/socket-channel.js';

@@ -3,8 +3,8 @@
 // and step N + 2 is built; its decode rows name the slots whose tokens the host does not know yet.
 import type { SchedulerOptions } from '../config/scheduler-options.js';
 import type { ModelRunner } from '../engine/model-runner.js';
-import { describeError, ProfilerSession } from '../engine/profiler-session.js';
-import { type LoadGauges, RankTracer } from '../engine/rank-tracer.js';
+import { describeError, ProfilerSession } from '../engine/profiler/profiler-session.js';
+import { type LoadGauges, RankTracer } from '../engine/profiler/rank-tracer.js';
 import { flowIdOf } from '../engine/request.js';
 import type { ScheduleBatch } from '../engine/schedule-batch.js';
 import type { StepOutput } from '../engine/step-output.js';

@@ -2,7 +2,7 @@
 // it to the front end and write what comes back.
 import { type FastifyInstance, fastify } from 'fastify';
 import type { ServerOptions } from '../config/server-options.js';
-import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import type { Log } from '../util/log.js';
 import { packageVersion } from '../util/package-version.js';
 import { installAdmin } from './admin.js';

@@ -1,7 +1,7 @@
 // Request bodies: JSON, checked by the routes. No schema library: the cost is one JSON.parse.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { RequestShapeError } from '../frontend/field-reader.js';
-import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import { toError } from '../util/errors.js';
 
 /** A thousand prompts of 20,000 token ids fit; a string in V8 cannot be much longer. */

@@ -3,7 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { FrontEndTracer, Life, LifeRecord } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer, Life, LifeRecord } from '../frontend/profiler/front-end-tracer.js';
 
 /** Before the routes are added. */
 export function installHttpTracing(app: FastifyInstance, tracer: FrontEndTracer): void {

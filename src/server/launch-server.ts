@@ -2,9 +2,9 @@
 import { randomInt } from 'node:crypto';
 import type { ServerOptions } from '../config/server-options.js';
 import { errorOfFinish } from '../frontend/finish-error.js';
-import { FrontEndTracer } from '../frontend/front-end-tracer.js';
-import { profileEnvironment } from '../frontend/profile-environment.js';
-import { ProfileManager } from '../frontend/profile-manager.js';
+import { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
+import { profileEnvironment } from '../frontend/profiler/profile-environment.js';
+import { ProfileManager } from '../frontend/profiler/profile-manager.js';
 import type { RequestObserver } from '../frontend/request-observer.js';
 import { parseSamplingParams } from '../frontend/sampling-params.js';
 import { TokenizerManager } from '../frontend/tokenizer-manager.js';

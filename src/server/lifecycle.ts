@@ -1,5 +1,5 @@
 // In which phase of its life the server is, and what its routes work with once the model is loaded.
-import type { ProfileManager } from '../frontend/profile-manager.js';
+import type { ProfileManager } from '../frontend/profiler/profile-manager.js';
 import type { SchedulerClient } from '../frontend/scheduler-client.js';
 import type { TokenizerManager } from '../frontend/tokenizer-manager.js';
 import { VitrineError } from '../util/errors.js';

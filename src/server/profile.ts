@@ -2,8 +2,8 @@
 // do not ask for JSON they answer with SGLang's words.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { FieldReader, RequestShapeError } from '../frontend/field-reader.js';
-import { parseProfileRequest, type RequestedProfile } from '../frontend/profile-request.js';
-import type { ProfileStatus } from '../frontend/profile-status.js';
+import { parseProfileRequest, type RequestedProfile } from '../frontend/profiler/profile-request.js';
+import type { ProfileStatus } from '../frontend/profiler/profile-status.js';
 import { VitrineError } from '../util/errors.js';
 import { isJsonObject, type JsonObject } from '../util/read-json.js';
 import { parseJson } from './body-parser.js';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { ServerOptions } from '../config/server-options.js';
 import { SHUTDOWN_ABORT } from '../frontend/finish-error.js';
-import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import { toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { createApp } from './app.js';

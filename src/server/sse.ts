@@ -1,7 +1,7 @@
 // One stream of server-sent events. What one step of the engine brings is written at once; a client that does not read
 // fast enough gets later events with more in them, so its memory here stays bounded.
 import type { ServerResponse } from 'node:http';
-import type { FrontEndTracer } from '../frontend/front-end-tracer.js';
+import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',

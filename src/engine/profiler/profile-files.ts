@@ -1,15 +1,15 @@
 // The files of a profile on one rank: their names, and what each says of the rank that wrote it.
 import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ProfileRequest, ProfileStage } from '../messages/profile.js';
-import type { DeviceInfo, SpanTables } from '../native/addon.js';
-import { notWritten } from '../trace/gzip-file.js';
-import { rankMetadata } from '../trace/rank-metadata.js';
-import type { SpanProcess } from '../trace/span-source.js';
-import { hostId, monotonicToWallNs } from '../trace/trace-clock.js';
-import type { TraceRanks } from '../trace/trace-event.js';
-import { memoryFileName, type TraceName, traceFileName } from '../trace/trace-file-name.js';
-import { packageVersion } from '../util/package-version.js';
+import type { ProfileRequest, ProfileStage } from '../../messages/profile.js';
+import type { DeviceInfo, SpanTables } from '../../native/addon.js';
+import { notWritten } from '../../trace/gzip-file.js';
+import { rankMetadata } from '../../trace/rank-metadata.js';
+import type { SpanProcess } from '../../trace/span-source.js';
+import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
+import type { TraceRanks } from '../../trace/trace-event.js';
+import { memoryFileName, type TraceName, traceFileName } from '../../trace/trace-file-name.js';
+import { packageVersion } from '../../util/package-version.js';
 import { StepTrace } from './step-trace.js';
 
 /** The rank that writes them. */

@@ -1,13 +1,13 @@
 // The spans of the front end while a profile records: HTTP, tokenizer, the life of requests. They go to the rank in small
 // chunks, which writes them into its trace file. Runs on the front end's event loop; off, it costs a comparison a call.
-import type { ProfileRequestMessage } from '../messages/profile.js';
-import { CpuSampler } from '../trace/cpu-sampler.js';
-import type { SpanCategory, SpanSchema } from '../trace/span-layout.js';
-import { SpanRecorder } from '../trace/span-recorder.js';
-import type { SpanThread } from '../trace/span-source.js';
-import { SpanClock } from '../trace/trace-clock.js';
-import { toError } from '../util/errors.js';
-import type { Log } from '../util/log.js';
+import type { ProfileRequestMessage } from '../../messages/profile.js';
+import { CpuSampler } from '../../trace/cpu-sampler.js';
+import type { SpanCategory, SpanSchema } from '../../trace/span-layout.js';
+import { SpanRecorder } from '../../trace/span-recorder.js';
+import type { SpanThread } from '../../trace/span-source.js';
+import { SpanClock } from '../../trace/trace-clock.js';
+import { toError } from '../../util/errors.js';
+import type { Log } from '../../util/log.js';
 
 export type FrontEndSpans = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-spans' }>, 'kind'>;
 export type FrontEndEnd = Omit<Extract<ProfileRequestMessage, { kind: 'front-end-end' }>, 'kind'>;

@@ -1,14 +1,14 @@
 // Everything that one profile holds while it lasts: its windows and their files, what is recorded beside the steps, and
 // the limits. Runs on the JavaScript thread of the rank; see profiler-session.ts for its life.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../messages/profile.js';
-import type { MemoryInfo, NativeAddon, SpanTables } from '../native/addon.js';
-import type { CpuProfile } from '../trace/cpu-profile.js';
-import { CpuSampler } from '../trace/cpu-sampler.js';
-import type { SpanChunk, SpanProcess } from '../trace/span-source.js';
-import type { TraceFileInfo } from '../trace/trace-document.js';
-import type { VitrineError } from '../util/errors.js';
-import type { ForwardMode } from './forward-batch-layout.js';
+import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../../messages/profile.js';
+import type { MemoryInfo, NativeAddon, SpanTables } from '../../native/addon.js';
+import type { CpuProfile } from '../../trace/cpu-profile.js';
+import { CpuSampler } from '../../trace/cpu-sampler.js';
+import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
+import type { TraceFileInfo } from '../../trace/trace-document.js';
+import type { VitrineError } from '../../util/errors.js';
+import type { ForwardMode } from '../forward-batch-layout.js';
 import { MemoryCapture } from './memory-capture.js';
 import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
 import { ProfileWindow } from './profile-window.js';

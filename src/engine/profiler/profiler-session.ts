@@ -7,12 +7,12 @@ import type {
   ProfileRequestMessage,
   ProfileState,
   RankProfile,
-} from '../messages/profile.js';
-import type { CpuProfile } from '../trace/cpu-profile.js';
-import type { SpanChunk, SpanProcess } from '../trace/span-source.js';
-import { toError, VitrineError } from '../util/errors.js';
-import type { Log } from '../util/log.js';
-import type { ForwardMode } from './forward-batch-layout.js';
+} from '../../messages/profile.js';
+import type { CpuProfile } from '../../trace/cpu-profile.js';
+import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
+import { toError, VitrineError } from '../../util/errors.js';
+import type { Log } from '../../util/log.js';
+import type { ForwardMode } from '../forward-batch-layout.js';
 import { type CaptureDeps, ProfileCapture } from './profile-capture.js';
 import type { TracedStep } from './step-trace.js';
 

@@ -1,15 +1,15 @@
 // Owns the profiles of a server: makes their ids, keeps their calls in order, follows what the ranks say of them and has
 // their files merged. Runs on the front end's event loop; the recording is done by the ranks.
-import type { ProfileState, RankProfile } from '../messages/profile.js';
-import { type ErrorCode, toError, VitrineError } from '../util/errors.js';
-import type { Log } from '../util/log.js';
+import type { ProfileState, RankProfile } from '../../messages/profile.js';
+import { type ErrorCode, toError, VitrineError } from '../../util/errors.js';
+import type { Log } from '../../util/log.js';
+import type { SchedulerClient } from '../scheduler-client.js';
 import type { FrontEndTracer } from './front-end-tracer.js';
 import { Profile } from './profile.js';
 import type { ProfileEnvironment } from './profile-environment.js';
 import { ProfileIdSource } from './profile-id.js';
 import type { RequestedProfile } from './profile-request.js';
 import { isFinal, type ProfileMerge, type ProfileStatus } from './profile-status.js';
-import type { SchedulerClient } from './scheduler-client.js';
 
 export interface ProfileManagerDeps {
   /** One a rank, at least one. */

@@ -1,6 +1,7 @@
 // A request as a trace shows it: from its arrival to its last byte.
+
+import type { RequestState } from '../request-state.js';
 import type { Life, LifeRecord } from './front-end-tracer.js';
-import type { RequestState } from './request-state.js';
 
 export class RequestLife implements Life {
   /** Of the request's arrow. The scheduler, which knows the id too, makes the same number of it. */

@@ -1,15 +1,15 @@
 // The memory side of a profile's window: samples after its steps, and the snapshot file at its end. Runs on the JavaScript
 // thread of the rank.
-import type { MemoryInfo } from '../native/addon.js';
+import type { MemoryInfo } from '../../native/addon.js';
 import {
   heapState,
   type MemoryFileOptions,
   type MemorySnapshot,
   MemoryTimeline,
   sampleProcessMemory,
-} from '../trace/memory-snapshot.js';
-import type { TraceFileInfo } from '../trace/trace-document.js';
-import { monotonicNs } from '../util/clock.js';
+} from '../../trace/memory-snapshot.js';
+import type { TraceFileInfo } from '../../trace/trace-document.js';
+import { monotonicNs } from '../../util/clock.js';
 import type { LoadGauges } from './rank-tracer.js';
 
 /** 80 bytes each; longer profiles keep every n-th. */

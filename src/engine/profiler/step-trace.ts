@@ -1,16 +1,16 @@
 // One trace file of forward steps: the engine's own records of each step under an annotation that names it, beside
 // whatever other producers add. Runs on the JavaScript thread of the rank; encoding and writing happen in the
 // TraceWriter's thread.
-import type { SpanTables } from '../native/addon.js';
-import type { CpuProfile } from '../trace/cpu-profile.js';
-import { SpanRecorder } from '../trace/span-recorder.js';
-import { engineTables, NO_TABLES, type SpanChunk, type SpanProcess, type SpanThread } from '../trace/span-source.js';
-import { SpanClock } from '../trace/trace-clock.js';
-import type { TraceFileInfo } from '../trace/trace-document.js';
-import { TraceWriter, type TraceWriterOptions } from '../trace/trace-writer.js';
-import type { VitrineError } from '../util/errors.js';
-import { FORWARD_MODE, type ForwardMode } from './forward-batch-layout.js';
-import type { StepOutput } from './step-output.js';
+import type { SpanTables } from '../../native/addon.js';
+import type { CpuProfile } from '../../trace/cpu-profile.js';
+import { SpanRecorder } from '../../trace/span-recorder.js';
+import { engineTables, NO_TABLES, type SpanChunk, type SpanProcess, type SpanThread } from '../../trace/span-source.js';
+import { SpanClock } from '../../trace/trace-clock.js';
+import type { TraceFileInfo } from '../../trace/trace-document.js';
+import { TraceWriter, type TraceWriterOptions } from '../../trace/trace-writer.js';
+import type { VitrineError } from '../../util/errors.js';
+import { FORWARD_MODE, type ForwardMode } from '../forward-batch-layout.js';
+import type { StepOutput } from '../step-output.js';
 
 /** The engine's threads stand below those of JavaScript in viewers. */
 const ENGINE_SORT_INDEX = 100;

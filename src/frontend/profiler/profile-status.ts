@@ -6,7 +6,7 @@ import type {
   ProfileStage,
   ProfileState,
   RankProfile,
-} from '../messages/profile.js';
+} from '../../messages/profile.js';
 
 export interface MergedTrace {
   readonly path: string;

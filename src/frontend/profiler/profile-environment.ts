@@ -1,6 +1,6 @@
 // What the environment says about profiles: SGLang's variables and their meanings. Read once, when a front end starts.
 import { homedir } from 'node:os';
-import type { Log } from '../util/log.js';
+import type { Log } from '../../util/log.js';
 
 export interface ProfileEnvironment {
   /** Where traces go that name no directory (SGLANG_TORCH_PROFILER_DIR). */

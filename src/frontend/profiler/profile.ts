@@ -5,10 +5,10 @@ import {
   type ProfileStage,
   type ProfileState,
   type RankProfile,
-} from '../messages/profile.js';
-import { mergeTracesInBackground } from '../trace/merge-in-background.js';
-import type { MergeResult } from '../trace/trace-merger.js';
-import { toError, type VitrineError } from '../util/errors.js';
+} from '../../messages/profile.js';
+import { mergeTracesInBackground } from '../../trace/merge-in-background.js';
+import type { MergeResult } from '../../trace/trace-merger.js';
+import { toError, type VitrineError } from '../../util/errors.js';
 import type { RequestedProfile } from './profile-request.js';
 import { isFinal, type MergedTrace, type ProfileMerge, type ProfileStatus } from './profile-status.js';
 

@@ -6,9 +6,9 @@ import {
   type ProfileActivity,
   type ProfileRequest,
   type ProfileStage,
-} from '../messages/profile.js';
-import { traceFileName } from '../trace/trace-file-name.js';
-import type { FieldReader } from './field-reader.js';
+} from '../../messages/profile.js';
+import { traceFileName } from '../../trace/trace-file-name.js';
+import type { FieldReader } from '../field-reader.js';
 import type { ProfileEnvironment } from './profile-environment.js';
 
 /** All of a profile but its id. */

@@ -1,6 +1,6 @@
 // Makes profile ids: the time, as Python's str(time.time()) writes it (`1769071195.6634595`), each a later one.
-import { monotonicToWallNs } from '../trace/trace-clock.js';
-import { monotonicNs } from '../util/clock.js';
+import { monotonicToWallNs } from '../../trace/trace-clock.js';
+import { monotonicNs } from '../../util/clock.js';
 
 /** Seconds; well above the distance of two doubles of today's size. */
 const SMALLEST_STEP = 1e-6;
