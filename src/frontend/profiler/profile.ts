@@ -8,11 +8,15 @@ import {
 } from '../../messages/profile.js';
 import { mergeTracesInBackground } from '../../trace/merge-in-background.js';
 import type { MergeResult } from '../../trace/trace-merger.js';
+import { waitForTraceFiles } from '../../trace/wait-for-traces.js';
 import { toError, type VitrineError } from '../../util/errors.js';
 import type { RequestedProfile } from './profile-request.js';
 import { isFinal, type MergedTrace, type ProfileMerge, type ProfileStatus } from './profile-status.js';
 
 const ORDER: readonly ProfileState[] = ['armed', 'recording', 'flushing', 'done', 'failed'];
+
+/** How long files of other hosts may take to be seen here. */
+const FILES_LATE_SECONDS = 60;
 
 export class Profile {
   readonly id: string;
@@ -84,6 +88,9 @@ export class Profile {
     }
     this.#merge = { state: 'running', files: [], error: null };
     try {
+      // The ranks have written them; on a file system that several hosts share they may still be on their way. A file that
+      // does not come is reported by the merge as left out.
+      await waitForTraceFiles({ paths: inputs, timeoutSeconds: FILES_LATE_SECONDS });
       const results = await mergeTracesInBackground({ inputs, profileId: this.id });
       this.#merge = { state: 'done', files: results.map(toMergedTrace), error: null };
     } catch (thrown) {
