@@ -1,5 +1,5 @@
 // Everything between front end and scheduler that is not a token: state, cache, profiles, life and death.
-import type { ProfileReplyMessage, ProfileRequestMessage } from './profile.js';
+import type { ProfileReplyMessage, ProfileRequestMessage, RankProfile } from './profile.js';
 
 /** Scheduler state for /server_info, /metrics and the benches. Counters only grow. */
 export interface SchedulerState {
@@ -17,6 +17,8 @@ export interface SchedulerState {
   readonly abortedTotal: number;
   /** Tokens per second over the last completed decode interval. */
   readonly lastGenThroughput: number;
+  /** The one under way, as it stands; null: none. */
+  readonly profile: RankProfile | null;
 }
 
 /** What a rank knows after start-up. */

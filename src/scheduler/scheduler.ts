@@ -281,6 +281,7 @@ export class Scheduler {
       retractionsTotal: stats.retractions,
       abortedTotal: stats.aborted,
       lastGenThroughput: stats.genThroughput,
+      profile: this.#profiler.current,
     };
   }
 

@@ -130,6 +130,16 @@ describe('profiles of one server', { timeout: 180_000 }, () => {
     assert.deepEqual(spansOf(trace, 'python_function'), []);
   });
 
+  it('status counts the steps as they are recorded', async (t) => {
+    const directory = await temporaryDirectory(t);
+    await ask(server, '/start_profile', { output_dir: directory, num_steps: 1000 });
+    await generate(server, 'Once', 10);
+    const { state, recorded_steps: recorded } = await status(server);
+    assert.equal(state, 'recording');
+    assert.ok(recorded >= 10, `${recorded} steps`);
+    assert.equal((await ask(server, '/stop_profile')).ended_by, 'stop');
+  });
+
   it('with_stack: sampled JavaScript of both processes', async (t) => {
     const directory = await temporaryDirectory(t);
     await ask(server, '/start_profile', { output_dir: directory });

@@ -138,6 +138,7 @@ export class FakeScheduler {
             retractionsTotal: 0,
             abortedTotal: this.aborts.length,
             lastGenThroughput: 123,
+            profile: null,
           },
         });
         break;

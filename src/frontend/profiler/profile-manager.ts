@@ -106,7 +106,11 @@ export class ProfileManager {
     if (profile === undefined) return null;
     const state = await this.#schedulers[0]!.state().catch(() => null); // of a dead engine, what was last heard
     const status = profile.status();
-    return state === null ? status : { ...status, forwardSteps: state.forwardSteps };
+    if (state === null) return status;
+    const { forwardSteps } = state;
+    // Updates come with changes of state only; the steps in between are asked for.
+    const now = state.profile?.profileId === status.profileId ? state.profile.recordedSteps : 0;
+    return { ...status, forwardSteps, recordedSteps: Math.max(status.recordedSteps, now) };
   }
 
   /** Sends what the front end has recorded, before the channels close. What the ranks record, they complete themselves. */
