@@ -1,8 +1,8 @@
 // The list of events of a trace file while it is written: what stands between them, and how many there are.
-import type { TextBuffer } from './text-buffer.js';
+import { encodeText, type TextBuffer } from './text-buffer.js';
 
-const COMMA = 0x2c;
-const NEWLINE = 0x0a;
+const FIRST = encodeText('\n');
+const NEXT = encodeText(',\n');
 
 export class EventList {
   /** Events begun. */
@@ -16,8 +16,7 @@ export class EventList {
   /** Starts an event, whose text the caller puts into the buffer returned. */
   begin(): TextBuffer {
     const text = this.#text;
-    if (this.length++ > 0) text.byte(COMMA);
-    text.byte(NEWLINE);
+    text.fragment(this.length++ === 0 ? FIRST : NEXT);
     return text;
   }
 

@@ -18,7 +18,7 @@ import {
   SPAN_SCHEMAS,
 } from './span-layout.js';
 import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from './span-source.js';
-import { encodeText, type TextBuffer } from './text-buffer.js';
+import { decodeText, encodeText, type TextBuffer, type TextFragment } from './text-buffer.js';
 import { quoteJson } from './trace-event.js';
 
 const TWO_32 = 4_294_967_296;
@@ -43,8 +43,8 @@ const THREAD_SCOPE = encodeText(',"s":"t"');
 
 /** A key of `args`, as it stands first and after others. */
 interface ArgumentKey {
-  readonly first: Buffer;
-  readonly next: Buffer;
+  readonly first: TextFragment;
+  readonly next: TextFragment;
 }
 
 function argumentKey(name: string): ArgumentKey {
@@ -56,7 +56,7 @@ interface EncodedField extends ArgumentKey {
   readonly type: ArgumentField['type'] | 'shapes';
   readonly word: number;
   readonly size: number;
-  readonly choices: readonly Buffer[];
+  readonly choices: readonly TextFragment[];
   readonly shapes: readonly { readonly word: number; readonly size: number }[];
 }
 
@@ -126,9 +126,9 @@ export class SpanEncoder {
   readonly #options: SpanEncoderOptions;
   readonly #schemas: readonly (readonly EncodedField[])[];
   /** JSON strings. */
-  readonly #names: Buffer[] = [];
+  readonly #names: TextFragment[] = [];
   /** `,"pid":…,"tid":…,"ts":` of each thread. */
-  readonly #tracks: Buffer[] = [];
+  readonly #tracks: TextFragment[] = [];
   /** Numbers in `flowPoints`, by category and name, and by thread. */
   readonly #flowKinds = new Map<number, number>();
   readonly #flowTracks: number[] = [];
@@ -269,7 +269,7 @@ export class SpanEncoder {
     const key = category * TWO_32 + name;
     let kind = this.#flowKinds.get(key);
     if (kind === undefined) {
-      kind = flowPoints.kind(CATEGORIES[category]!.quoted, this.#name(name).toString());
+      kind = flowPoints.kind(CATEGORIES[category]!.quoted, decodeText(this.#name(name)));
       this.#flowKinds.set(key, kind);
     }
     this.#flowTracks[thread] ??= flowPoints.track(process.pid, this.threads[thread]!.tid);
@@ -277,7 +277,7 @@ export class SpanEncoder {
   }
 
   /** A name that never came is not worth losing the trace over. */
-  #name(id: number): Buffer {
+  #name(id: number): TextFragment {
     return this.#names[id] ?? encodeText(`"(unknown name ${id})"`);
   }
 
@@ -292,7 +292,7 @@ export class SpanEncoder {
   }
 
   /** From the beginning of an event to where its time belongs. */
-  #putHead(text: TextBuffer, head: Buffer, at: number, track: Buffer): void {
+  #putHead(text: TextBuffer, head: TextFragment, at: number, track: TextFragment): void {
     text.fragment(head);
     text.fragment(this.#name(this.#words[at + WORD.name]! >>> 0));
     text.fragment(track);
