@@ -4,12 +4,13 @@ import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, renameSync, u
 import { basename, dirname, join } from 'node:path';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
 import { toError, VitrineError } from '../util/errors.js';
+import { TextBuffer } from './text-buffer.js';
 
 /** Deflate level 1: trace text shrinks about tenfold at it, and higher levels cost several times more for little. */
 const LEVEL = 1;
 const PART_BYTES = 1 << 20;
-/** Up to this many bytes a loop is faster than making a view to copy from. */
-const SHORT_COPY = 160;
+/** What a part becomes fits, as a rule, so zlib need not join pieces of its output. */
+const COMPRESSED_PART_BYTES = PART_BYTES >> 3;
 const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);
 
 /** A position to come back to. */
@@ -38,10 +39,10 @@ export function notWritten(path: string, thrown: unknown): VitrineError {
 /** Throws VitrineError TRACE_NOT_WRITTEN from every method; the temporary file is gone then. */
 export class GzipFile {
   readonly path: string;
+  /** Where the text of the file is put together; what is put there is written. */
+  readonly text = new TextBuffer(PART_BYTES, (part) => this.#compress(part));
   readonly #temporary: string;
   #fd: number;
-  #part = Buffer.allocUnsafe(PART_BYTES);
-  #filled = 0;
   #fileBytes = 0;
   #textBytes = 0;
   #crc = 0;
@@ -69,44 +70,26 @@ export class GzipFile {
 
   /** Bytes of text written so far. */
   get textBytes(): number {
-    return this.#textBytes + this.#filled;
+    return this.#textBytes + this.text.length;
   }
 
   write(text: string): void {
-    // Three bytes a unit is the most that UTF-8 takes.
-    const most = text.length * 3;
-    if (most > PART_BYTES) {
-      this.writeBytes(Buffer.from(text, 'utf8'));
-      return;
-    }
-    if (most > PART_BYTES - this.#filled) this.#flush();
-    this.#filled += this.#part.write(text, this.#filled, 'utf8');
+    this.text.string(text);
   }
 
-  writeBytes(bytes: Uint8Array, start = 0, end = bytes.length): void {
-    for (let at = start; at < end; ) {
-      if (this.#filled === PART_BYTES) this.#flush();
-      const length = Math.min(PART_BYTES - this.#filled, end - at);
-      if (length <= SHORT_COPY) {
-        const part = this.#part;
-        for (let i = 0; i < length; i++) part[this.#filled + i] = bytes[at + i]!;
-      } else {
-        this.#part.set(bytes.subarray(at, at + length), this.#filled);
-      }
-      this.#filled += length;
-      at += length;
-    }
+  writeBytes(bytes: Uint8Array, start?: number, end?: number): void {
+    this.text.bytes(bytes, start, end);
   }
 
   mark(): GzipMark {
-    this.#flush();
+    this.text.flush();
     return { fileBytes: this.#fileBytes, textBytes: this.#textBytes, crc: this.#crc };
   }
 
   /** Forgets what was written since `mark`. */
   rollback(mark: GzipMark): void {
     this.#guard(() => ftruncateSync(this.#fd, mark.fileBytes));
-    this.#filled = 0;
+    this.text.clear();
     this.#fileBytes = mark.fileBytes;
     this.#textBytes = mark.textBytes;
     this.#crc = mark.crc;
@@ -114,7 +97,7 @@ export class GzipFile {
 
   /** Completes the file and gives it its name. */
   commit(): void {
-    this.#flush();
+    this.text.flush();
     this.#guard(() => {
       this.#store(deflateRawSync(new Uint8Array(0)));
       const trailer = Buffer.alloc(8);
@@ -143,13 +126,11 @@ export class GzipFile {
   }
 
   /** Parts are compressed on their own and end on a byte, so the file can be cut back to any of them. */
-  #flush(): void {
-    if (this.#filled === 0) return;
-    const part = this.#part.subarray(0, this.#filled);
-    this.#guard(() => this.#store(deflateRawSync(part, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH })));
+  #compress(part: Uint8Array): void {
+    const options = { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH, chunkSize: COMPRESSED_PART_BYTES };
+    this.#guard(() => this.#store(deflateRawSync(part, options)));
     this.#crc = crc32(part, this.#crc);
-    this.#textBytes += this.#filled;
-    this.#filled = 0;
+    this.#textBytes += part.length;
   }
 
   #store(bytes: Uint8Array): void {

@@ -2,6 +2,7 @@
 // Runs on the writer's thread; usable anywhere.
 import { VitrineError } from '../util/errors.js';
 import { type CpuProfile, encodeCpuProfile } from './cpu-profile.js';
+import { EventList } from './event-list.js';
 import { FlowPoints } from './flow-points.js';
 import { GzipFile } from './gzip-file.js';
 import { SpanEncoder } from './span-encoder.js';
@@ -67,11 +68,8 @@ export class TraceDocument {
   readonly #extraThreads: [number, SpanThread][] = [];
   readonly #dropped = new Map<string, number>();
   readonly #flowPoints: FlowPoints;
-  #events = 0;
-  readonly #emit = (text: string): void => {
-    this.#file.write(this.#events === 0 ? `\n${text}` : `,\n${text}`);
-    this.#events++;
-  };
+  readonly #events: EventList;
+  readonly #emit = (text: string): void => this.#events.add(text);
 
   constructor(options: TraceDocumentOptions) {
     const clash = Object.keys(options.metadata).find((key) => RESERVED.has(key));
@@ -89,6 +87,7 @@ export class TraceDocument {
     this.#monotonicToWallNs = BigInt(options.vitrine.monotonicToWallNs);
     this.#baseNs = traceBaseNs(process.hrtime.bigint() + this.#monotonicToWallNs);
     this.#file = new GzipFile(options.path);
+    this.#events = new EventList(this.#file.text);
     const head: Record<string, unknown> = {
       schemaVersion: 1,
       deviceProperties: options.deviceProperties,
@@ -131,12 +130,12 @@ export class TraceDocument {
   addChunk(source: number, chunk: SpanChunk): void {
     const encoder = this.#encoders[source]!;
     if (this.fileBytes < this.#options.maxFileBytes) {
-      this.drop('buffer', encoder.encode(chunk, this.#emit));
+      this.drop('buffer', encoder.encode(chunk, this.#events));
       return;
     }
     this.drop('max_bytes', (chunk.records.byteLength - CHUNK_HEADER_BYTES) / RECORD_BYTES);
     // Its tables still count: later ids follow on.
-    encoder.encode({ ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) }, this.#emit);
+    encoder.encode({ ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) }, this.#events);
   }
 
   /** Sampled stacks become a track of their own: samples do not nest with the spans of their thread. */
@@ -167,7 +166,7 @@ export class TraceDocument {
     this.#file.commit();
     const { path } = this.#options;
     const { fileBytes, textBytes } = this.#file;
-    return { path, events: this.#events, fileBytes, textBytes, droppedRecords };
+    return { path, events: this.#events.length, fileBytes, textBytes, droppedRecords };
   }
 
   discard(): void {
@@ -205,7 +204,7 @@ export class TraceDocument {
       metadata(pid, thread.tid, 'thread_name', 'name', thread.name);
       metadata(pid, thread.tid, 'thread_sort_index', 'sort_index', thread.sortIndex);
     }
-    if (this.#events > 0) metadata('Spans', 0, 'process_sort_index', 'sort_index', SPANS_SORT_INDEX);
+    if (this.#events.length > 0) metadata('Spans', 0, 'process_sort_index', 'sort_index', SPANS_SORT_INDEX);
   }
 
   /** Kineto's marks of the recording's extent. */

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EventList } from '#vitrine/trace/event-list.js';
 import { FlowPoints } from '#vitrine/trace/flow-points.js';
 import { SpanEncoder } from '#vitrine/trace/span-encoder.js';
 import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '#vitrine/trace/span-layout.js';
 import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
+import { TextBuffer } from '#vitrine/trace/text-buffer.js';
 import { SpanClock } from '#vitrine/trace/trace-clock.js';
 
 const thread = { tid: 7, name: 'main', sortIndex: 1 };
@@ -41,12 +43,13 @@ function drainAll(
   recorder: SpanRecorder,
   encoder = new SpanEncoder(encoderOptions),
 ): { events: Decoded[]; dropped: number } {
-  const events: Decoded[] = [];
+  const pieces: Buffer[] = [];
+  const text = new TextBuffer(4096, (bytes) => pieces.push(Buffer.from(bytes)));
+  const list = new EventList(text);
   let dropped = 0;
-  for (let chunk = recorder.drain(); chunk; chunk = recorder.drain()) {
-    dropped += encoder.encode(chunk, (text) => events.push(JSON.parse(text)));
-  }
-  return { events, dropped };
+  for (let chunk = recorder.drain(); chunk; chunk = recorder.drain()) dropped += encoder.encode(chunk, list);
+  text.flush();
+  return { events: JSON.parse(`[${Buffer.concat(pieces)}]`), dropped };
 }
 
 function create(capacity = 16) {
