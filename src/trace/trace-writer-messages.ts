@@ -14,7 +14,8 @@ export type ToTraceWriter =
   | { readonly kind: 'discard' };
 
 export type FromTraceWriter =
-  | { readonly kind: 'opened' }
+  /** `spares`: buffers to begin with. */
+  | { readonly kind: 'opened'; readonly spares: readonly SharedArrayBuffer[] }
   /** A chunk was taken in; the file has now this many bytes. `spare`: its buffer, which nobody reads any more. */
   | {
       readonly kind: 'taken';

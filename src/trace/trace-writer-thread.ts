@@ -1,6 +1,7 @@
-// The trace writer's own thread: encodes and compresses what arrives, at low priority.
+// The trace writer's own thread: encodes and compresses what arrives, one file after the other, at low priority.
 import { parentPort } from 'node:worker_threads';
 import { invariant, toError, VitrineError } from '../util/errors.js';
+import { STAGE_BYTES } from './chunk-stage.js';
 import { lowerThreadPriority } from './low-priority.js';
 import { CHUNK_HEADER_BYTES } from './span-layout.js';
 import { TraceDocument } from './trace-document.js';
@@ -8,13 +9,21 @@ import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js'
 
 invariant(parentPort, 'the trace writer runs in a worker thread');
 const port = parentPort;
+const FIRST_SPARES = 8;
 const say = (message: FromTraceWriter) => port.postMessage(message);
 let document: TraceDocument | undefined;
+/** Written once here, so that the thread that records need not wait for its memory to be found. */
+let spares = Array.from({ length: FIRST_SPARES }, () => {
+  const buffer = new SharedArrayBuffer(STAGE_BYTES);
+  new Uint8Array(buffer).fill(1);
+  return buffer;
+});
 
 function handle(message: ToTraceWriter): void {
   if (message.kind === 'open') {
     document = new TraceDocument(message.options);
-    say({ kind: 'opened' });
+    say({ kind: 'opened', spares });
+    spares = [];
     return;
   }
   if (document === undefined) return;
@@ -45,12 +54,12 @@ function handle(message: ToTraceWriter): void {
       break;
     case 'finish':
       say({ kind: 'finished', info: document.finish() });
-      port.close();
+      document = undefined;
       break;
     case 'discard':
       document.discard();
+      document = undefined;
       say({ kind: 'discarded' });
-      port.close();
   }
 }
 
@@ -63,7 +72,7 @@ port.on('message', (message: ToTraceWriter) => {
     document?.discard();
     document = undefined;
     const { code, param } = error instanceof VitrineError ? error : { code: 'INTERNAL' as const, param: undefined };
+    // What is still on its way for this file comes before the next one is opened, and is left alone.
     say({ kind: 'failed', code, message: error.message, param });
-    port.close();
   }
 });

@@ -1,5 +1,5 @@
 // Writes one trace file while the records come in, in a thread of low priority. The caller's thread only posts buffers.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { invariant, VitrineError } from '../util/errors.js';
 import { ChunkStage, headerOf, isChunk, STAGE_BYTES } from './chunk-stage.js';
 import type { CpuProfile } from './cpu-profile.js';
@@ -7,6 +7,7 @@ import { CHUNK_HEADER_BYTES, RECORD_BYTES } from './span-layout.js';
 import { NO_TABLES, type SourceTables, type SpanChunk, type SpanProcess, type SpanThread } from './span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
+import { type TraceWriterThread, TraceWriterThreads } from './trace-writer-threads.js';
 
 /** Chunks wait no longer than this for others to be handed over with, if another write comes. */
 const STAGE_MS = 100;
@@ -16,6 +17,8 @@ const MAX_SPARE_BUFFERS = 64;
 export interface TraceWriterOptions extends TraceDocumentOptions {
   /** Bytes of records that may wait for the thread; more are dropped and counted. */
   readonly maxPendingBytes: number;
+  /** Where its thread comes from and goes back to. Default: a thread of its own, which ends with the file. */
+  readonly threads?: TraceWriterThreads;
 }
 
 /**
@@ -23,11 +26,15 @@ export interface TraceWriterOptions extends TraceDocumentOptions {
  * thread) is a VitrineError TRACE_NOT_WRITTEN from open() or finish(); no file of that name exists then.
  */
 export class TraceWriter {
+  readonly #threads: TraceWriterThreads;
+  readonly #ownsThreads: boolean;
+  readonly #thread: TraceWriterThread;
   readonly #worker: Worker;
   readonly #maxPendingBytes: number;
   readonly #opened = deferred<void>();
   readonly #ended = deferred<TraceFileInfo | undefined>();
-  readonly #exited = deferred<void>();
+  /** The thread has been given back. */
+  readonly #released: Promise<void>;
   #failure: VitrineError | undefined;
   #settled = false;
   readonly #stages: ChunkStage[] = [];
@@ -37,27 +44,28 @@ export class TraceWriter {
   /** performance.now() when the first of the staged records came. */
   #stagedSince = 0;
   #isStaged = false;
-  readonly #spares: SharedArrayBuffer[] = [];
-  readonly #spare = (): SharedArrayBuffer => this.#spares.pop() ?? new SharedArrayBuffer(STAGE_BYTES);
+  readonly #spare = (): SharedArrayBuffer => this.#thread.spares.pop() ?? new SharedArrayBuffer(STAGE_BYTES);
   #fileBytes = 0;
   #textBytes = 0;
   #droppedWaiting = 0;
 
   private constructor(options: TraceWriterOptions) {
-    this.#maxPendingBytes = options.maxPendingBytes;
-    // Not the caller's execArgv: loaders and inspectors are of no use there.
-    this.#worker = new Worker(new URL('./trace-writer-thread.js', import.meta.url), {
-      name: 'trace-writer',
-      execArgv: [],
-    });
-    this.#ended.promise.catch(() => {});
-    this.#worker.on('message', (message: FromTraceWriter) => this.#take(message));
-    this.#worker.on('error', (error) => this.#fail(lostThread(options.path, error.message, error)));
-    this.#worker.on('exit', (code) => {
-      this.#fail(lostThread(options.path, `its thread exited with code ${code}`));
-      this.#exited.resolve();
-    });
-    const { maxPendingBytes: _, ...document } = options;
+    const { maxPendingBytes, threads, ...document } = options;
+    this.#maxPendingBytes = maxPendingBytes;
+    this.#threads = threads ?? new TraceWriterThreads();
+    this.#ownsThreads = threads === undefined;
+    this.#thread = this.#threads.take();
+    this.#worker = this.#thread.worker;
+    const onMessage = (message: FromTraceWriter) => this.#take(message);
+    const onError = (error: Error) => this.#fail(lostThread(options.path, error.message, error));
+    const onExit = (code: number) => this.#fail(lostThread(options.path, `its thread exited with code ${code}`));
+    this.#worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    this.#released = this.#ended.promise
+      .catch(() => {})
+      .then(() => {
+        this.#worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+        return this.#release();
+      });
     this.#post({ kind: 'open', options: document });
   }
 
@@ -155,10 +163,15 @@ export class TraceWriter {
     await this.#end().catch(() => {});
   }
 
-  /** The thread is gone when this settles. */
+  /** The thread has been given back when this settles. */
   async #end(): Promise<TraceFileInfo | undefined> {
-    await this.#exited.promise;
+    await this.#released;
     return this.#ended.promise;
+  }
+
+  async #release(): Promise<void> {
+    await this.#threads.give(this.#thread);
+    if (this.#ownsThreads) await this.#threads.close();
   }
 
   #stage(source: number, stage: ChunkStage, chunk: SpanChunk, now: number): void {
@@ -195,11 +208,14 @@ export class TraceWriter {
   #take(message: FromTraceWriter): void {
     switch (message.kind) {
       case 'opened':
+        this.#thread.spares.push(...message.spares);
         this.#opened.resolve();
         break;
       case 'taken':
         this.#postedBytes -= message.recordBytes;
-        if (message.spare !== null && this.#spares.length < MAX_SPARE_BUFFERS) this.#spares.push(message.spare);
+        if (message.spare !== null && this.#thread.spares.length < MAX_SPARE_BUFFERS) {
+          this.#thread.spares.push(message.spare);
+        }
         this.#fileBytes = message.fileBytes;
         this.#textBytes = message.textBytes;
         break;

@@ -7,6 +7,7 @@ import type { CpuProfile } from '../../trace/cpu-profile.js';
 import { CpuSampler } from '../../trace/cpu-sampler.js';
 import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
 import type { TraceFileInfo } from '../../trace/trace-document.js';
+import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
 import type { VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
 import { MemoryCapture } from './memory-capture.js';
@@ -24,6 +25,7 @@ export interface CaptureDeps extends RankIdentity {
   readonly memory: () => MemoryInfo;
   /** Tokens of a KV block. */
   readonly blockSize: number;
+  readonly writerThreads: TraceWriterThreads;
 }
 
 /** Records of this thread that are kept back before they go to the files. */
@@ -64,7 +66,11 @@ export class ProfileCapture {
     try {
       for (const stage of request.stages ?? [null]) {
         const trace = writes
-          ? await openTrace(request, deps, stage, { process: deps.tracer.process, tables: deps.tables })
+          ? await openTrace(request, deps, stage, {
+              process: deps.tracer.process,
+              tables: deps.tables,
+              threads: deps.writerThreads,
+            })
           : null;
         const memory = request.activities.includes('MEM') ? new MemoryCapture() : null;
         windows.push(new ProfileWindow(stage, request.numSteps, { trace, memory }));

@@ -9,6 +9,7 @@ import type { SpanProcess } from '../../trace/span-source.js';
 import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
 import type { TraceRanks } from '../../trace/trace-event.js';
 import { memoryFileName, type TraceName, traceFileName } from '../../trace/trace-file-name.js';
+import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
 import { packageVersion } from '../../util/package-version.js';
 import { StepTrace } from './step-trace.js';
 
@@ -51,7 +52,7 @@ export function openTrace(
   request: ProfileRequest,
   rank: RankIdentity,
   stage: ProfileStage | null,
-  engine: { readonly process: SpanProcess; readonly tables: SpanTables },
+  engine: { readonly process: SpanProcess; readonly tables: SpanTables; readonly threads: TraceWriterThreads },
 ): Promise<StepTrace> {
   const { outputDir, activities, recordShapes, maxBytes } = request;
   const { metadata, ...description } = describeRank(request, rank, stage);

@@ -10,6 +10,7 @@ import type {
 } from '../../messages/profile.js';
 import type { CpuProfile } from '../../trace/cpu-profile.js';
 import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
+import { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
@@ -18,7 +19,7 @@ import type { TracedStep } from './step-trace.js';
 
 type FrontEndStacks = Extract<ProfileRequestMessage, { kind: 'front-end-end' }>['stacks'];
 
-export interface ProfilerSessionDeps extends CaptureDeps {
+export interface ProfilerSessionDeps extends Omit<CaptureDeps, 'writerThreads'> {
   readonly log: Log;
   /** Hears of every change of state. */
   readonly onUpdate: (profile: RankProfile) => void;
@@ -38,7 +39,8 @@ interface Active {
 }
 
 export class ProfilerSession {
-  readonly #deps: ProfilerSessionDeps;
+  readonly #deps: ProfilerSessionDeps & CaptureDeps;
+  readonly #writerThreads = new TraceWriterThreads();
   #active: Active | null = null;
   /** Files are being opened: another profile is refused. */
   #opening = false;
@@ -47,7 +49,7 @@ export class ProfilerSession {
   #steps = 0;
 
   constructor(deps: ProfilerSessionDeps) {
-    this.#deps = deps;
+    this.#deps = { ...deps, writerThreads: this.#writerThreads };
   }
 
   /**
@@ -180,17 +182,16 @@ export class ProfilerSession {
   async close(reason: ProfileEnd): Promise<void> {
     this.#closed = true;
     const active = this.#active;
-    if (active === null) return;
-    if (active.state === 'armed') {
+    if (active?.state === 'armed') {
       await this.#cancel(active);
-      return;
+    } else if (active !== null) {
+      active.capture.forgetInFlight();
+      active.capture.end(reason);
+      this.settle();
+      active.frontEndDone?.(); // one that is flushing waits no longer
+      await active.finished;
     }
-    active.capture.forgetInFlight();
-    active.capture.end(reason);
-    active.frontEndDone?.();
-    this.settle();
-    active.frontEndDone?.();
-    await active.finished;
+    await this.#writerThreads.close();
   }
 
   #begin(active: Active): void {
