@@ -1,10 +1,11 @@
 // What the writer of a trace file spends on a record: CPU time of a TraceDocument, from records to a compressed file, as
 // a ratio to the bare deflate of the same text in the same run: node bench/trace-encode.mjs
-// Collections by V8 while it encodes: node --trace-gc bench/trace-encode.mjs
-// Options: --steps N (a round, of 46 records each)  --rounds N
+// It also counts the collections by V8 that each of the two causes.
+// Options: --steps N (a round, of 45 records each)  --rounds N
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { constants, deflateRawSync, gunzipSync } from 'node:zlib';
 import { SpanRecorder } from '../dist/trace/span-recorder.js';
@@ -57,13 +58,19 @@ function recordSteps() {
   return chunks;
 }
 
-/** Microseconds of CPU time of the process. */
+/** Microseconds of CPU time of the process, and when it was. */
 function cpuOf(work) {
+  const from = performance.now();
   const before = process.cpuUsage();
   work();
   const { user, system } = process.cpuUsage(before);
-  return user + system;
+  return { us: user + system, from, to: performance.now() };
 }
+
+const collections = [];
+new PerformanceObserver((list) => {
+  for (const { startTime } of list.getEntries()) collections.push(startTime);
+}).observe({ entryTypes: ['gc'] });
 
 const directory = mkdtempSync(join(tmpdir(), 'vitrine-trace-encode-'));
 try {
@@ -91,14 +98,20 @@ try {
     }
   };
   const measured = Array.from({ length: rounds }, () => ({ bare: cpuOf(deflate), whole: cpuOf(write) }));
-  const best = (times) => Math.min(...times);
+  await new Promise((resolve) => setTimeout(resolve, 10)); // the observer hears of collections later
+  const best = (runs) => Math.min(...runs.map(({ us }) => us));
   const bare = best(measured.map((round) => round.bare));
   const whole = best(measured.map((round) => round.whole));
+  const collected = (runs) =>
+    runs.reduce((sum, { from, to }) => sum + collections.filter((at) => from <= at && at <= to).length, 0) / rounds;
   const show = (us) =>
     `${((us * 1000) / records).toFixed(0)} ns a record, ${(records / us).toFixed(2)} million records/s, ${(textBytes / us).toFixed(0)} MB/s of text`;
+  const showCollections = (run) => `${collected(measured.map((round) => round[run])).toFixed(1)} collections a round`;
   console.log(`text         ${records} records, ${(textBytes / records).toFixed(0)} bytes each`);
-  console.log(`bare deflate ${show(bare)}`);
-  console.log(`document     ${show(whole)} (${(whole / bare).toFixed(2)} times the bare deflate)`);
+  console.log(`bare deflate ${show(bare)}, ${showCollections('bare')}`);
+  console.log(
+    `document     ${show(whole)}, ${showCollections('whole')} (${(whole / bare).toFixed(2)} times the bare deflate)`,
+  );
   console.log(`encoding     ${show(whole - bare)} (the difference)`);
 } finally {
   rmSync(directory, { recursive: true, force: true });

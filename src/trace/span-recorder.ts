@@ -9,6 +9,7 @@ import {
   CHUNK_HEADER_BYTES,
   CHUNK_MAGIC,
   fieldValues,
+  fieldWords,
   RECORD_BYTES,
   RECORD_KIND,
   RECORD_WORDS,
@@ -23,6 +24,8 @@ import { SpanClock } from './trace-clock.js';
 
 const TWO_32 = 4_294_967_296;
 const MAX_DEPTH = 64;
+/** Schema in the lower half, layer in the upper one. */
+const SCHEMA_WORD = 8;
 const ARGS_WORD = 9;
 /** Encodings of one value: what #writeArgs does with it. */
 const ENCODE = { word: 0, float32: 1, int64: 2, float64: 3 } as const;
@@ -32,6 +35,25 @@ function encodingOf(spec: ArgumentField): number {
   if (spec.type === 'f32') return ENCODE.float32;
   if (spec.type === 'i64') return ENCODE.int64;
   return spec.type === 'f64' ? ENCODE.float64 : ENCODE.word;
+}
+
+/** How the values of a schema become argument words. */
+interface SchemaWords {
+  /** One for each value. */
+  readonly encodings: Uint8Array;
+  /** Every value is a word. */
+  readonly plain: boolean;
+  /** Words that all of them take. */
+  readonly words: number;
+}
+
+function schemaWords(fields: readonly ArgumentField[]): SchemaWords {
+  const encodings = fields.flatMap((spec) => new Array<number>(fieldValues(spec)).fill(encodingOf(spec)));
+  return {
+    encodings: Uint8Array.from(encodings),
+    plain: encodings.every((encoding) => encoding === ENCODE.word),
+    words: fields.reduce((sum, spec) => sum + fieldWords(spec), 0),
+  };
 }
 
 export interface SpanRecorderOptions {
@@ -51,7 +73,7 @@ export class SpanRecorder {
   readonly #capacity: number;
   readonly #words: Uint32Array;
   readonly #bytes: Uint8Array;
-  readonly #encodings: readonly Uint8Array[];
+  readonly #schemas: readonly SchemaWords[];
   readonly #scratch = new DataView(new ArrayBuffer(8));
   readonly #names = new NameTable();
   readonly #threads: SpanThread[];
@@ -82,9 +104,7 @@ export class SpanRecorder {
     this.#words = new Uint32Array(ring);
     this.#bytes = new Uint8Array(ring);
     this.#threads = [options.thread];
-    this.#encodings = Object.values<readonly ArgumentField[]>(SPAN_SCHEMAS).map((fields) =>
-      Uint8Array.from(fields.flatMap((spec) => new Array<number>(fieldValues(spec)).fill(encodingOf(spec)))),
-    );
+    this.#schemas = Object.values<readonly ArgumentField[]>(SPAN_SCHEMAS).map(schemaWords);
   }
 
   get enabled(): boolean {
@@ -156,7 +176,7 @@ export class SpanRecorder {
     this.#open[at + 1] = name;
     this.#open[at + 6] = 0;
     this.#open[at + 7] = 0;
-    this.#open[at + 8] = (layer & 0xffff) << 16;
+    this.#open[at + SCHEMA_WORD] = (layer & 0xffff) << 16;
     return depth;
   }
 
@@ -286,7 +306,16 @@ export class SpanRecorder {
     if (at < 0) return;
     const words = this.#words;
     const from = index * RECORD_WORDS;
-    for (let i = 0; i < RECORD_WORDS; i++) words[at + i] = this.#open[from + i]!;
+    const open = this.#open;
+    words[at] = open[from]!;
+    words[at + 1] = open[from + 1]!;
+    words[at + 6] = open[from + 6]!;
+    words[at + 7] = open[from + 7]!;
+    const schema = open[from + SCHEMA_WORD]!;
+    words[at + SCHEMA_WORD] = schema;
+    // Argument words that its schema does not have are left as they are: nobody reads them.
+    const end = ARGS_WORD + this.#schemas[schema & 0xffff]!.words;
+    for (let i = ARGS_WORD; i < end; i++) words[at + i] = open[from + i]!;
     this.#writeTimes(at, beginNs, endNs);
   }
 
@@ -315,7 +344,7 @@ export class SpanRecorder {
     words[at + 1] = name;
     words[at + 6] = id;
     words[at + 7] = Math.floor(id / TWO_32);
-    words[at + 8] = 0xffff_0000;
+    words[at + SCHEMA_WORD] = 0xffff_0000;
     this.#writeTimes(at, beginNs, endNs);
     this.#writeArgs(words, at, schema, a, b, c, d, e, f, g);
   }
@@ -331,8 +360,8 @@ export class SpanRecorder {
       this.#drop();
       return -1;
     }
-    const slot = (this.#head + this.#count) % this.#capacity;
-    this.#count++;
+    let slot = this.#head + this.#count++;
+    if (slot >= this.#capacity) slot -= this.#capacity;
     return slot * RECORD_WORDS;
   }
 
@@ -357,9 +386,20 @@ export class SpanRecorder {
     g: number,
   ): void {
     const id = SCHEMA_ID[schema];
-    words[record + 8] = (words[record + 8]! & 0xffff_0000) | id;
-    const encodings = this.#encodings[id]!;
+    words[record + SCHEMA_WORD] = (words[record + SCHEMA_WORD]! & 0xffff_0000) | id;
+    if (id === SCHEMA_ID.none) return;
+    const { encodings, plain } = this.#schemas[id]!;
     let at = record + ARGS_WORD;
+    if (plain) {
+      words[at] = a;
+      words[at + 1] = b;
+      words[at + 2] = c;
+      words[at + 3] = d;
+      words[at + 4] = e;
+      words[at + 5] = f;
+      words[at + 6] = g;
+      return;
+    }
     for (let i = 0; i < encodings.length; i++) {
       const value = i === 0 ? a : i === 1 ? b : i === 2 ? c : i === 3 ? d : i === 4 ? e : i === 5 ? f : g;
       const encoding = encodings[i];

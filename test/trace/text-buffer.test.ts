@@ -64,7 +64,8 @@ test('nanoseconds are microseconds with three decimals, exact to 2^53 and no wor
 });
 
 test('numbers of 64 bits are exact, whatever the sign of their halves', () => {
-  const numbers = wholeNumbers(2n ** 64n - 1n);
+  const least = wholeNumbers(2n ** 63n);
+  const numbers = [...least, ...least.map((number) => BigInt.asUintN(64, -number))];
   const halves = numbers.map((number) => [Number(number & 0xffff_ffffn), Number(number >> 32n)] as const);
   const asSigned = halves.map(([low, high]) => [low | 0, high | 0] as const);
   for (const pairs of [halves, asSigned]) {
