@@ -2,7 +2,7 @@
 //
 //   node bench/profile-overhead.mjs [--rounds N] [--model stories|160m|both] [--batch N] [--tokens N] [--no-stack]
 //
-// A round sends one batch of requests and takes its throughput. Rounds alternate (off, on, off, on, …), and each pair gives
+// A round sends some batches of requests, one after the other, and takes its throughput. Rounds alternate (off, on, off, on, …), and each pair gives
 // one ratio, so that a machine whose speed drifts counts little. Prints the median ratio with a 95 % interval (bootstrap).
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,8 @@ const MODELS = {
     target: 0.05,
     options: { modelPath: stories },
     batch: 8,
-    tokens: 200,
+    tokens: 400,
+    repeats: 8,
   },
   '160m': {
     title: 'dummy 160M (12 layers, hidden 768, vocabulary 32,000, bfloat16)',
@@ -51,6 +52,7 @@ const MODELS = {
     },
     batch: 4,
     tokens: 48,
+    repeats: 2,
   },
 };
 
@@ -83,21 +85,24 @@ async function call(url, path, body) {
 }
 
 async function measure(name) {
-  const { title, target, options, batch: defaultBatch, tokens: defaultTokens } = MODELS[name];
+  const { title, target, options, repeats, batch: defaultBatch, tokens: defaultTokens } = MODELS[name];
   const batch = Number(values.batch ?? defaultBatch);
   const tokens = Number(values.tokens ?? defaultTokens);
   const directory = mkdtempSync(join(tmpdir(), 'vitrine-overhead-'));
   const server = await launchServer({ ...options, port: 0, logLevel: 'error' });
   let nextId = 0;
-  const round = async () => {
+  const send = () => {
     const inputIds = Array.from({ length: batch }, () => {
       nextId += 1;
       return Array.from({ length: 16 }, (_, i) => (nextId * 31 + i * 7) % 500);
     });
     const sampling = { temperature: 0, max_new_tokens: tokens, ignore_eos: true };
+    return call(server.url, '/generate', { input_ids: inputIds, sampling_params: sampling });
+  };
+  const round = async () => {
     const begin = performance.now();
-    await call(server.url, '/generate', { input_ids: inputIds, sampling_params: sampling });
-    return (batch * tokens * 1000) / (performance.now() - begin);
+    for (let i = 0; i < repeats; i++) await send();
+    return (repeats * batch * tokens * 1000) / (performance.now() - begin);
   };
   try {
     for (let i = 0; i < 3; i++) await round();
@@ -125,7 +130,7 @@ async function measure(name) {
     const [low, high] = interval(costs);
     const percent = (value) => `${(100 * value).toFixed(2)} %`;
     const [{ events, dropped_records: dropped, steps }] = last.files;
-    console.log(`${title}: batch ${batch}, ${tokens} tokens, ${rounds} pairs`);
+    console.log(`${title}: ${repeats} batches of ${batch} requests of ${tokens} tokens a round, ${rounds} pairs`);
     console.log(`  off ${median(sort(off)).toFixed(0)} tok/s, recording ${median(sort(on)).toFixed(0)} tok/s`);
     console.log(
       `  cost ${percent(median(sort(costs)))} (95 %: ${percent(low)} to ${percent(high)}), aim < ${percent(target)}`,

@@ -31,7 +31,7 @@ export interface ProfileRequest {
   readonly recordShapes: boolean;
   /** Recording ends after so many seconds, counted from the first recorded step. */
   readonly maxSeconds: number;
-  /** A file ends when its compressed size reaches it. */
+  /** A file ends when its compressed size, estimated while it is recorded, reaches it; what is beyond is dropped. */
   readonly maxBytes: number;
 }
 

@@ -1,4 +1,5 @@
-// Writes one trace file while the records come in, in a thread of low priority. The caller's thread only posts buffers.
+// Writes one trace file in a thread of low priority. The caller's thread only copies records into buffers, and keeps those
+// until the file is completed or they are many: encoding beside the work that is recorded would slow it down.
 import type { Worker } from 'node:worker_threads';
 import { invariant, VitrineError } from '../util/errors.js';
 import { ChunkStage, headerOf, isChunk, STAGE_BYTES } from './chunk-stage.js';
@@ -9,8 +10,10 @@ import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
 import { type TraceWriterThread, TraceWriterThreads } from './trace-writer-threads.js';
 
-/** Chunks wait no longer than this for others to be handed over with, if another write comes. */
-const STAGE_MS = 100;
+/** Bytes of records that are kept from the thread while more may come. */
+const HELD_BYTES = 64 << 20;
+/** Compressed bytes that a byte of records becomes; measured: 0.27 to 0.33. */
+const COMPRESSED_SHARE = 0.3;
 /** Buffers kept for the next stages: a thread that lags gives back many at once. */
 const MAX_SPARE_BUFFERS = 64;
 
@@ -38,12 +41,12 @@ export class TraceWriter {
   #failure: VitrineError | undefined;
   #settled = false;
   readonly #stages: ChunkStage[] = [];
-  /** Record bytes in the stages, and handed over but not taken in. */
+  /** Chunks that wait to be handed over, oldest first. */
+  #held: { readonly source: number; readonly chunk: SpanChunk; readonly recordBytes: number }[] = [];
+  /** Record bytes in the stages, held, and handed over but not taken in. */
   #stagedBytes = 0;
+  #heldBytes = 0;
   #postedBytes = 0;
-  /** performance.now() when the first of the staged records came. */
-  #stagedSince = 0;
-  #isStaged = false;
   readonly #spare = (): SharedArrayBuffer => this.#thread.spares.pop() ?? new SharedArrayBuffer(STAGE_BYTES);
   #fileBytes = 0;
   #textBytes = 0;
@@ -78,12 +81,17 @@ export class TraceWriter {
 
   /** Bytes of records that wait: to be handed over, or for the thread. */
   get pendingBytes(): number {
-    return this.#stagedBytes + this.#postedBytes;
+    return this.#stagedBytes + this.#heldBytes + this.#postedBytes;
   }
 
   /** Compressed bytes in the file so far. */
   get fileBytes(): number {
     return this.#fileBytes;
+  }
+
+  /** Compressed bytes that the file would have if it were completed now, estimated. */
+  get expectedFileBytes(): number {
+    return this.#fileBytes + Math.round(this.pendingBytes * COMPRESSED_SHARE);
   }
 
   get textBytes(): number {
@@ -116,30 +124,23 @@ export class TraceWriter {
       this.#postChunk(source, { ...chunk, records: chunk.records.slice() }); // the thread will say what is wrong with it
       return false;
     }
-    const now = performance.now();
-    if (this.#isStaged && now - this.#stagedSince > STAGE_MS) this.flush();
     const recordBytes = chunk.records.byteLength - CHUNK_HEADER_BYTES;
     const fits = this.pendingBytes + recordBytes <= this.#maxPendingBytes;
     if (!fits) {
       this.#droppedWaiting += recordBytes / RECORD_BYTES;
-      // Staged records take up the room as well: without this nobody would come to take them.
+      // What is kept back takes up the room as well: without this nobody would come to take it.
       this.flush();
     }
-    this.#stage(
-      source,
-      stage,
-      fits ? chunk : { ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) },
-      now,
-    );
+    this.#stage(source, stage, fits ? chunk : { ...chunk, records: chunk.records.subarray(0, CHUNK_HEADER_BYTES) });
     return fits;
   }
 
-  /** Hands over the chunks that wait for others; the next write after 100 ms does so too, and finish(). */
+  /** Hands over all that was written; finish() does so too. */
   flush(): void {
-    this.#isStaged = false;
     this.#stages.forEach((stage, source) => {
-      this.#handOver(stage, source);
+      this.#hold(stage, source);
     });
+    this.#handOver(0);
   }
 
   /** Adds sampled JavaScript stacks as the track `thread` of process `pid`. */
@@ -174,11 +175,9 @@ export class TraceWriter {
     if (this.#ownsThreads) await this.#threads.close();
   }
 
-  #stage(source: number, stage: ChunkStage, chunk: SpanChunk, now: number): void {
+  #stage(source: number, stage: ChunkStage, chunk: SpanChunk): void {
     const { byteLength } = chunk.records;
-    if (!stage.continues(headerOf(chunk.records))) this.#handOver(stage, source);
-    if (!this.#isStaged) this.#stagedSince = now;
-    this.#isStaged = true;
+    if (!stage.continues(headerOf(chunk.records))) this.#hold(stage, source);
     let at = CHUNK_HEADER_BYTES;
     let isFirst = true;
     do {
@@ -186,14 +185,28 @@ export class TraceWriter {
       isFirst = false;
       this.#stagedBytes += end - at;
       at = end;
-      if (at < byteLength) this.#handOver(stage, source);
+      if (at < byteLength) this.#hold(stage, source);
     } while (at < byteLength);
   }
 
-  #handOver(stage: ChunkStage, source: number): void {
+  #hold(stage: ChunkStage, source: number): void {
     if (stage.isEmpty) return;
-    this.#stagedBytes -= stage.recordBytes;
-    this.#postChunk(source, stage.take());
+    const { recordBytes } = stage;
+    this.#held.push({ source, chunk: stage.take(), recordBytes });
+    this.#stagedBytes -= recordBytes;
+    this.#heldBytes += recordBytes;
+    if (this.#heldBytes > HELD_BYTES) this.#handOver(HELD_BYTES / 2);
+  }
+
+  /** Hands over the oldest chunks until no more than `keep` bytes are held. */
+  #handOver(keep: number): void {
+    let count = 0;
+    while (count < this.#held.length && (this.#heldBytes > keep || keep === 0)) {
+      const { source, chunk, recordBytes } = this.#held[count++]!;
+      this.#heldBytes -= recordBytes;
+      this.#postChunk(source, chunk);
+    }
+    this.#held.splice(0, count);
   }
 
   #postChunk(source: number, chunk: SpanChunk): void {

@@ -292,25 +292,31 @@ test('small chunks are handed over together, in order, whatever their base, and 
   }
 });
 
-test('a chunk waits for others until flush() or the next write after a while', async (t) => {
+test('records are kept until flush() or finish(), or until they are many', async (t) => {
   const path = join(await temporaryDirectory(t), 'a.trace.json.gz');
-  const writer = await TraceWriter.open(writerOptions(path));
+  const writer = await TraceWriter.open(writerOptions(path, { maxPendingBytes: 2 ** 30 }));
   const source = writer.addSource(testProcess, { names: ['a'], threads: [thread] });
-  const write = (begin: bigint) => writer.write(source, rawChunk({ records: [{ begin, end: begin + 1n }] }));
+  let at = 1n;
+  const write = (count: number) => {
+    const records = Array.from({ length: count }, () => {
+      at += 10n;
+      return { begin: at, end: at + 1n };
+    });
+    return writer.write(source, rawChunk({ records }));
+  };
   const taken = async (bytes: number) => {
     while (writer.pendingBytes > bytes) await new Promise((resolve) => setTimeout(resolve, 1));
   };
-  write(1n);
-  write(10n);
+  write(1);
+  write(1);
   assert.equal(writer.pendingBytes, 128);
+  assert.ok(writer.expectedFileBytes > writer.fileBytes);
   writer.flush();
   await taken(0);
-  write(20n);
-  await new Promise((resolve) => setTimeout(resolve, 120));
-  assert.equal(writer.pendingBytes, 64, 'it waits for company');
-  write(30n);
-  await taken(64);
-  assert.equal((await writer.finish()).events, 4 + 5 + 1 + 3);
+  for (let i = 0; i < 70; i++) write(1 << 14); // 70 MiB
+  await taken(64 << 20);
+  assert.ok(writer.pendingBytes > 0, 'the last ones are kept');
+  assert.equal((await writer.finish()).events, 4 + 5 + 1 + 1 + 70 * (1 << 14));
 });
 
 test('a directory that cannot be made or written is a coded error and leaves nothing', async (t) => {

@@ -139,7 +139,7 @@ export class ProfileCapture {
     window.memory?.sample(load);
     tracer.gauges(load);
     if (tracer.pending >= DRAIN_AT) this.#drain();
-    if (window.trace !== null && window.trace.fileBytes >= this.request.maxBytes) window.end('max_bytes');
+    if (window.trace !== null && window.trace.expectedFileBytes >= this.request.maxBytes) window.end('max_bytes');
   }
 
   /** Takes no more steps. */

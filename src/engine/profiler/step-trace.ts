@@ -88,9 +88,9 @@ export class StepTrace {
     return this.#lastStep;
   }
 
-  /** Compressed bytes in the file so far. */
-  get fileBytes(): number {
-    return this.#writer.fileBytes;
+  /** Compressed bytes that the file would have if it were completed now, estimated. */
+  get expectedFileBytes(): number {
+    return this.#writer.expectedFileBytes;
   }
 
   /** Bytes of records that wait for the writer. */
