@@ -2,8 +2,10 @@
 //
 //   node bench/profile-overhead.mjs [--rounds N] [--model stories|160m|both] [--batch N] [--tokens N] [--no-stack]
 //
-// A round sends some batches of requests, one after the other, and takes its throughput. Rounds alternate (off, on, off, on, …), and each pair gives
-// one ratio, so that a machine whose speed drifts counts little. Prints the median ratio with a 95 % interval (bootstrap).
+// A round streams some batches of requests, one after the other. Rounds alternate (off, on, off, on, …), and each pair gives
+// one ratio of throughputs and one of median times between tokens, so that a machine whose speed drifts counts little.
+// Prints the medians of the ratios with 95 % intervals (bootstrap). A machine that others use disturbs throughput more than
+// the median of the times.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -84,6 +86,24 @@ async function call(url, path, body) {
   return JSON.parse(text);
 }
 
+/** Times between the arrivals of a streamed answer's pieces, in ms: each step of the batch brings one. */
+async function stream(url, body) {
+  const response = await fetch(`${url}/generate`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`/generate: HTTP ${response.status} ${await response.text()}`);
+  const gaps = [];
+  let last = 0;
+  for await (const _ of response.body) {
+    const now = performance.now();
+    if (last > 0) gaps.push(now - last);
+    last = now;
+  }
+  return gaps;
+}
+
 async function measure(name) {
   const { title, target, options, repeats, batch: defaultBatch, tokens: defaultTokens } = MODELS[name];
   const batch = Number(values.batch ?? defaultBatch);
@@ -97,12 +117,13 @@ async function measure(name) {
       return Array.from({ length: 16 }, (_, i) => (nextId * 31 + i * 7) % 500);
     });
     const sampling = { temperature: 0, max_new_tokens: tokens, ignore_eos: true };
-    return call(server.url, '/generate', { input_ids: inputIds, sampling_params: sampling });
+    return stream(server.url, { input_ids: inputIds, sampling_params: sampling, stream: true });
   };
   const round = async () => {
     const begin = performance.now();
-    for (let i = 0; i < repeats; i++) await send();
-    return (repeats * batch * tokens * 1000) / (performance.now() - begin);
+    const gaps = [];
+    for (let i = 0; i < repeats; i++) gaps.push(...(await send()));
+    return { rate: (repeats * batch * tokens * 1000) / (performance.now() - begin), gap: median(sort(gaps)) };
   };
   try {
     for (let i = 0; i < 3; i++) await round();
@@ -126,14 +147,25 @@ async function measure(name) {
         }
       }
     }
-    const costs = on.map((rate, i) => 1 - rate / off[i]);
-    const [low, high] = interval(costs);
     const percent = (value) => `${(100 * value).toFixed(2)} %`;
+    const report = (label, costs) => {
+      const [low, high] = interval(costs);
+      console.log(`  ${label}: ${percent(median(sort(costs)))} (95 %: ${percent(low)} to ${percent(high)})`);
+    };
+    const of = (list, key) => median(sort(list.map((each) => each[key])));
     const [{ events, dropped_records: dropped, steps }] = last.files;
     console.log(`${title}: ${repeats} batches of ${batch} requests of ${tokens} tokens a round, ${rounds} pairs`);
-    console.log(`  off ${median(sort(off)).toFixed(0)} tok/s, recording ${median(sort(on)).toFixed(0)} tok/s`);
     console.log(
-      `  cost ${percent(median(sort(costs)))} (95 %: ${percent(low)} to ${percent(high)}), aim < ${percent(target)}`,
+      `  off ${of(off, 'rate').toFixed(0)} tok/s, ${of(off, 'gap').toFixed(3)} ms between tokens; ` +
+        `recording ${of(on, 'rate').toFixed(0)} tok/s, ${of(on, 'gap').toFixed(3)} ms; aim < ${percent(target)}`,
+    );
+    report(
+      'cost in throughput         ',
+      on.map(({ rate }, i) => 1 - rate / off[i].rate),
+    );
+    report(
+      'cost in time between tokens',
+      on.map(({ gap }, i) => gap / off[i].gap - 1),
     );
     console.log(`  a trace: ${steps} steps, ${events} events, ${dropped} records dropped`);
   } finally {
