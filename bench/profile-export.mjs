@@ -91,7 +91,10 @@ async function openWriter(runner, directory) {
 /** Hands over so many copies of a step's records, and completes the file; resolves with its sizes. */
 async function write(runner, directory, records, copies) {
   const { writer, source } = await openWriter(runner, directory);
-  for (let i = 0; i < copies; i++) writer.write(source, { records, ...NO_TABLES });
+  for (let i = 0; i < copies; i++) {
+    writer.write(source, { records, ...NO_TABLES });
+    if (i % 16 === 0) await new Promise((resolve) => setImmediate(resolve)); // as they would come: not all at once
+  }
   return writer.finish();
 }
 

@@ -84,6 +84,8 @@ Napi::Value set_idle_priority(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), sched_setscheduler(0, SCHED_IDLE, &none) == 0);
 }
 
+void give_way(const Napi::CallbackInfo&) { sched_yield(); }
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("buildInfo", Napi::Function::New(env, build_info, "buildInfo"));
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
@@ -97,6 +99,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
               Napi::Function::New(
                   env, [](const Napi::CallbackInfo&) { cuda_profiler_stop(); }, "cudaProfilerStop"));
   exports.Set("setIdlePriority", Napi::Function::New(env, set_idle_priority, "setIdlePriority"));
+  exports.Set("giveWay", Napi::Function::New(env, give_way, "giveWay"));
   exports.Set("Engine", AddonEngine::define(env));
   return exports;
 }

@@ -214,6 +214,8 @@ export interface NativeAddon {
   machineLimits(seconds: number): MachineLimits;
   /** Has the calling thread run only while no other one wants its processor; false where that is not allowed. */
   setIdlePriority(): boolean;
+  /** Lets another thread have the calling thread's processor, if one wants it. */
+  giveWay(): void;
   /** An NVTX range of the calling thread, in the default domain; nanoseconds where no tool is attached. */
   rangePush(name: string): void;
   rangePop(): void;

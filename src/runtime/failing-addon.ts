@@ -17,6 +17,7 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
     devices: () => addon.devices(),
     machineLimits: (seconds) => addon.machineLimits(seconds),
     setIdlePriority: () => addon.setIdlePriority(),
+    giveWay: () => addon.giveWay(),
     rangePush: (name) => addon.rangePush(name),
     rangePop: () => addon.rangePop(),
     cudaProfilerStart: () => addon.cudaProfilerStart(),

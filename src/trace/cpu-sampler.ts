@@ -3,12 +3,22 @@ import { Session } from 'node:inspector';
 import { monotonicNs } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 import type { CpuProfile, V8Profile } from './cpu-profile.js';
+import type { SpanThread } from './span-source.js';
 
 /**
- * 100 samples a second. Each wakes two threads, also while the sampled one sleeps, and so takes a core away from threads
+ * 50 samples a second. Each wakes two threads, also while the sampled one sleeps, and so takes a core away from threads
  * that compute: at V8's usual 1 ms that cost a tenth of the throughput of two cores.
  */
-const SAMPLING_INTERVAL_US = 10_000;
+const SAMPLING_INTERVAL_US = 20_000;
+
+/** Samples are a track of their own; its number lies above every thread id of Linux (2^22 at most). */
+const STACKS_TID = 2 ** 22;
+const STACKS_SORT_INDEX = 1000;
+
+/** The track of the stacks of a process's JavaScript thread, which is called `name`. */
+export function stacksThread(pid: number, name: string): SpanThread {
+  return { tid: STACKS_TID + pid, name: `stacks of ${name}`, sortIndex: STACKS_SORT_INDEX };
+}
 
 /** One recording at a time per instance. start() and stop() take milliseconds on the calling thread: V8's own work. */
 export class CpuSampler {

@@ -8,7 +8,8 @@ import { TextBuffer } from './text-buffer.js';
 
 /** Deflate level 1: trace text shrinks about tenfold at it, and higher levels cost several times more for little. */
 const LEVEL = 1;
-const PART_BYTES = 1 << 20;
+/** Compressing one takes half a millisecond, in which a polite thread cannot give way. */
+const PART_BYTES = 1 << 18;
 /** What a part becomes fits, as a rule, so zlib need not join pieces of its output. */
 const COMPRESSED_PART_BYTES = PART_BYTES >> 3;
 const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3);

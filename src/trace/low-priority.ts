@@ -3,12 +3,14 @@ import { constants, setPriority } from 'node:os';
 import { loadAddon } from '../native/load.js';
 
 /**
- * Idle priority for this thread alone, else the lowest there is. On Linux a thread of the lowest nice value keeps the
- * processor for a while when another one wakes; an idle one gives it up at once.
+ * Idle priority for this thread alone, else the lowest there is. Returns what the thread shall call every tenth of a
+ * millisecond of work: an idle thread gives its processor up at once when another one wakes, but not when one that was
+ * polling wants it back; that it would notice a clock tick later, after milliseconds.
  */
-export function lowerThreadPriority(): void {
+export function lowerThreadPriority(): () => void {
   try {
-    if (loadAddon().setIdlePriority()) return;
+    const addon = loadAddon();
+    if (addon.setIdlePriority()) return () => addon.giveWay();
   } catch {
     // Traces are read and merged also where the addon cannot be loaded.
   }
@@ -17,4 +19,5 @@ export function lowerThreadPriority(): void {
   } catch {
     // A sandbox may forbid it; the work is the same, only less polite.
   }
+  return () => {};
 }

@@ -71,7 +71,8 @@ export class TraceDocument {
   readonly #events: EventList;
   readonly #emit = (text: string): void => this.#events.add(text);
 
-  constructor(options: TraceDocumentOptions) {
+  /** `giveWay` is called again and again while events are written; see low-priority.ts. */
+  constructor(options: TraceDocumentOptions, giveWay?: () => void) {
     const clash = Object.keys(options.metadata).find((key) => RESERVED.has(key));
     if (clash !== undefined) {
       throw new VitrineError(
@@ -87,7 +88,7 @@ export class TraceDocument {
     this.#monotonicToWallNs = BigInt(options.vitrine.monotonicToWallNs);
     this.#baseNs = traceBaseNs(process.hrtime.bigint() + this.#monotonicToWallNs);
     this.#file = new GzipFile(options.path);
-    this.#events = new EventList(this.#file.text);
+    this.#events = new EventList(this.#file.text, giveWay);
     const head: Record<string, unknown> = {
       schemaVersion: 1,
       deviceProperties: options.deviceProperties,

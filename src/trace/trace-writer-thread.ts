@@ -11,6 +11,7 @@ invariant(parentPort, 'the trace writer runs in a worker thread');
 const port = parentPort;
 const FIRST_SPARES = 8;
 const say = (message: FromTraceWriter) => port.postMessage(message);
+const giveWay = lowerThreadPriority();
 let document: TraceDocument | undefined;
 /** Written once here, so that the thread that records need not wait for its memory to be found. */
 let spares = Array.from({ length: FIRST_SPARES }, () => {
@@ -21,7 +22,7 @@ let spares = Array.from({ length: FIRST_SPARES }, () => {
 
 function handle(message: ToTraceWriter): void {
   if (message.kind === 'open') {
-    document = new TraceDocument(message.options);
+    document = new TraceDocument(message.options, giveWay);
     say({ kind: 'opened', spares });
     spares = [];
     return;
@@ -63,7 +64,6 @@ function handle(message: ToTraceWriter): void {
   }
 }
 
-lowerThreadPriority();
 port.on('message', (message: ToTraceWriter) => {
   try {
     handle(message);

@@ -158,8 +158,9 @@ export class TraceWriter {
     return info;
   }
 
-  /** Gives up the file. */
+  /** Gives up the file; no effect on one that is complete. */
   async discard(): Promise<void> {
+    this.#held = [];
     this.#post({ kind: 'discard' });
     await this.#end().catch(() => {});
   }
@@ -215,7 +216,8 @@ export class TraceWriter {
   }
 
   #post(message: ToTraceWriter): void {
-    if (this.#failure === undefined) this.#worker.postMessage(message);
+    // After its end the thread may be at work on another file.
+    if (!this.#settled) this.#worker.postMessage(message);
   }
 
   #take(message: FromTraceWriter): void {

@@ -398,6 +398,7 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
     machineLimits: () => limits,
     setIdlePriority: () => false,
+    giveWay: () => {},
     rangePush: () => {},
     rangePop: () => {},
     cudaProfilerStart: () => {

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../../messages/profile.js';
 import type { MemoryInfo, NativeAddon, SpanTables } from '../../native/addon.js';
 import type { CpuProfile } from '../../trace/cpu-profile.js';
-import { CpuSampler } from '../../trace/cpu-sampler.js';
-import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
+import { CpuSampler, stacksThread } from '../../trace/cpu-sampler.js';
+import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/span-source.js';
 import type { TraceFileInfo } from '../../trace/trace-document.js';
 import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
 import type { VitrineError } from '../../util/errors.js';
@@ -32,9 +32,6 @@ export interface CaptureDeps extends RankIdentity {
 const DRAIN_AT = 1024;
 /** The front end sends its records at least this often. */
 const FRONT_END_DELAY_MS = 500;
-const STACKS_SORT_INDEX = 1000;
-/** Sampled stacks are a track of their own: its number lies above every thread id of Linux (2^22 at most). */
-const STACKS_TID = 2 ** 22;
 
 export class ProfileCapture {
   readonly request: ProfileRequest;
@@ -161,10 +158,9 @@ export class ProfileCapture {
     if (this.isOver) return;
     for (const window of this.#windows) {
       if (!window.isComplete || this.#files.has(window)) continue;
-      this.#files.set(
-        window,
-        sleep(FRONT_END_DELAY_MS).then(() => this.#finish(window)),
-      );
+      const files = sleep(FRONT_END_DELAY_MS).then(() => this.#finish(window));
+      files.catch(() => {}); // finish() tells
+      this.#files.set(window, files);
     }
   }
 
@@ -180,19 +176,19 @@ export class ProfileCapture {
   }
 
   /** Sampled stacks of a process, for all files that are open. */
-  addStacks(pid: number, thread: string, profile: CpuProfile): void {
-    const track = { tid: STACKS_TID + pid, name: `${thread} (stacks)`, sortIndex: STACKS_SORT_INDEX };
-    for (const trace of this.#attached) trace.addCpuProfile(pid, track, profile);
+  addStacks(pid: number, thread: SpanThread, profile: CpuProfile): void {
+    for (const trace of this.#attached) trace.addCpuProfile(pid, thread, profile);
   }
 
-  /** This thread records no more. */
+  /** This thread records no more. Throws where CUDA does not end its capture; all else has ended then. */
   stop(): void {
     this.#takeStacks();
     this.#drain();
     this.#deps.tracer.stop();
     this.#drain();
-    if (this.#cudaRuns) this.#deps.cuda.cudaProfilerStop();
+    if (!this.#cudaRuns) return;
     this.#cudaRuns = false;
+    this.#deps.cuda.cudaProfilerStop();
   }
 
   /** Completes the files that are left; after stop(). Error: TRACE_NOT_WRITTEN, once all have been tried. */
@@ -204,7 +200,7 @@ export class ProfileCapture {
     return results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
   }
 
-  /** Gives up all files. */
+  /** Gives up the files that are not complete. */
   async discard(): Promise<void> {
     await Promise.all(this.#windows.map((window) => window.trace?.discard()));
   }
@@ -262,8 +258,8 @@ export class ProfileCapture {
   /** The stacks so far go to the files that are open; sampling goes on while there is something to record. */
   #takeStacks(): void {
     if (!this.#sampler?.running) return;
-    const { process: owner, thread } = this.#deps.tracer;
-    this.addStacks(owner.pid, thread.name, this.#sampler.stop());
+    const { pid } = this.#deps.tracer.process;
+    this.addStacks(pid, stacksThread(pid, 'scheduler'), this.#sampler.stop());
     if (!this.isOver) this.#sampler.start();
   }
 }

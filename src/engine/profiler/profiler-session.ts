@@ -172,7 +172,7 @@ export class ProfilerSession {
   endFrontEnd(profileId: string, pid: number, stacks: FrontEndStacks): void {
     const active = this.#active;
     if (active?.capture.request.profileId !== profileId) return;
-    if (stacks !== null) active.capture.addStacks(pid, stacks.thread.name, stacks.profile as CpuProfile);
+    if (stacks !== null) active.capture.addStacks(pid, stacks.thread, stacks.profile as CpuProfile);
     active.frontEndDone?.();
   }
 
@@ -225,6 +225,7 @@ export class ProfilerSession {
       const files = await capture.finish();
       this.#close(active, { state: 'done', files });
     } catch (error) {
+      await capture.discard();
       this.#close(active, { state: 'failed', error: toError(error) });
     }
   }
@@ -248,7 +249,11 @@ export class ProfilerSession {
     if (active.timer !== null) clearTimeout(active.timer);
     capture.forgetInFlight();
     capture.end('error');
-    capture.stop();
+    try {
+      capture.stop();
+    } catch (thrown) {
+      this.#deps.log.warn(`CUDA's capture did not end: ${toError(thrown).message}`);
+    }
     void capture.discard().then(() => this.#close(active, { state: 'failed', error }));
   }
 

@@ -1,7 +1,7 @@
 // The spans of the front end while a profile records: HTTP, tokenizer, the life of requests. They go to the rank in small
 // chunks, which writes them into its trace file. Runs on the front end's event loop; off, it costs a comparison a call.
 import type { ProfileRequestMessage } from '../../messages/profile.js';
-import { CpuSampler } from '../../trace/cpu-sampler.js';
+import { CpuSampler, stacksThread } from '../../trace/cpu-sampler.js';
 import type { SpanCategory, SpanSchema } from '../../trace/span-layout.js';
 import { SpanRecorder } from '../../trace/span-recorder.js';
 import type { SpanThread } from '../../trace/span-source.js';
@@ -74,8 +74,6 @@ const CAPACITY = 16_384;
 const DRAIN_AT = 4096;
 /** Records wait no longer than this. */
 const DRAIN_MS = 250;
-/** Added to the process id: no thread of the kernel has such a number. */
-const STACKS_TID_OFFSET = 1 << 22;
 
 export class FrontEndTracer {
   readonly #options: FrontEndTracerOptions;
@@ -208,7 +206,14 @@ export class FrontEndTracer {
     const { names, threads, records } = chunk;
     const { profileId, sink } = this.#target!;
     const { processName } = this.#options;
-    sink.sendSpans({ profileId, pid: process.pid, processName, names, threads, payload: records.slice().buffer });
+    sink.sendSpans({
+      profileId,
+      pid: process.pid,
+      processName,
+      names,
+      threads,
+      payload: records.buffer as ArrayBuffer,
+    });
   }
 
   /** A profile without stacks is better than none. */
@@ -223,9 +228,7 @@ export class FrontEndTracer {
   #stopSampler(): FrontEndEnd['stacks'] {
     if (!this.#sampler.running) return null;
     try {
-      const tid = process.pid + STACKS_TID_OFFSET;
-      const thread: SpanThread = { tid, name: 'stacks of http and tokenizer', sortIndex: 1 };
-      return { thread, profile: this.#sampler.stop() };
+      return { thread: stacksThread(process.pid, 'http and tokenizer'), profile: this.#sampler.stop() };
     } catch (thrown) {
       this.#options.log.warn(`The JavaScript stacks of the front end are lost: ${toError(thrown).message}`);
       return null;
