@@ -64,7 +64,8 @@ export const PROFILER_OPTIONS = [
     key: 'maxSeconds',
     type: 'number',
     min: 0.001,
-    help: 'End recording after so many seconds, counted from the first recorded step. Default: the server’s.',
+    max: 2_147_483,
+    help: 'End recording after so many seconds, also where no step comes. Default: the server’s.',
     group: STEPS,
   },
   {

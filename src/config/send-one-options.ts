@@ -112,9 +112,8 @@ export const SEND_ONE_OPTIONS = [
     flag: 'profile-steps',
     key: 'profileSteps',
     type: 'integer',
-    default: 3,
     min: 1,
-    help: 'Forward steps to record; by stage, of each stage.',
+    help: 'Forward steps to record; by stage, of each stage. Default: 3.',
     group: PROFILING,
   },
   {

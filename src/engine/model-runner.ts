@@ -50,6 +50,7 @@ export class ModelRunner {
   readonly #pending: PendingStep[] = [];
   #listener: StepListener = () => {};
   #closed = false;
+  #lastMemory: MemoryInfo | null = null;
 
   private constructor(deps: RunnerDeps) {
     const { addon, model, options, log } = deps;
@@ -112,8 +113,9 @@ export class ModelRunner {
     });
   }
 
+  /** After close(): what was known then. */
   memoryInfo(): MemoryInfo {
-    return this.#engine.memoryInfo();
+    return this.#lastMemory ?? this.#engine.memoryInfo();
   }
 
   /** What the records of `StepOutput.spans` refer to. */
@@ -125,6 +127,7 @@ export class ModelRunner {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#lastMemory = this.#engine.memoryInfo();
     this.#engine.close();
     const error = new VitrineError('ENGINE_FAILED', 'The engine was closed before the step was done.');
     for (const { listener } of this.#pending.splice(0)) listener(error, null);

@@ -29,7 +29,7 @@ export interface ProfileRequest {
   /** Sample JavaScript stacks. */
   readonly withStack: boolean;
   readonly recordShapes: boolean;
-  /** Recording ends after so many seconds, counted from the first recorded step. */
+  /** Recording ends after so many seconds, also where no step comes. */
   readonly maxSeconds: number;
   /** A file ends when its compressed size, estimated while it is recorded, reaches it; what is beyond is dropped. */
   readonly maxBytes: number;

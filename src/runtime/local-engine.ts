@@ -154,8 +154,7 @@ export class Engine {
   async close(): Promise<void> {
     this.#manager.abortById(null, userAbort('The engine has been closed.'));
     this.#profiles.close();
-    this.#client.close();
-    this.#scheduler.shutdown();
+    this.#client.close(); // after its last message the scheduler stops
     await this.#scheduler.closed;
   }
 

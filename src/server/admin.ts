@@ -12,6 +12,7 @@ const FLUSH_TEXT =
 export function installAdmin(app: FastifyInstance, lifecycle: Lifecycle): void {
   app.route({
     method: ['GET', 'POST'],
+    exposeHeadRoute: false, // asking whether it is there must not do it
     url: '/flush_cache',
     config: { admin: true },
     handler: async (_, reply) => {

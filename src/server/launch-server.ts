@@ -32,6 +32,8 @@ export interface RunningServer {
 
 /** How long a rank process may take to stop by itself. */
 const RANK_GRACE_SECONDS = 5;
+/** The same while it completes trace files. */
+const PROFILED_RANK_GRACE_SECONDS = 60;
 
 /**
  * Serves a model. Listens at once (routes answer 503 meanwhile) and resolves when the model is loaded and warm.
@@ -158,8 +160,9 @@ class ServerLife {
 
   async #end(closeServer: () => Promise<void>, code: number): Promise<void> {
     await closeServer();
+    const grace = this.#profiles?.isBusy ? PROFILED_RANK_GRACE_SECONDS : RANK_GRACE_SECONDS;
     this.#profiles?.close();
-    await this.#rank?.stop(this.#loaded ? RANK_GRACE_SECONDS : 0); // one that loads does not listen
+    await this.#rank?.stop(this.#loaded ? grace : 0); // one that loads does not listen
     this.#resolveClosed(code);
   }
 }

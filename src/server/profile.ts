@@ -20,6 +20,7 @@ export function installProfile(app: FastifyInstance, lifecycle: Lifecycle): void
   const method = ['GET', 'POST'];
   app.route({
     method,
+    exposeHeadRoute: false,
     url: '/start_profile',
     config,
     handler: async (request, reply) => {
@@ -31,6 +32,7 @@ export function installProfile(app: FastifyInstance, lifecycle: Lifecycle): void
   for (const url of ['/stop_profile', '/end_profile']) {
     app.route({
       method,
+      exposeHeadRoute: false,
       url,
       config,
       handler: async (request, reply) => {

@@ -33,6 +33,7 @@ import type { SpanProcess } from './span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 import type { DeviceProperties, DistributedInfo } from './trace-event.js';
 import { TraceWriter } from './trace-writer.js';
+import type { TraceWriterThreads } from './trace-writer-threads.js';
 
 export const MEMORY_MEMBER = 'vitrineMemory';
 /** Why such a file is neither merged nor summarised. */
@@ -110,6 +111,7 @@ export interface MemoryFileOptions {
   readonly vitrine: TraceDocumentOptions['vitrine'];
   readonly deviceProperties: readonly DeviceProperties[];
   readonly distributedInfo?: DistributedInfo;
+  readonly threads?: TraceWriterThreads;
 }
 
 /** Takes samples in the order of time; holds `capacity` of them at most, 80 bytes each. */

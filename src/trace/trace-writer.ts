@@ -161,6 +161,7 @@ export class TraceWriter {
   /** Gives up the file; no effect on one that is complete. */
   async discard(): Promise<void> {
     this.#held = [];
+    this.#heldBytes = 0;
     this.#post({ kind: 'discard' });
     await this.#end().catch(() => {});
   }

@@ -1,7 +1,7 @@
 // Profiles of a real server, as its users take them: under load, by hand, by stage, and with everything going wrong. The
 // traces are read by the independent checker.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { RandomChoices } from '../support/random-choices.js';
@@ -191,12 +191,61 @@ describe('profiles of one server', { timeout: 180_000 }, () => {
     await generate(server, 'Once', 4);
   });
 
+  it('asking with HEAD whether the routes are there does nothing', async () => {
+    for (const path of ['/start_profile', '/stop_profile', '/flush_cache']) {
+      assert.equal((await fetch(server.url + path, { method: 'HEAD' })).status, 404, path);
+    }
+    await generate(server, 'Once', 2);
+  });
+
+  it('files that cannot be completed fail their profile alone', async (t) => {
+    const directory = await temporaryDirectory(t);
+    const target = join(directory, 'gone');
+    await ask(server, '/start_profile', { output_dir: target, activities: ['CPU', 'MEM'] });
+    await generate(server, 'Once', 4);
+    rmSync(target, { recursive: true });
+    writeFileSync(target, '');
+    const response = await server.post('/stop_profile', {}, JSON_REPLY);
+    assert.equal(response.status, 500);
+    assert.equal((await status(server)).state, 'failed');
+    await generate(server, 'Once', 4);
+    await ask(server, '/start_profile', { output_dir: directory, num_steps: 2 });
+    await generate(server, 'Once', 4);
+    onlyTrace(await ended(server));
+  });
+
+  it('start_in counts from now, also under load', async (t) => {
+    const directory = await temporaryDirectory(t);
+    const busy = load(server, 4, 300);
+    const { forward_steps: now } = await ask(server, '/start_profile', {
+      output_dir: directory,
+      start_in: 7,
+      num_steps: 2,
+    });
+    await busy;
+    const { first_step: first } = await ended(server);
+    assert.ok(first! >= now + 7, `step ${first} after ${now}`);
+  });
+
+  it('max_seconds ends a recording to which no step comes', async (t) => {
+    const directory = await temporaryDirectory(t);
+    await ask(server, '/start_profile', { output_dir: directory, max_seconds: 0.05 });
+    assert.equal((await ended(server)).ended_by, 'max_seconds');
+    const tooLong = await server.post('/start_profile', { max_seconds: 1e7 });
+    assert.equal(tooLong.status, 400);
+    assert.match(await tooLong.text(), /max_seconds/);
+  });
+
   it('CUDA_PROFILER without CUDA: the reason in the reply, and serving goes on', async (t) => {
     const directory = await temporaryDirectory(t);
     const response = await server.post('/start_profile', { output_dir: directory, activities: ['CUDA_PROFILER'] });
     // Where there is CUDA it works; here the point is that it does not hang and says why.
-    if (response.status === 200) await ask(server, '/stop_profile');
-    else assert.match(await response.text(), /CUDA/i);
+    if (response.status === 200) {
+      await ask(server, '/stop_profile');
+    } else {
+      assert.equal(response.status, 400);
+      assert.match(await response.text(), /CUDA/i);
+    }
     await generate(server, 'Once', 4);
   });
 
@@ -246,11 +295,13 @@ describe('the end of a server while it records', { timeout: 120_000 }, () => {
   it('SIGTERM completes the file', async (t) => {
     const directory = await temporaryDirectory(t);
     const server = await RunningServer.start(MODEL);
-    const { profile_id: id } = await ask(server, '/start_profile', { output_dir: directory });
+    const activities = ['CPU', 'MEM'];
+    const { profile_id: id } = await ask(server, '/start_profile', { output_dir: directory, activities });
     await load(server, 2, 10);
     assert.equal(await server.stop(), 0);
     const path = join(directory, `${id}-TP-0.trace.json.gz`);
     assert.ok(existsSync(path), 'no trace');
+    assert.ok(existsSync(join(directory, `${id}-TP-0-memory.json.gz`)), 'no memory snapshot');
     assert.ok(stepsOf(readTrace(path)).length > 0);
   });
 

@@ -107,6 +107,7 @@ class FakeEngine implements NativeEngine {
   }
 
   memoryInfo(): MemoryInfo {
+    if (this.closed) throw new Error('memoryInfo: the engine is closed');
     const kvBytesPerToken = this.#options.kvBytesPerToken ?? 64;
     const tokens = this.#cache === null ? 0 : this.#cache.numBlocks * this.#cache.blockSize;
     return {

@@ -10,7 +10,7 @@ import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
 import { rankMetadata } from '../../trace/rank-metadata.js';
 import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
-import { TRACE_SUFFIX } from '../../trace/trace-file-name.js';
+import { isFileNamePart, TRACE_SUFFIX } from '../../trace/trace-file-name.js';
 import { summariseTrace } from '../../trace/trace-summary.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { Output } from '../output.js';
@@ -64,7 +64,15 @@ export class PointProfiler {
     if (usesCuda) checkCuda(deps.addon);
     else if (!activities.includes('CPU')) {
       throw invalid('--profile-activities', 'expected CPU or CUDA_PROFILER among them: there is no GPU to record');
-    } else await prepareDirectory(defaultOutputDir(deps.environment));
+    }
+    const prefix = options.profileFilenamePrefix;
+    if (prefix !== undefined && !isFileNamePart(prefix)) {
+      throw invalid(
+        '--profile-filename-prefix',
+        `expected letters, digits or _ . + = @ -, got ${JSON.stringify(prefix)}`,
+      );
+    }
+    if (!usesCuda) await prepareDirectory(defaultOutputDir(deps.environment));
     return new PointProfiler(options, deps, usesCuda);
   }
 

@@ -25,11 +25,15 @@ export interface SendOneDeps {
   readonly environment: Environment;
 }
 
+/** As SGLang's. */
+const DEFAULT_STEPS = 3;
+
 /** Errors: INVALID_OPTION, NOT_READY, UNAUTHORIZED, BENCH_FAILED, ABORTED. */
 export async function sendOne(options: SendOneOptions, deps: SendOneDeps): Promise<void> {
   const { output, environment } = deps;
-  if (!options.profile && (options.profileByStage || options.profilePrefix !== undefined)) {
-    output.warn('--profile-by-stage and --profile-prefix have no effect without --profile');
+  const { profile, profileByStage, profilePrefix, profileSteps } = options;
+  if (!profile && (profileByStage || profilePrefix !== undefined || profileSteps !== undefined)) {
+    output.warn('--profile-steps, --profile-by-stage and --profile-prefix have no effect without --profile');
   }
   const target = {
     baseUrl: hostAddress(options.host, options.port),
@@ -52,7 +56,7 @@ async function sendProfiled(
   client: HttpClient,
   profiler: ProfileClient,
 ): Promise<void> {
-  const { profileSteps: numSteps, profileByStage, profilePrefix } = options;
+  const { profileSteps: numSteps = DEFAULT_STEPS, profileByStage, profilePrefix } = options;
   const settings = { numSteps, profileByStage, profilePrefix, activities: ['CPU', 'GPU'], mergeProfiles: false };
   const outputDir = defaultOutputDir(deps.environment);
   const run = await ProfileRun.start(profiler, { ...settings, outputDir }, deps.output);

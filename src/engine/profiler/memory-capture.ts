@@ -13,7 +13,7 @@ import { monotonicNs } from '../../util/clock.js';
 import type { LoadGauges } from './rank-tracer.js';
 
 /** 80 bytes each; longer profiles keep every n-th. */
-const CAPACITY = 65_536;
+const CAPACITY = 4096;
 /** Asking the process costs some ten microseconds. */
 const PROCESS_INTERVAL_NS = 10e6;
 

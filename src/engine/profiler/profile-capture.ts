@@ -8,7 +8,7 @@ import { CpuSampler, stacksThread } from '../../trace/cpu-sampler.js';
 import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/span-source.js';
 import type { TraceFileInfo } from '../../trace/trace-document.js';
 import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
-import type { VitrineError } from '../../util/errors.js';
+import { toError, VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
 import { MemoryCapture } from './memory-capture.js';
 import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
@@ -47,6 +47,7 @@ export class ProfileCapture {
   /** Files that are being completed. */
   readonly #files = new Map<ProfileWindow, Promise<readonly ProfileFile[]>>();
   #cudaRuns = false;
+  #givenUp = false;
 
   private constructor(request: ProfileRequest, deps: CaptureDeps, windows: readonly ProfileWindow[]) {
     this.request = request;
@@ -89,9 +90,10 @@ export class ProfileCapture {
     return this.#windows.every((window) => window.isComplete);
   }
 
-  /** Why the last window ended. */
+  /** Why it ended: num_steps where every window has all its steps, else what cut one short. */
   get endedBy(): ProfileEnd | null {
-    return this.#windows.at(-1)!.endedBy;
+    const reasons = this.#windows.map((window) => window.endedBy);
+    return reasons.find((reason) => reason !== 'num_steps') ?? reasons[0]!;
   }
 
   /** The first file that cannot be written any more. */
@@ -102,7 +104,12 @@ export class ProfileCapture {
   /** Recording begins. Throws VitrineError where CUDA is asked for and is not there. */
   begin(): void {
     if (this.request.activities.includes('CUDA_PROFILER')) {
-      this.#deps.cuda.cudaProfilerStart();
+      try {
+        this.#deps.cuda.cudaProfilerStart();
+      } catch (thrown) {
+        const message = `CUDA_PROFILER is not to be had here: ${toError(thrown).message}`;
+        throw new VitrineError('INVALID_REQUEST', message, { param: 'activities', cause: thrown });
+      }
       this.#cudaRuns = true;
     }
     if (!this.#recordsHost) return;
@@ -114,6 +121,8 @@ export class ProfileCapture {
 
   /** Whether the step that is about to be submitted is recorded, with the engine's spans. */
   claim(stepId: number, mode: ForwardMode): boolean {
+    // Also where the steps of one stage alone are recorded, and others pass.
+    if (this.#deps.tracer.pending >= DRAIN_AT) this.#drain();
     const window = this.#windows.find((candidate) => candidate.claim(mode));
     if (window === undefined) return false;
     this.#inFlight.push({ stepId, window });
@@ -135,7 +144,6 @@ export class ProfileCapture {
     const load = gauges();
     window.memory?.sample(load);
     tracer.gauges(load);
-    if (tracer.pending >= DRAIN_AT) this.#drain();
     if (window.trace !== null && window.trace.expectedFileBytes >= this.request.maxBytes) window.end('max_bytes');
   }
 
@@ -183,7 +191,6 @@ export class ProfileCapture {
   /** This thread records no more. Throws where CUDA does not end its capture; all else has ended then. */
   stop(): void {
     this.#takeStacks();
-    this.#drain();
     this.#deps.tracer.stop();
     this.#drain();
     if (!this.#cudaRuns) return;
@@ -202,7 +209,10 @@ export class ProfileCapture {
 
   /** Gives up the files that are not complete. */
   async discard(): Promise<void> {
+    this.#givenUp = true;
+    for (const trace of this.#attached) this.#detach(trace);
     await Promise.all(this.#windows.map((window) => window.trace?.discard()));
+    await Promise.allSettled(this.#files.values());
   }
 
   get #recordsHost(): boolean {
@@ -212,24 +222,31 @@ export class ProfileCapture {
   /** The files of a window; none where no step of its stage came. */
   async #finish(window: ProfileWindow): Promise<readonly ProfileFile[]> {
     const { trace, memory, stage } = window;
+    if (this.#givenUp) return [];
     if (trace !== null) this.#detach(trace);
     if (stage !== null && window.recorded === 0) {
       await trace?.discard();
       return [];
     }
-    const files: ProfileFile[] = [];
-    const memoryFile = memory === null ? null : this.#writeMemory(memory, stage);
-    if (trace !== null) files.push(window.file('trace', await trace.finish()));
-    if (memoryFile !== null) files.push(window.file('memory', await memoryFile));
-    return files;
+    const [traced, remembered] = await Promise.allSettled([
+      trace === null ? null : trace.finish(),
+      memory === null ? null : this.#writeMemory(memory, stage),
+    ]);
+    if (traced.status === 'rejected') throw traced.reason;
+    if (remembered.status === 'rejected') throw remembered.reason;
+    return [
+      ...(traced.value === null ? [] : [window.file('trace', traced.value)]),
+      ...(remembered.value === null ? [] : [window.file('memory', remembered.value)]),
+    ];
   }
 
-  #writeMemory(memory: MemoryCapture, stage: ProfileStage | null): Promise<TraceFileInfo> {
-    const { tracer, memory: info, gauges, blockSize } = this.#deps;
+  async #writeMemory(memory: MemoryCapture, stage: ProfileStage | null): Promise<TraceFileInfo> {
+    const { tracer, memory: info, gauges, blockSize, writerThreads } = this.#deps;
     const { metadata: _, ...description } = describeRank(this.request, this.#deps, stage);
     const file = {
       path: memoryPath(this.request, this.#deps, stage),
       process: tracer.process,
+      threads: writerThreads,
       ...description,
     };
     return memory.write(file, info(), gauges(), blockSize);

@@ -43,7 +43,7 @@ export class ProfilerSession {
   readonly #writerThreads = new TraceWriterThreads();
   #active: Active | null = null;
   /** Files are being opened: another profile is refused. */
-  #opening = false;
+  #opening: Promise<Active> | null = null;
   #closed = false;
   /** Forward steps submitted so far. */
   #steps = 0;
@@ -57,39 +57,51 @@ export class ProfilerSession {
    * TRACE_NOT_WRITTEN, INVALID_REQUEST where CUDA is asked for and is not there.
    */
   async start(request: ProfileRequest): Promise<RankProfile> {
-    if (this.#active !== null || this.#opening || this.#closed) {
-      const id = this.#active?.capture.request.profileId;
-      const which = id === undefined ? '' : ` (profile id ${id}, ${this.#active!.state})`;
-      throw new VitrineError('PROFILE_CONFLICT', `Profiling is already in progress${which}. Call /stop_profile first.`);
-    }
-    const { startStep, startIn } = request;
-    const firstStep = startStep ?? this.#steps + 1 + (startIn ?? 0);
-    this.#opening = true;
+    this.#refuseSecond();
+    this.#opening = this.#open(request);
     try {
-      const capture = await ProfileCapture.open(request, this.#deps);
-      if (this.#closed) {
-        await capture.discard();
-        throw new VitrineError('SHUTTING_DOWN', 'The engine is closing.');
-      }
-      let resolve!: Active['resolve'];
-      const finished = new Promise<RankProfile>((done) => {
-        resolve = done;
-      });
-      this.#active = { capture, firstStep, finished, resolve, state: 'armed', timer: null, frontEndDone: null };
+      this.#active = await this.#opening;
     } finally {
-      this.#opening = false;
+      this.#opening = null;
     }
-    if (firstStep <= this.#steps + 1) {
+    const active = this.#active;
+    if (active.firstStep <= this.#steps + 1) {
       try {
-        this.#begin(this.#active);
+        this.#begin(active);
       } catch (error) {
-        const { capture } = this.#active;
+        this.#stopCapture(active.capture);
+        await active.capture.discard();
         this.#active = null;
-        await capture.discard();
         throw error;
       }
     }
-    return this.#describe(this.#active);
+    return this.#describe(active);
+  }
+
+  #refuseSecond(): void {
+    if (this.#closed) throw new VitrineError('SHUTTING_DOWN', 'The engine is closing.');
+    if (this.#opening !== null) {
+      throw new VitrineError('PROFILE_CONFLICT', 'Profiling is already in progress: it is being started.');
+    }
+    if (this.#active === null) return;
+    const { capture, state } = this.#active;
+    const which = `profile ${capture.request.profileId} is ${state}`;
+    throw new VitrineError('PROFILE_CONFLICT', `Profiling is already in progress: ${which}. Call /stop_profile first.`);
+  }
+
+  async #open(request: ProfileRequest): Promise<Active> {
+    const capture = await ProfileCapture.open(request, this.#deps);
+    if (this.#closed) {
+      await capture.discard();
+      throw new VitrineError('SHUTTING_DOWN', 'The engine is closing.');
+    }
+    let resolve!: Active['resolve'];
+    const finished = new Promise<RankProfile>((done) => {
+      resolve = done;
+    });
+    // Counted from here: steps have passed while the files were opened.
+    const firstStep = request.startStep ?? this.#steps + 1 + (request.startIn ?? 0);
+    return { capture, firstStep, finished, resolve, state: 'armed', timer: null, frontEndDone: null };
   }
 
   /**
@@ -102,7 +114,7 @@ export class ProfilerSession {
       throw new VitrineError('PROFILE_CONFLICT', 'Profiling is not in progress. Call /start_profile first.');
     }
     if (active.state === 'armed') {
-      await this.#cancel(active);
+      await this.#cancel(active, 'stop');
     } else {
       active.capture.end('stop');
       this.settle();
@@ -133,13 +145,7 @@ export class ProfilerSession {
     this.#steps = stepId;
     const active = this.#active;
     if (active === null || active.state !== 'recording') return false;
-    const recorded = active.capture.claim(stepId, mode);
-    if (active.timer === null && active.capture.nextStep !== undefined) {
-      const { maxSeconds } = active.capture.request;
-      active.timer = setTimeout(() => this.#expire(active), maxSeconds * 1000);
-      active.timer.unref();
-    }
-    return recorded;
+    return active.capture.claim(stepId, mode);
   }
 
   /** A step has ended that was claimed by a profile. */
@@ -181,9 +187,10 @@ export class ProfilerSession {
   /** The engine ends: no step in flight will come back. Resolves when the files are complete. */
   async close(reason: ProfileEnd): Promise<void> {
     this.#closed = true;
+    await this.#opening?.catch(() => {}); // it gives up by itself
     const active = this.#active;
     if (active?.state === 'armed') {
-      await this.#cancel(active);
+      await this.#cancel(active, reason);
     } else if (active !== null) {
       active.capture.forgetInFlight();
       active.capture.end(reason);
@@ -197,7 +204,8 @@ export class ProfilerSession {
   #begin(active: Active): void {
     active.capture.begin();
     active.state = 'recording';
-    const { profileId, outputDir } = active.capture.request;
+    const { profileId, outputDir, maxSeconds } = active.capture.request;
+    active.timer = setTimeout(() => this.#expire(active), maxSeconds * 1000).unref();
     this.#deps.log.debug(`Profiling starts. Traces will be saved to: ${outputDir} (with profile id: ${profileId})`);
     this.#deps.onUpdate(this.#describe(active));
   }
@@ -207,9 +215,9 @@ export class ProfilerSession {
     this.settle();
   }
 
-  async #cancel(active: Active): Promise<void> {
-    active.capture.end('stop');
-    this.#active = null;
+  async #cancel(active: Active, reason: ProfileEnd): Promise<void> {
+    active.state = 'flushing';
+    active.capture.end(reason);
     await active.capture.discard();
     this.#close(active, { state: 'done', files: [] });
   }
@@ -249,12 +257,17 @@ export class ProfilerSession {
     if (active.timer !== null) clearTimeout(active.timer);
     capture.forgetInFlight();
     capture.end('error');
+    this.#stopCapture(capture);
+    void capture.discard().then(() => this.#close(active, { state: 'failed', error }));
+  }
+
+  /** Of a profile that has failed already. */
+  #stopCapture(capture: ProfileCapture): void {
     try {
       capture.stop();
     } catch (thrown) {
       this.#deps.log.warn(`CUDA's capture did not end: ${toError(thrown).message}`);
     }
-    void capture.discard().then(() => this.#close(active, { state: 'failed', error }));
   }
 
   #close(active: Active, end: { state: ProfileState; files?: readonly ProfileFile[]; error?: Error }): void {

@@ -34,6 +34,7 @@ export class ProfileManager {
   /** Oldest first. */
   #finished: Profile[] = [];
   #lastCall: Promise<unknown> = Promise.resolve();
+  #closing = false;
 
   constructor({ schedulers, environment, tracer, log }: ProfileManagerDeps) {
     this.environment = environment;
@@ -86,9 +87,9 @@ export class ProfileManager {
       }
       // One that completes its files by itself is waited for, nothing more.
       if (current.state !== 'flushing') await Promise.all(this.#schedulers.map((_, rank) => this.#stop(current, rank)));
-      await current.ended;
       return current;
     });
+    await profile.ended; // another start is refused meanwhile, not kept waiting
     await profile.merged;
     const status = profile.status();
     if (status.error === null) return status;
@@ -116,6 +117,12 @@ export class ProfileManager {
   /** Sends what the front end has recorded, before the channels close. What the ranks record, they complete themselves. */
   close(): void {
     this.#tracer.stop();
+    this.#closing = true;
+  }
+
+  /** A profile is under way or being started. */
+  get isBusy(): boolean {
+    return this.#current !== null;
   }
 
   /** Runs calls one after the other, whatever becomes of them. */
@@ -159,6 +166,7 @@ export class ProfileManager {
 
   /** Between two windows of a profile the front end goes on. */
   #trace({ id, request }: Profile, state: ProfileState): void {
+    if (!request.activities.includes('CPU')) return;
     if (state === 'recording') {
       this.#tracer.start({ profileId: id, withStack: request.withStack, sink: this.#schedulers[0]! });
     } else if (state !== 'armed') this.#tracer.stop();
@@ -176,6 +184,12 @@ export class ProfileManager {
     const { id, request } = profile;
     if (request.mergeProfiles) await profile.merge();
     const { error, files, merge } = profile.status();
+    if (error !== null && this.#closing) {
+      this.#log.info(
+        `The server ends while it profiles: what is recorded goes to ${request.outputDir} (profile id: ${id})`,
+      );
+      return;
+    }
     if (error !== null) {
       this.#log.error(`Profiling failed: ${error.message} (profile id: ${id})`);
       return;

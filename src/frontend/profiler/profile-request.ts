@@ -18,7 +18,9 @@ export interface RequestedProfile extends Omit<ProfileRequest, 'profileId'> {
 }
 
 /** Ten minutes and 2 GiB: far more than anybody looks at, and less than what a forgotten profile fills a disk with. */
-export const DEFAULT_MAX_SECONDS = 600;
+export /** What a timer can count. */
+const MAX_SECONDS = 2_147_483;
+const DEFAULT_MAX_SECONDS = 600;
 export const DEFAULT_MAX_BYTES = 2 * 2 ** 30;
 const DEFAULT_ACTIVITIES: readonly ProfileActivity[] = ['CPU', 'GPU'];
 /** SGLang's words in any case, and the endings of file names. */
@@ -44,7 +46,8 @@ export function parseProfileRequest(fields: FieldReader, environment: ProfileEnv
     stages: readStages(fields),
     withStack: (fields.coercedBoolean('with_stack') ?? true) && environment.withStack,
     recordShapes: (fields.coercedBoolean('record_shapes') ?? true) && environment.recordShapes,
-    maxSeconds: fields.coercedNumber('max_seconds', { min: 0, aboveMin: true }) ?? DEFAULT_MAX_SECONDS,
+    maxSeconds:
+      fields.coercedNumber('max_seconds', { min: 0, aboveMin: true, max: MAX_SECONDS }) ?? DEFAULT_MAX_SECONDS,
     maxBytes: fields.coercedInteger('max_bytes', { min: 1 }) ?? DEFAULT_MAX_BYTES,
     mergeProfiles: fields.coercedBoolean('merge_profiles') ?? false,
   };
