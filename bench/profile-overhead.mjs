@@ -3,11 +3,12 @@
 //   node bench/profile-overhead.mjs [--rounds N] [--model stories|160m|both] [--batch N] [--tokens N] [--no-stack]
 //
 // A round sends some batches of requests, one after the other; the first is not measured. Rounds alternate (off, on, off, on, …), and each pair gives
-// one ratio of throughputs and one of median times between tokens, so that a machine whose speed drifts counts little.
-// Prints the medians of the ratios with 95 % intervals (bootstrap). A machine that others use disturbs throughput more than
-// the median of the times.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+// one ratio of throughputs and, where tokens are streamed, one of median times between tokens, so that a machine whose speed
+// drifts counts little. Prints the medians of the ratios with 95 % intervals (bootstrap). On a machine that others use too,
+// these intervals are wide; what is not disturbed is the processor time that the threads beside the engine's took, of which
+// the part that recording adds is printed as a share of all processors (Linux).
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launchServer } from '../dist/index.js';
@@ -88,6 +89,20 @@ async function call(url, path, body) {
   return JSON.parse(text);
 }
 
+/** Milliseconds of processor time of this process and its children, the engine's own threads (which poll) left out. */
+function processorMs() {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  let sum = 0;
+  for (const pid of [process.pid, ...children]) {
+    for (const task of readdirSync(`/proc/${pid}/task`)) {
+      const directory = `/proc/${pid}/task/${task}`;
+      if (readFileSync(`${directory}/comm`, 'utf8').startsWith('vitrine-')) continue;
+      sum += Number(readFileSync(`${directory}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+    }
+  }
+  return sum;
+}
+
 /** Times between the arrivals of a streamed answer's pieces, in ms: each step of the batch brings one. */
 async function stream(url, body) {
   const response = await fetch(`${url}/generate`, {
@@ -123,12 +138,15 @@ async function measure(name) {
   };
   const round = async () => {
     await send(); // not measured: what starting a profile leaves to do
+    const processorBegin = processorMs();
     const begin = performance.now();
     const gaps = [];
     for (let i = 0; i < repeats; i++) gaps.push(...(await send()));
+    const ms = performance.now() - begin;
     return {
-      rate: (repeats * batch * tokens * 1000) / (performance.now() - begin),
+      rate: (repeats * batch * tokens * 1000) / ms,
       gap: streams ? median(sort(gaps)) : Number.NaN,
+      processors: (processorMs() - processorBegin) / ms / availableParallelism(),
     };
   };
   try {
@@ -168,9 +186,15 @@ async function measure(name) {
       'cost in throughput         ',
       on.map(({ rate }, i) => 1 - rate / off[i].rate),
     );
+    if (streams) {
+      report(
+        'cost in time between tokens',
+        on.map(({ gap }, i) => gap / off[i].gap - 1),
+      );
+    }
     report(
-      'cost in time between tokens',
-      on.map(({ gap }, i) => gap / off[i].gap - 1),
+      'processor time added       ',
+      on.map(({ processors }, i) => processors - off[i].processors),
     );
     console.log(`  a trace: ${steps} steps, ${events} events, ${dropped} records dropped`);
   } finally {

@@ -6,10 +6,10 @@ import type { CpuProfile, V8Profile } from './cpu-profile.js';
 import type { SpanThread } from './span-source.js';
 
 /**
- * 50 samples a second. Each wakes two threads, also while the sampled one sleeps, and so takes a core away from threads
+ * 25 samples a second. Each wakes two threads, also while the sampled one sleeps, and so takes a core away from threads
  * that compute: at V8's usual 1 ms that cost a tenth of the throughput of two cores.
  */
-const SAMPLING_INTERVAL_US = 20_000;
+const SAMPLING_INTERVAL_US = 40_000;
 
 /** Samples are a track of their own; its number lies above every thread id of Linux (2^22 at most). */
 const STACKS_TID = 2 ** 22;
