@@ -29,9 +29,9 @@ export interface ProfileOptions {
   readonly mergeProfiles?: boolean;
   /** Start of the file names. */
   readonly profilePrefix?: string;
-  /** Recording ends after so many seconds, counted from the first recorded step. Default 600. */
+  /** Recording ends after so many seconds, also where no step comes. Default 600. */
   readonly maxSeconds?: number;
-  /** A file ends when its compressed size reaches it. Default 2 GiB. */
+  /** A file ends when its compressed size, estimated while it is recorded, reaches it. Default 2 GiB. */
   readonly maxBytes?: number;
 }
 

@@ -21,7 +21,6 @@ export type FromTraceWriter =
       readonly kind: 'taken';
       readonly recordBytes: number;
       readonly fileBytes: number;
-      readonly textBytes: number;
       readonly spare: SharedArrayBuffer | null;
     }
   | { readonly kind: 'finished'; readonly info: TraceFileInfo }

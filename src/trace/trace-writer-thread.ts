@@ -36,13 +36,12 @@ function handle(message: ToTraceWriter): void {
       const { source, chunk } = message;
       document.addChunk(source, chunk);
       const { buffer, byteLength } = chunk.records;
-      const { fileBytes, textBytes } = document;
+      const { fileBytes } = document;
       const recordBytes = Math.max(0, byteLength - CHUNK_HEADER_BYTES);
       say({
         kind: 'taken',
         recordBytes,
         fileBytes,
-        textBytes,
         spare: buffer instanceof SharedArrayBuffer ? buffer : null,
       });
       break;

@@ -49,7 +49,6 @@ export class TraceWriter {
   #postedBytes = 0;
   readonly #spare = (): SharedArrayBuffer => this.#thread.spares.pop() ?? new SharedArrayBuffer(STAGE_BYTES);
   #fileBytes = 0;
-  #textBytes = 0;
   #droppedWaiting = 0;
 
   private constructor(options: TraceWriterOptions) {
@@ -92,10 +91,6 @@ export class TraceWriter {
   /** Compressed bytes that the file would have if it were completed now, estimated. */
   get expectedFileBytes(): number {
     return this.#fileBytes + Math.round(this.pendingBytes * COMPRESSED_SHARE);
-  }
-
-  get textBytes(): number {
-    return this.#textBytes;
   }
 
   /** Why the file will not come into being; undefined while all is well. */
@@ -233,7 +228,6 @@ export class TraceWriter {
           this.#thread.spares.push(message.spare);
         }
         this.#fileBytes = message.fileBytes;
-        this.#textBytes = message.textBytes;
         break;
       case 'finished':
         this.#settled = true;

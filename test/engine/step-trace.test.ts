@@ -56,7 +56,6 @@ test('every step has its annotation, and its records lie inside', async (t) => {
     process: engineProcess,
     tables: runner.spanTables(),
   });
-  assert.deepEqual([trace.steps, trace.firstStep, trace.lastStep], [0, null, null]);
   const modes = ['extend', 'decode', 'mixed'] as const;
   // More steps than annotations are kept back.
   for (let i = 0; i < 70; i++) {
@@ -64,7 +63,6 @@ test('every step has its annotation, and its records lie inside', async (t) => {
     const output = await runner.forward(step(11 + i, mode, true));
     trace.addStep({ stepId: 11 + i, mode, batchSize: 1, tokens: 2, cachedTokens: 3, waiting: 4, flowIds: [], output });
   }
-  assert.deepEqual([trace.steps, trace.firstStep, trace.lastStep], [70, 11, 80]);
   const info = await trace.finish();
   assert.equal(info.droppedRecords, 0);
   const file = readTrace(path);

@@ -61,10 +61,6 @@ export class RankTracer {
     this.#memory = name('process memory');
   }
 
-  get enabled(): boolean {
-    return this.#recorder.enabled;
-  }
-
   /** Records waiting for drain(). */
   get pending(): number {
     return this.#recorder.pending;

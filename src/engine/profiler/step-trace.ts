@@ -53,9 +53,6 @@ export class StepTrace {
   readonly #annotations: SpanRecorder;
   readonly #modeNames: Readonly<Record<ForwardMode, number>>;
   readonly #request: number;
-  #steps = 0;
-  #firstStep: number | null = null;
-  #lastStep: number | null = null;
 
   private constructor(writer: TraceWriter, process: SpanProcess, tables: SpanTables) {
     this.#writer = writer;
@@ -75,27 +72,9 @@ export class StepTrace {
     return new StepTrace(await TraceWriter.open({ ...document, maxPendingBytes }), process, tables);
   }
 
-  /** Steps added so far, and their first and last number; null where none was. */
-  get steps(): number {
-    return this.#steps;
-  }
-
-  get firstStep(): number | null {
-    return this.#firstStep;
-  }
-
-  get lastStep(): number | null {
-    return this.#lastStep;
-  }
-
   /** Compressed bytes that the file would have if it were completed now, estimated. */
   get expectedFileBytes(): number {
     return this.#writer.expectedFileBytes;
-  }
-
-  /** Bytes of records that wait for the writer. */
-  get pendingBytes(): number {
-    return this.#writer.pendingBytes;
   }
 
   /** Why the file will not come into being; undefined while all is well. */
@@ -118,9 +97,6 @@ export class StepTrace {
     this.#annotations.span(0, 'userAnnotation', name, begin, end, stepId, 'step', ...args);
     for (const id of flowIds) this.#annotations.flowPointAt(0, 'request', this.#request, id, begin);
     if (this.#annotations.pending >= KEPT_RECORDS) this.#flush();
-    this.#steps += 1;
-    this.#firstStep ??= stepId;
-    this.#lastStep = stepId;
   }
 
   /** Registers another producer of records; returns its number for addSpans(). */
