@@ -15,8 +15,8 @@ import { SCHEDULER_OPTIONS } from '../dist/config/scheduler-options.js';
 import { ModelRunner } from '../dist/engine/model-runner.js';
 import { prepareModel } from '../dist/model/prepare-model.js';
 import { loadAddon } from '../dist/native/load.js';
-import { engineTables, NO_TABLES } from '../dist/trace/span-source.js';
-import { TraceWriter } from '../dist/trace/trace-writer.js';
+import { engineTables, NO_TABLES } from '../dist/trace/record/span-source.js';
+import { TraceWriter } from '../dist/trace/write/trace-writer.js';
 import { silentLog } from '../dist/util/log.js';
 
 const { values } = parseArgs({

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { constants, deflateRawSync, gunzipSync } from 'node:zlib';
-import { SpanRecorder } from '../dist/trace/span-recorder.js';
-import { TraceDocument } from '../dist/trace/trace-document.js';
+import { SpanRecorder } from '../dist/trace/record/span-recorder.js';
+import { TraceDocument } from '../dist/trace/write/trace-document.js';
 
 const { values } = parseArgs({
   options: { steps: { type: 'string', default: '5000' }, rounds: { type: 'string', default: '7' } },

@@ -9,9 +9,9 @@ import { pipeline } from 'node:stream/promises';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { createGunzip, createGzip } from 'node:zlib';
-import { GzipFile } from '../dist/trace/gzip-file.js';
+import { mergeTraces } from '../dist/trace/merge/trace-merger.js';
 import { traceFileName } from '../dist/trace/trace-file-name.js';
-import { mergeTraces } from '../dist/trace/trace-merger.js';
+import { GzipFile } from '../dist/trace/write/gzip-file.js';
 
 const { values } = parseArgs({
   options: {

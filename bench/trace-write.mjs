@@ -5,9 +5,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { CATEGORY_ID, CHUNK_HEADER, CHUNK_MAGIC, RECORD_KIND, SPAN_LAYOUT_VERSION } from '../dist/trace/span-layout.js';
-import { NO_TABLES } from '../dist/trace/span-source.js';
-import { TraceWriter } from '../dist/trace/trace-writer.js';
+import {
+  CATEGORY_ID,
+  CHUNK_HEADER,
+  CHUNK_MAGIC,
+  RECORD_KIND,
+  SPAN_LAYOUT_VERSION,
+} from '../dist/trace/record/span-layout.js';
+import { NO_TABLES } from '../dist/trace/record/span-source.js';
+import { TraceWriter } from '../dist/trace/write/trace-writer.js';
 
 const { values } = parseArgs({
   options: {

@@ -2,7 +2,7 @@
 // With --check it only compares, and fails when a file is stale.
 import { readFile, writeFile } from 'node:fs/promises';
 import * as layout from '../dist/engine/forward-batch-layout.js';
-import * as spans from '../dist/trace/span-layout.js';
+import * as spans from '../dist/trace/record/span-layout.js';
 
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const pascal = (name) => name[0].toUpperCase() + name.slice(1);
@@ -107,7 +107,7 @@ function spanArguments() {
 
 /** Offsets in the C++ structs are checked against the tables by static_assert. */
 function spanLayoutHeader() {
-  return `// Generated from src/trace/span-layout.ts by \`npm run generate\`. Do not edit.
+  return `// Generated from src/trace/record/span-layout.ts by \`npm run generate\`. Do not edit.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Generated from src/trace/span-layout.ts by `npm run generate`. Do not edit.
+// Generated from src/trace/record/span-layout.ts by `npm run generate`. Do not edit.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// One record of a trace in memory, as src/trace/span-layout.ts lays it out. Plain data, no thread of its own.
+// One record of a trace in memory, as src/trace/record/span-layout.ts lays it out. Plain data, no thread of its own.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // `vitrine merge-traces`: merges the trace files of ranks into one per profile and stage.
 import type { MergeTracesOptions } from '../config/trace-options.js';
-import { mergeTraces } from '../trace/trace-merger.js';
+import { mergeTraces } from '../trace/merge/trace-merger.js';
 
 function size(bytes: number): string {
   return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;

@@ -1,7 +1,7 @@
 // `vitrine trace-summary`: where the time of a trace went, as tables or JSON.
 import type { TraceSummaryOptions } from '../config/trace-options.js';
-import { renderTraceSummary } from '../trace/summary-report.js';
-import { summariseTrace } from '../trace/trace-summary.js';
+import { renderTraceSummary } from '../trace/summary/summary-report.js';
+import { summariseTrace } from '../trace/summary/trace-summary.js';
 
 /** Resolves with the exit code. */
 export async function run({ file, json, top }: TraceSummaryOptions): Promise<number> {

@@ -25,7 +25,7 @@ export class StepOutput {
   readonly #sections: SectionReader<HeaderWord, StepOutputSection>;
 
   /**
-   * `spans`: the step's span records, a chunk of trace/span-layout.ts; null unless its batch said `profile`. In a
+   * `spans`: the step's span records, a chunk of trace/record/span-layout.ts; null unless its batch said `profile`. In a
    * StepListener they are the engine's own bytes, of use until it returns.
    */
   constructor(

@@ -79,7 +79,7 @@ export type ProfileRequestMessage =
   | { readonly kind: 'start-profile'; readonly id: number; readonly request: ProfileRequest }
   /** Answered with `profile-result` when the files are complete. */
   | { readonly kind: 'stop-profile'; readonly id: number }
-  /** Span records of the front end (trace/span-source.ts), for the files of the profile. */
+  /** Span records of the front end (trace/record/span-source.ts), for the files of the profile. */
   | {
       readonly kind: 'front-end-spans';
       readonly profileId: string;

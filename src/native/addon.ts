@@ -182,7 +182,7 @@ export interface SpanTables {
 
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
- * of a step whose batch said `profile`, one chunk as laid out by trace/span-layout.ts, else null. They lie after the
+ * of a step whose batch said `profile`, one chunk as laid out by trace/record/span-layout.ts, else null. They lie after the
  * output's startNs and not after its endNs. The bytes are the engine's and change with the next step: an ArrayBuffer a step
  * would have V8 collect garbage all the time, since memory outside of its heap counts for that.
  */

@@ -10,7 +10,7 @@ import { benchOneBatch } from '#vitrine/bench/one-batch/one-batch.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_ONE_BATCH } from '#vitrine/config/programs.js';
 import type { EngineConfig, NativeAddon, StepCallback } from '#vitrine/native/addon.js';
-import { summariseTrace } from '#vitrine/trace/trace-summary.js';
+import { summariseTrace } from '#vitrine/trace/summary/trace-summary.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { silentLog } from '#vitrine/util/log.js';
 import { createFakeAddon, type FakeStep } from '../support/fake-engine.js';

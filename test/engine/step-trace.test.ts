@@ -7,7 +7,7 @@ import { GREEDY, NO_BIAS } from '#vitrine/engine/forward-batch.js';
 import type { ForwardMode } from '#vitrine/engine/forward-batch-layout.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';
 import { StepTrace } from '#vitrine/engine/profiler/step-trace.js';
-import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
+import { SpanRecorder } from '#vitrine/trace/record/span-recorder.js';
 import { silentLog } from '#vitrine/util/log.js';
 import { createFakeAddon } from '../support/fake-engine.js';
 import { fakePreparedModel } from '../support/fake-prepared-model.js';

@@ -36,7 +36,7 @@ import {
   RECORD_KIND,
   RECORD_OFFSET,
   SPAN_LAYOUT_VERSION,
-} from '#vitrine/trace/span-layout.js';
+} from '#vitrine/trace/record/span-layout.js';
 import { attend, FAKE_VOCAB_SIZE, logitsOf, logSoftmax, nextState, sampleToken, topIds } from './fake-model.js';
 
 export interface FakeEngineOptions {
@@ -286,7 +286,7 @@ class FakeEngine implements NativeEngine {
 
 const FAKE_ENGINE_TID = 999_999;
 
-/** One cpu_op that fills the step: a chunk of trace/span-layout.ts. */
+/** One cpu_op that fills the step: a chunk of trace/record/span-layout.ts. */
 function fakeSpans(begunNs: bigint, endedNs: bigint): Uint8Array {
   const chunk = new ArrayBuffer(CHUNK_HEADER_BYTES + RECORD_BYTES);
   const view = new DataView(chunk);

@@ -1,6 +1,6 @@
 // What a front end sent during a profile, as a trace file: written by the product's writer, as a rank does it.
 import { join } from 'node:path';
-import { TraceWriter } from '#vitrine/trace/trace-writer.js';
+import { TraceWriter } from '#vitrine/trace/write/trace-writer.js';
 import type { FakeProfiler } from './fake-profiler.js';
 import { type CheckedTrace, readTrace } from './trace-checker.js';
 import { writerOptions } from './trace-files.js';

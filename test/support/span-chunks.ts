@@ -12,8 +12,8 @@ import {
   SPAN_LAYOUT_VERSION,
   type SpanCategory,
   type SpanSchema,
-} from '#vitrine/trace/span-layout.js';
-import type { SpanChunk, SpanThread } from '#vitrine/trace/span-source.js';
+} from '#vitrine/trace/record/span-layout.js';
+import type { SpanChunk, SpanThread } from '#vitrine/trace/record/span-source.js';
 
 export interface RawRecord {
   readonly kind?: RecordKind;

@@ -10,7 +10,7 @@ import {
   SPAN_CATEGORIES,
   SPAN_LAYOUT_VERSION,
   SPAN_SCHEMAS,
-} from '#vitrine/trace/span-layout.js';
+} from '#vitrine/trace/record/span-layout.js';
 
 export interface ReadSpan {
   readonly thread: number;

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { TraceWriterOptions } from '#vitrine/trace/trace-writer.js';
+import type { TraceWriterOptions } from '#vitrine/trace/write/trace-writer.js';
 
 /** Options of a trace writer for `path`; wall clock = CLOCK_MONOTONIC + 1.75e18 ns. */
 export function writerOptions(path: string, changes: Partial<TraceWriterOptions> = {}): TraceWriterOptions {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { encodeCpuProfile, type V8Profile } from '#vitrine/trace/cpu-profile.js';
-import { CpuSampler } from '#vitrine/trace/cpu-sampler.js';
-import { TraceDocument } from '#vitrine/trace/trace-document.js';
-import { TraceWriter } from '#vitrine/trace/trace-writer.js';
+import { encodeCpuProfile, type V8Profile } from '#vitrine/trace/record/cpu-profile.js';
+import { CpuSampler } from '#vitrine/trace/record/cpu-sampler.js';
+import { TraceDocument } from '#vitrine/trace/write/trace-document.js';
+import { TraceWriter } from '#vitrine/trace/write/trace-writer.js';
 import { rawChunk } from '../support/span-chunks.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { type CheckedEvent, readTrace, spansOf, traceProblems } from '../support/trace-checker.js';

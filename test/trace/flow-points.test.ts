@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { FlowPoints } from '#vitrine/trace/flow-points.js';
-import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
-import { TraceDocument } from '#vitrine/trace/trace-document.js';
-import { TraceWriter } from '#vitrine/trace/trace-writer.js';
+import { SpanRecorder } from '#vitrine/trace/record/span-recorder.js';
+import { FlowPoints } from '#vitrine/trace/write/flow-points.js';
+import { TraceDocument } from '#vitrine/trace/write/trace-document.js';
+import { TraceWriter } from '#vitrine/trace/write/trace-writer.js';
 import { RandomChoices } from '../support/random-choices.js';
 import { type RawRecord, rawChunk } from '../support/span-chunks.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { GzipFile } from '#vitrine/trace/gzip-file.js';
+import { GzipFile } from '#vitrine/trace/write/gzip-file.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 
 test('rolling back forgets what was written since, also what was compressed already', async (t) => {

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { mergeTraces } from '#vitrine/trace/merge/trace-merger.js';
+import { summariseTrace } from '#vitrine/trace/summary/trace-summary.js';
+import { memoryFileName, parseTraceFileName } from '#vitrine/trace/trace-file-name.js';
 import {
   heapState,
   type MemoryFileOptions,
   type MemorySample,
   MemoryTimeline,
   sampleProcessMemory,
-} from '#vitrine/trace/memory-snapshot.js';
-import { memoryFileName, parseTraceFileName } from '#vitrine/trace/trace-file-name.js';
-import { mergeTraces } from '#vitrine/trace/trace-merger.js';
-import { summariseTrace } from '#vitrine/trace/trace-summary.js';
+} from '#vitrine/trace/write/memory-snapshot.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { readTrace, traceProblems } from '../support/trace-checker.js';
 import { writerOptions, writeTraceFile } from '../support/trace-files.js';

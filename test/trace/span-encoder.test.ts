@@ -1,9 +1,6 @@
 // The text of events against a plain reading of the layout tables.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventList } from '#vitrine/trace/event-list.js';
-import { FlowPoints } from '#vitrine/trace/flow-points.js';
-import { SpanEncoder } from '#vitrine/trace/span-encoder.js';
 import {
   type ArgumentField,
   fieldWords,
@@ -12,9 +9,12 @@ import {
   SPAN_SCHEMAS,
   type SpanCategory,
   type SpanSchema,
-} from '#vitrine/trace/span-layout.js';
-import type { SpanChunk } from '#vitrine/trace/span-source.js';
-import { TextBuffer } from '#vitrine/trace/text-buffer.js';
+} from '#vitrine/trace/record/span-layout.js';
+import type { SpanChunk } from '#vitrine/trace/record/span-source.js';
+import { EventList } from '#vitrine/trace/write/event-list.js';
+import { FlowPoints } from '#vitrine/trace/write/flow-points.js';
+import { SpanEncoder } from '#vitrine/trace/write/span-encoder.js';
+import { TextBuffer } from '#vitrine/trace/write/text-buffer.js';
 import { RandomChoices } from '../support/random-choices.js';
 import { type RawRecord, rawChunk } from '../support/span-chunks.js';
 

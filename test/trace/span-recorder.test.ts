@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventList } from '#vitrine/trace/event-list.js';
-import { FlowPoints } from '#vitrine/trace/flow-points.js';
-import { SpanEncoder } from '#vitrine/trace/span-encoder.js';
-import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '#vitrine/trace/span-layout.js';
-import { SpanRecorder } from '#vitrine/trace/span-recorder.js';
-import { TextBuffer } from '#vitrine/trace/text-buffer.js';
+import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '#vitrine/trace/record/span-layout.js';
+import { SpanRecorder } from '#vitrine/trace/record/span-recorder.js';
 import { SpanClock } from '#vitrine/trace/trace-clock.js';
+import { EventList } from '#vitrine/trace/write/event-list.js';
+import { FlowPoints } from '#vitrine/trace/write/flow-points.js';
+import { SpanEncoder } from '#vitrine/trace/write/span-encoder.js';
+import { TextBuffer } from '#vitrine/trace/write/text-buffer.js';
 
 const thread = { tid: 7, name: 'main', sortIndex: 1 };
 const encoderOptions = {

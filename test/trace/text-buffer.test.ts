@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeText, encodeText, TextBuffer } from '#vitrine/trace/text-buffer.js';
+import { decodeText, encodeText, TextBuffer } from '#vitrine/trace/write/text-buffer.js';
 import { RandomChoices } from '../support/random-choices.js';
 
 const SMALLEST = 160;

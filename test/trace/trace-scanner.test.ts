@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TraceDamage, TraceScanner } from '#vitrine/trace/trace-scanner.js';
+import { TraceDamage, TraceScanner } from '#vitrine/trace/read/trace-scanner.js';
 
 const FIELDS = ['ph', 'pid', 'name', 'args.correlation', 'args.x'] as const;
 

@@ -1,5 +1,5 @@
 // The table of ops that PyTorch's profiler prints, from the summary of a trace file: by op and shapes, most self time first.
-import type { TraceSummary } from '../../trace/trace-summary.js';
+import type { TraceSummary } from '../../trace/summary/trace-summary.js';
 
 const MOST_ROWS = 100;
 const MOST_NAME = 55;

@@ -2,9 +2,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { scanTraceFile } from '../../trace/read-trace.js';
+import { scanTraceFile } from '../../trace/read/read-trace.js';
+import { TraceDamage, TraceScanner } from '../../trace/read/trace-scanner.js';
 import { TRACE_SUFFIX } from '../../trace/trace-file-name.js';
-import { TraceDamage, TraceScanner } from '../../trace/trace-scanner.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import { VitrineError } from '../../util/errors.js';
 import { howToEnd, type Patience } from './wait-for-profile.js';

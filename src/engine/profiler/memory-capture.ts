@@ -7,8 +7,8 @@ import {
   type MemorySnapshot,
   MemoryTimeline,
   sampleProcessMemory,
-} from '../../trace/memory-snapshot.js';
-import type { TraceFileInfo } from '../../trace/trace-document.js';
+} from '../../trace/write/memory-snapshot.js';
+import type { TraceFileInfo } from '../../trace/write/trace-document.js';
 import { monotonicNs } from '../../util/clock.js';
 import type { LoadGauges } from './rank-tracer.js';
 

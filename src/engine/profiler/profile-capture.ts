@@ -3,11 +3,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProfileEnd, ProfileFile, ProfileRequest, ProfileStage } from '../../messages/profile.js';
 import type { MemoryInfo, NativeAddon, SpanTables } from '../../native/addon.js';
-import type { CpuProfile } from '../../trace/cpu-profile.js';
-import { CpuSampler, stacksThread } from '../../trace/cpu-sampler.js';
-import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/span-source.js';
-import type { TraceFileInfo } from '../../trace/trace-document.js';
-import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
+import type { CpuProfile } from '../../trace/record/cpu-profile.js';
+import { CpuSampler, stacksThread } from '../../trace/record/cpu-sampler.js';
+import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/record/span-source.js';
+import type { TraceFileInfo } from '../../trace/write/trace-document.js';
+import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
 import { MemoryCapture } from './memory-capture.js';

@@ -3,13 +3,13 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProfileRequest, ProfileStage } from '../../messages/profile.js';
 import type { DeviceInfo, SpanTables } from '../../native/addon.js';
-import { notWritten } from '../../trace/gzip-file.js';
-import { rankMetadata } from '../../trace/rank-metadata.js';
-import type { SpanProcess } from '../../trace/span-source.js';
+import type { SpanProcess } from '../../trace/record/span-source.js';
 import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
 import type { TraceRanks } from '../../trace/trace-event.js';
 import { memoryFileName, type TraceName, traceFileName } from '../../trace/trace-file-name.js';
-import type { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
+import { notWritten } from '../../trace/write/gzip-file.js';
+import { rankMetadata } from '../../trace/write/rank-metadata.js';
+import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { packageVersion } from '../../util/package-version.js';
 import { StepTrace } from './step-trace.js';
 

@@ -1,7 +1,7 @@
 // The steps of one trace file: which ones it takes, how many it has, and the file itself. A profile has one window, or
 // one a stage. Runs on the JavaScript thread of the rank.
 import type { ProfileEnd, ProfileFile, ProfileStage } from '../../messages/profile.js';
-import type { TraceFileInfo } from '../../trace/trace-document.js';
+import type { TraceFileInfo } from '../../trace/write/trace-document.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
 import type { MemoryCapture } from './memory-capture.js';
 import type { StepTrace, TracedStep } from './step-trace.js';

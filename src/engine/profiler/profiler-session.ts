@@ -8,9 +8,9 @@ import type {
   ProfileState,
   RankProfile,
 } from '../../messages/profile.js';
-import type { CpuProfile } from '../../trace/cpu-profile.js';
-import type { SpanChunk, SpanProcess } from '../../trace/span-source.js';
-import { TraceWriterThreads } from '../../trace/trace-writer-threads.js';
+import type { CpuProfile } from '../../trace/record/cpu-profile.js';
+import type { SpanChunk, SpanProcess } from '../../trace/record/span-source.js';
+import { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
 import type { ForwardMode } from '../forward-batch-layout.js';

@@ -1,8 +1,8 @@
 // What the rank's JavaScript thread adds to a trace: phases of the scheduler, the arrival of requests, counters after each
 // step. Off costs next to nothing.
 import type { NativeAddon } from '../../native/addon.js';
-import { SpanRecorder } from '../../trace/span-recorder.js';
-import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/span-source.js';
+import { SpanRecorder } from '../../trace/record/span-recorder.js';
+import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/record/span-source.js';
 
 /** SGLang's names of the phases of its scheduler loop. */
 export const PHASES = [

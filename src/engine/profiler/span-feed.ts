@@ -1,6 +1,6 @@
 // One producer of span records whose chunks go to several trace files: keeps its tables, so that a file which is opened
 // later gets the names and threads that came before. Runs on the JavaScript thread of the rank.
-import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/span-source.js';
+import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/record/span-source.js';
 import type { StepTrace } from './step-trace.js';
 
 interface Receiver {

@@ -2,12 +2,18 @@
 // whatever other producers add. Runs on the JavaScript thread of the rank; encoding and writing happen in the
 // TraceWriter's thread.
 import type { SpanTables } from '../../native/addon.js';
-import type { CpuProfile } from '../../trace/cpu-profile.js';
-import { SpanRecorder } from '../../trace/span-recorder.js';
-import { engineTables, NO_TABLES, type SpanChunk, type SpanProcess, type SpanThread } from '../../trace/span-source.js';
+import type { CpuProfile } from '../../trace/record/cpu-profile.js';
+import { SpanRecorder } from '../../trace/record/span-recorder.js';
+import {
+  engineTables,
+  NO_TABLES,
+  type SpanChunk,
+  type SpanProcess,
+  type SpanThread,
+} from '../../trace/record/span-source.js';
 import { SpanClock } from '../../trace/trace-clock.js';
-import type { TraceFileInfo } from '../../trace/trace-document.js';
-import { TraceWriter, type TraceWriterOptions } from '../../trace/trace-writer.js';
+import type { TraceFileInfo } from '../../trace/write/trace-document.js';
+import { TraceWriter, type TraceWriterOptions } from '../../trace/write/trace-writer.js';
 import type { VitrineError } from '../../util/errors.js';
 import { FORWARD_MODE, type ForwardMode } from '../forward-batch-layout.js';
 import type { StepOutput } from '../step-output.js';

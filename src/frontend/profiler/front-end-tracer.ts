@@ -1,10 +1,10 @@
 // The spans of the front end while a profile records: HTTP, tokenizer, the life of requests. They go to the rank in small
 // chunks, which writes them into its trace file. Runs on the front end's event loop; off, it costs a comparison a call.
 import type { ProfileRequestMessage } from '../../messages/profile.js';
-import { CpuSampler, stacksThread } from '../../trace/cpu-sampler.js';
-import type { SpanCategory, SpanSchema } from '../../trace/span-layout.js';
-import { SpanRecorder } from '../../trace/span-recorder.js';
-import type { SpanThread } from '../../trace/span-source.js';
+import { CpuSampler, stacksThread } from '../../trace/record/cpu-sampler.js';
+import type { SpanCategory, SpanSchema } from '../../trace/record/span-layout.js';
+import { SpanRecorder } from '../../trace/record/span-recorder.js';
+import type { SpanThread } from '../../trace/record/span-source.js';
 import { SpanClock } from '../../trace/trace-clock.js';
 import { toError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';

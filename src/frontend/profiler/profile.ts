@@ -6,9 +6,9 @@ import {
   type ProfileState,
   type RankProfile,
 } from '../../messages/profile.js';
-import { mergeTracesInBackground } from '../../trace/merge-in-background.js';
-import type { MergeResult } from '../../trace/trace-merger.js';
-import { waitForTraceFiles } from '../../trace/wait-for-traces.js';
+import { mergeTracesInBackground } from '../../trace/merge/merge-in-background.js';
+import type { MergeResult } from '../../trace/merge/trace-merger.js';
+import { waitForTraceFiles } from '../../trace/merge/wait-for-traces.js';
 import { toError, type VitrineError } from '../../util/errors.js';
 import type { RequestedProfile } from './profile-request.js';
 import { isFinal, type MergedTrace, type ProfileMerge, type ProfileStatus } from './profile-status.js';

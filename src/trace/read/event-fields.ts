@@ -1,8 +1,8 @@
 // Where the interesting members of one trace event lie in its text, so that they can be read or replaced without
 // touching the rest. One object is reused for all events.
 import { isUtf8 } from 'node:buffer';
+import { parseMicroseconds } from '../trace-event.js';
 import { INCOMPLETE, type JsonCursor, type MemberVisitor } from './json-cursor.js';
-import { parseMicroseconds } from './trace-event.js';
 
 /** A member by its path in the event: `pid`, or `args.correlation`. */
 export type FieldPath = string;

@@ -1,8 +1,8 @@
 // Gathers the chunks of one source in one large buffer, in the thread that records: handing over a buffer costs that thread
 // more than copying a few KiB. The buffers are shared memory, which is handed over without being moved and, unlike other
 // buffers, does not make V8 collect garbage in the thread that records.
-import { CHUNK_HEADER, CHUNK_HEADER_BYTES, RECORD_BYTES, RECORD_KIND, RECORD_OFFSET } from './span-layout.js';
-import type { SpanChunk, SpanThread } from './span-source.js';
+import { CHUNK_HEADER, CHUNK_HEADER_BYTES, RECORD_BYTES, RECORD_KIND, RECORD_OFFSET } from '../record/span-layout.js';
+import type { SpanChunk, SpanThread } from '../record/span-source.js';
 
 /** Size of the buffers that are handed over. */
 export const STAGE_BYTES = 1 << 20;

@@ -1,7 +1,7 @@
 // What the trace writer and its thread say to each other.
-import type { ErrorCode } from '../util/errors.js';
-import type { CpuProfile } from './cpu-profile.js';
-import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+import type { ErrorCode } from '../../util/errors.js';
+import type { CpuProfile } from '../record/cpu-profile.js';
+import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from '../record/span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 
 export type ToTraceWriter =

@@ -1,7 +1,7 @@
 // mergeTraces() in a thread of low priority, for processes that serve.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { type ErrorCode, VitrineError } from '../util/errors.js';
+import { type ErrorCode, VitrineError } from '../../util/errors.js';
 import type { MergeTracesOptions } from './inspect-traces.js';
 import type { MergeResult } from './trace-merger.js';
 

@@ -1,5 +1,5 @@
 // What a producer of span records (a JavaScript thread, the native engine) tells the trace writer about itself.
-import type { SpanTables } from '../native/addon.js';
+import type { SpanTables } from '../../native/addon.js';
 
 export interface SpanThread {
   /** `tid` in the trace: the kernel's thread id where there is one. Unique in its process. */

@@ -1,9 +1,9 @@
 // The trace writer's own thread: encodes and compresses what arrives, one file after the other, at low priority.
 import { parentPort } from 'node:worker_threads';
-import { invariant, toError, VitrineError } from '../util/errors.js';
+import { invariant, toError, VitrineError } from '../../util/errors.js';
+import { CHUNK_HEADER_BYTES } from '../record/span-layout.js';
 import { STAGE_BYTES } from './chunk-stage.js';
 import { lowerThreadPriority } from './low-priority.js';
-import { CHUNK_HEADER_BYTES } from './span-layout.js';
 import { TraceDocument } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
 

@@ -1,10 +1,10 @@
 // Rewrites the events of one rank for a merged trace: process label, sort index, ids, clock. Everything else is copied
 // byte for byte.
 import { createHash } from 'node:crypto';
-import type { EventFields } from './event-fields.js';
-import type { GzipFile } from './gzip-file.js';
-import { formatMicroseconds, quoteJson } from './trace-event.js';
-import { TraceDamage } from './trace-scanner.js';
+import type { EventFields } from '../read/event-fields.js';
+import { TraceDamage } from '../read/trace-scanner.js';
+import { formatMicroseconds, quoteJson } from '../trace-event.js';
+import type { GzipFile } from '../write/gzip-file.js';
 
 /** Fields that a rewriter reads; hand them to the TraceScanner. */
 export const REWRITTEN_FIELDS = [

@@ -1,12 +1,12 @@
 // The first pass over files to merge: which files, are they sound, of which profile, stage and rank.
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { VitrineError } from '../util/errors.js';
-import { MEMORY_MEMBER, NO_RANK_TRACE } from './memory-snapshot.js';
-import { scanTraceFile } from './read-trace.js';
-import { parseTraceFileName } from './trace-file-name.js';
-import { identifyTrace, type TraceIdentity } from './trace-identity.js';
-import { TraceDamage, TraceScanner } from './trace-scanner.js';
+import { VitrineError } from '../../util/errors.js';
+import { scanTraceFile } from '../read/read-trace.js';
+import { identifyTrace, type TraceIdentity } from '../read/trace-identity.js';
+import { TraceDamage, TraceScanner } from '../read/trace-scanner.js';
+import { parseTraceFileName } from '../trace-file-name.js';
+import { MEMORY_MEMBER, NO_RANK_TRACE } from '../write/memory-snapshot.js';
 
 export interface MergeTracesOptions {
   /** Files, or one directory, whose rank files (all of them, or those of `profileId`) are merged. */

@@ -1,7 +1,7 @@
 // UTF-8 text as it is put together, byte by byte and without strings: what is said millions of times, numbers above all,
 // leaves no garbage. Runs on the thread that writes the file.
-import { invariant } from '../util/errors.js';
-import { formatMicroseconds } from './trace-event.js';
+import { invariant } from '../../util/errors.js';
+import { formatMicroseconds } from '../trace-event.js';
 
 /** Up to this many bytes a loop is faster than making a view to copy from. */
 const SHORT_COPY = 160;

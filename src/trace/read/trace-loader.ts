@@ -1,9 +1,10 @@
 // Reads a trace file into a SpanTable and the few other things that a summary is made of.
+
+import { quoteJson } from '../trace-event.js';
+import { MEMORY_MEMBER, NO_RANK_TRACE } from '../write/memory-snapshot.js';
 import type { EventFields } from './event-fields.js';
-import { MEMORY_MEMBER, NO_RANK_TRACE } from './memory-snapshot.js';
 import { scanTraceFile } from './read-trace.js';
 import { SpanTable, StringTable } from './span-table.js';
-import { quoteJson } from './trace-event.js';
 import { TraceDamage, TraceScanner } from './trace-scanner.js';
 
 const PATHS = [

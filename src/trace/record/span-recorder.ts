@@ -1,6 +1,7 @@
 // Records the spans of one JavaScript thread into a ring of fixed size: no allocation and well below a microsecond a
 // span. Spans opened with begin() nest by construction; work that crosses an await is recorded with async().
-import { invariant } from '../util/errors.js';
+import { invariant } from '../../util/errors.js';
+import { SpanClock } from '../trace-clock.js';
 import { NameTable } from './name-table.js';
 import {
   type ArgumentField,
@@ -20,7 +21,6 @@ import {
   type SpanSchema,
 } from './span-layout.js';
 import type { SpanChunk, SpanThread } from './span-source.js';
-import { SpanClock } from './trace-clock.js';
 
 const TWO_32 = 4_294_967_296;
 const MAX_DEPTH = 64;

@@ -1,6 +1,7 @@
 // What happened between steps: idle time of the engine, split by who kept it waiting, as far as the trace tells.
+
+import type { Interval } from '../read/trace-loader.js';
 import { subtract, totalOf, unionOf } from './interval-set.js';
-import type { Interval } from './trace-loader.js';
 
 /** In the order of blame: time that fits several goes to the first. */
 export const GAP_CAUSES = [

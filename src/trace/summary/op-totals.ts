@@ -1,5 +1,5 @@
 // Walks every track of a trace once, with a stack of open spans, and adds up self times by category, op and layer.
-import type { LoadedTrace, LoadedTrack } from './trace-loader.js';
+import type { LoadedTrace, LoadedTrack } from '../read/trace-loader.js';
 
 export interface OpTotal {
   readonly name: number;

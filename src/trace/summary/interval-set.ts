@@ -1,5 +1,5 @@
 // Sets of time as sorted, disjoint intervals, in ns.
-import type { Interval } from './trace-loader.js';
+import type { Interval } from '../read/trace-loader.js';
 
 /** The union of intervals. */
 export function unionOf(intervals: readonly Interval[]): Interval[] {

@@ -1,8 +1,8 @@
 // A thread of low priority that merges trace files and ends.
 import { parentPort, workerData } from 'node:worker_threads';
-import { invariant, toError, VitrineError } from '../util/errors.js';
+import { invariant, toError, VitrineError } from '../../util/errors.js';
+import { lowerThreadPriority } from '../write/low-priority.js';
 import type { MergeTracesOptions } from './inspect-traces.js';
-import { lowerThreadPriority } from './low-priority.js';
 import type { MergeReply } from './merge-in-background.js';
 import { mergeTraces } from './trace-merger.js';
 

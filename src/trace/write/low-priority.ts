@@ -1,6 +1,6 @@
 // Puts the calling thread behind the ones that serve.
 import { constants, setPriority } from 'node:os';
-import { loadAddon } from '../native/load.js';
+import { loadAddon } from '../../native/load.js';
 
 /**
  * Idle priority for this thread alone, else the lowest there is. Returns what the thread shall call every tenth of a

@@ -1,5 +1,5 @@
 // What the head of a rank's trace says of the machine and of the rank, under Kineto's keys.
-import type { DeviceInfo } from '../native/addon.js';
+import type { DeviceInfo } from '../../native/addon.js';
 import type { TraceDocumentOptions } from './trace-document.js';
 
 export interface RankDescription {

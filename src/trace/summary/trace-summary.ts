@@ -1,11 +1,11 @@
 // What a user asks first of a trace: where the time went, by category, op and layer; how long steps took; what filled
 // the time between them; and whether the trace can be trusted. For our traces and those of PyTorch (Kineto).
-import { VitrineError } from '../util/errors.js';
+import { VitrineError } from '../../util/errors.js';
+import { identifyTrace, rankLabel } from '../read/trace-identity.js';
+import { decode, type Interval, type LoadedTrace, loadTrace } from '../read/trace-loader.js';
+import { TraceDamage } from '../read/trace-scanner.js';
 import { OpTotals } from './op-totals.js';
 import { analyseGaps, GAP_CAUSES, type GapCause } from './step-gaps.js';
-import { identifyTrace, rankLabel } from './trace-identity.js';
-import { decode, type Interval, type LoadedTrace, loadTrace } from './trace-loader.js';
-import { TraceDamage } from './trace-scanner.js';
 
 /**
  * What `--json` prints: these keys and no others, all of them always there, null where the trace does not tell. A key is

@@ -1,6 +1,6 @@
 // Turns a V8 CPU profile (samples of a stack) into nested python_function events, which is what Kineto calls frames of
 // the host language. Runs on the writer's thread.
-import { formatMicroseconds, quoteJson } from './trace-event.js';
+import { formatMicroseconds, quoteJson } from '../trace-event.js';
 
 /** The parts of the inspector's Profiler.Profile that are used. Times in microseconds. */
 export interface V8Profile {

@@ -27,11 +27,11 @@
 // object `vitrineMemory` is what tells the file from a trace of a rank: merger and summary refuse it by that.
 import { memoryUsage } from 'node:process';
 import { getHeapStatistics } from 'node:v8';
-import { invariant } from '../util/errors.js';
-import { SpanRecorder } from './span-recorder.js';
-import type { SpanProcess } from './span-source.js';
+import { invariant } from '../../util/errors.js';
+import { SpanRecorder } from '../record/span-recorder.js';
+import type { SpanProcess } from '../record/span-source.js';
+import type { DeviceProperties, DistributedInfo } from '../trace-event.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
-import type { DeviceProperties, DistributedInfo } from './trace-event.js';
 import { TraceWriter } from './trace-writer.js';
 import type { TraceWriterThreads } from './trace-writer-threads.js';
 

@@ -1,6 +1,6 @@
 // The points of all arrows of one file, from all of its sources, as columns of numbers (24 bytes a point): which of them
 // start and end an arrow is known only when the file is complete. Runs on the writer's thread.
-import { formatMicroseconds } from './trace-event.js';
+import { formatMicroseconds } from '../trace-event.js';
 
 export const MAX_FLOW_POINTS = 4_000_000;
 const FIRST_CAPACITY = 1024;

@@ -1,7 +1,7 @@
 // Samples the JavaScript stack of the calling thread with V8's CPU profiler.
 import { Session } from 'node:inspector';
-import { monotonicNs } from '../util/clock.js';
-import { VitrineError } from '../util/errors.js';
+import { monotonicNs } from '../../util/clock.js';
+import { VitrineError } from '../../util/errors.js';
 import type { CpuProfile, V8Profile } from './cpu-profile.js';
 import type { SpanThread } from './span-source.js';
 

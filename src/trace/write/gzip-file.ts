@@ -3,7 +3,7 @@
 import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
-import { toError, VitrineError } from '../util/errors.js';
+import { toError, VitrineError } from '../../util/errors.js';
 import { TextBuffer } from './text-buffer.js';
 
 /** Deflate level 1: trace text shrinks about tenfold at it, and higher levels cost several times more for little. */

@@ -1,11 +1,17 @@
 // Writes one trace file in a thread of low priority. The caller's thread only copies records into buffers, and keeps those
 // until the file is completed or they are many: encoding beside the work that is recorded would slow it down.
 import type { Worker } from 'node:worker_threads';
-import { invariant, VitrineError } from '../util/errors.js';
+import { invariant, VitrineError } from '../../util/errors.js';
+import type { CpuProfile } from '../record/cpu-profile.js';
+import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '../record/span-layout.js';
+import {
+  NO_TABLES,
+  type SourceTables,
+  type SpanChunk,
+  type SpanProcess,
+  type SpanThread,
+} from '../record/span-source.js';
 import { ChunkStage, headerOf, isChunk, STAGE_BYTES } from './chunk-stage.js';
-import type { CpuProfile } from './cpu-profile.js';
-import { CHUNK_HEADER_BYTES, RECORD_BYTES } from './span-layout.js';
-import { NO_TABLES, type SourceTables, type SpanChunk, type SpanProcess, type SpanThread } from './span-source.js';
 import type { TraceDocumentOptions, TraceFileInfo } from './trace-document.js';
 import type { FromTraceWriter, ToTraceWriter } from './trace-writer-messages.js';
 import { type TraceWriterThread, TraceWriterThreads } from './trace-writer-threads.js';

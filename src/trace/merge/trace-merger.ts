@@ -1,9 +1,14 @@
 // Merges the trace files of the ranks of a profile into one per stage: streaming, in bounded memory, files of damaged
 // ranks left out whole. Runs wherever it is called; see merge-in-background.ts.
 import { dirname, join, resolve } from 'node:path';
-import type { VitrineError } from '../util/errors.js';
+import type { VitrineError } from '../../util/errors.js';
+import { scanTraceFile } from '../read/read-trace.js';
+import { compareRanks, rankLabel, rankSortIndex, type TraceIdentity } from '../read/trace-identity.js';
+import { TraceDamage, TraceScanner } from '../read/trace-scanner.js';
+import { quoteJson } from '../trace-event.js';
+import { mergedFileName } from '../trace-file-name.js';
+import { GzipFile } from '../write/gzip-file.js';
 import { EventRewriter, IdSpace, REWRITTEN_FIELDS } from './event-rewriter.js';
-import { GzipFile } from './gzip-file.js';
 import {
   type InspectedTrace,
   inspectTraces,
@@ -11,11 +16,6 @@ import {
   type MergeTracesOptions,
   type TraceGroup,
 } from './inspect-traces.js';
-import { scanTraceFile } from './read-trace.js';
-import { quoteJson } from './trace-event.js';
-import { mergedFileName } from './trace-file-name.js';
-import { compareRanks, rankLabel, rankSortIndex, type TraceIdentity } from './trace-identity.js';
-import { TraceDamage, TraceScanner } from './trace-scanner.js';
 
 export interface MergedSource {
   readonly path: string;

@@ -1,13 +1,15 @@
 // The text of one trace file, in the order it is written: head, events, metadata events, tail. Holds no events.
 // Runs on the writer's thread; usable anywhere.
-import { VitrineError } from '../util/errors.js';
-import { type CpuProfile, encodeCpuProfile } from './cpu-profile.js';
-import { EventList } from './event-list.js';
-import { FlowPoints } from './flow-points.js';
-import { GzipFile } from './gzip-file.js';
-import { SpanEncoder } from './span-encoder.js';
-import { CHUNK_HEADER_BYTES, RECORD_BYTES } from './span-layout.js';
-import { NO_TABLES, type SourceTables, type SpanChunk, type SpanProcess, type SpanThread } from './span-source.js';
+import { VitrineError } from '../../util/errors.js';
+import { type CpuProfile, encodeCpuProfile } from '../record/cpu-profile.js';
+import { CHUNK_HEADER_BYTES, RECORD_BYTES } from '../record/span-layout.js';
+import {
+  NO_TABLES,
+  type SourceTables,
+  type SpanChunk,
+  type SpanProcess,
+  type SpanThread,
+} from '../record/span-source.js';
 import {
   type DeviceProperties,
   type DistributedInfo,
@@ -15,7 +17,11 @@ import {
   quoteJson,
   traceBaseNs,
   type VitrineMetadata,
-} from './trace-event.js';
+} from '../trace-event.js';
+import { EventList } from './event-list.js';
+import { FlowPoints } from './flow-points.js';
+import { GzipFile } from './gzip-file.js';
+import { SpanEncoder } from './span-encoder.js';
 
 export interface TraceDocumentOptions {
   /** Where the file goes; see traceFileName(). */

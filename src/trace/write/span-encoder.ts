@@ -1,8 +1,6 @@
 // Turns span records into the text of trace events, without garbage: millions of records a second pass through here.
 // Holds the name and thread tables of one source; runs on the writer's thread.
-import { VitrineError } from '../util/errors.js';
-import type { EventList } from './event-list.js';
-import type { FlowPoints } from './flow-points.js';
+import { VitrineError } from '../../util/errors.js';
 import {
   type ArgumentField,
   CHUNK_HEADER,
@@ -16,10 +14,12 @@ import {
   SPAN_CATEGORIES,
   SPAN_LAYOUT_VERSION,
   SPAN_SCHEMAS,
-} from './span-layout.js';
-import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from './span-source.js';
+} from '../record/span-layout.js';
+import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from '../record/span-source.js';
+import { quoteJson } from '../trace-event.js';
+import type { EventList } from './event-list.js';
+import type { FlowPoints } from './flow-points.js';
 import { decodeText, encodeText, type TextBuffer, type TextFragment } from './text-buffer.js';
-import { quoteJson } from './trace-event.js';
 
 const TWO_32 = 4_294_967_296;
 /** Words of a record. The first holds kind, category and thread, the one of `schema` schema and layer. */

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
-import { toError, VitrineError } from '../util/errors.js';
+import { toError, VitrineError } from '../../util/errors.js';
 import { TraceDamage, type TraceScanner } from './trace-scanner.js';
 
 const READ_BYTES = 1 << 18;

@@ -1,8 +1,8 @@
 // What a trace file says about itself: which profile, stage and rank it is, on which clock. Read from inside the file
 // first, from its name where the file does not say.
 import { basename } from 'node:path';
-import type { TraceRanks } from './trace-event.js';
-import { isFileNamePart, parseTraceFileName } from './trace-file-name.js';
+import type { TraceRanks } from '../trace-event.js';
+import { isFileNamePart, parseTraceFileName } from '../trace-file-name.js';
 
 export interface TraceIdentity {
   readonly profileId: string | undefined;
