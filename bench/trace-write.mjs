@@ -38,7 +38,7 @@ function chunkOf(step) {
     view.setBigInt64(at + 16, BigInt(step * 100_000 + i * 1000 + 900), true);
     view.setInt16(at + 34, i % 5, true);
   }
-  return buffer;
+  return new Uint8Array(buffer);
 }
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
@@ -75,7 +75,7 @@ try {
   let at = 0;
   const copy = await measure((records) => {
     if (at + bytes > target.length) at = 0;
-    target.set(new Uint8Array(records), at);
+    target.set(records, at);
     at += bytes;
   });
   const write = await measure((records) => writer.write(source, { records, ...NO_TABLES }));
