@@ -18,6 +18,7 @@ import { loadAddon } from '../dist/native/load.js';
 import { engineTables, NO_TABLES } from '../dist/trace/record/span-source.js';
 import { TraceWriter } from '../dist/trace/write/trace-writer.js';
 import { silentLog } from '../dist/util/log.js';
+import { DUMMY_160M, STORIES_260K } from './bench-models.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -28,29 +29,10 @@ const { values } = parseArgs({
 });
 const textBytes = Number(values.megabytes) * 1e6;
 const batch = Number(values.batch);
-const stories = new URL('../models/stories260K', import.meta.url).pathname;
 
 const MODELS = {
-  stories: { title: 'stories260K', options: { modelPath: stories }, longest: 500, steps: 4000 },
-  '160m': {
-    title: 'dummy 160M (12 layers, hidden 768, vocabulary 32,000, bfloat16)',
-    options: {
-      modelPath: stories,
-      loadFormat: 'dummy',
-      dtype: 'bfloat16',
-      jsonModelOverrideArgs: {
-        hidden_size: 768,
-        intermediate_size: 3072,
-        num_hidden_layers: 12,
-        num_attention_heads: 12,
-        num_key_value_heads: 12,
-        vocab_size: 32000,
-        max_position_embeddings: 2048,
-      },
-    },
-    longest: 500,
-    steps: 600,
-  },
+  stories: { ...STORIES_260K, longest: 500, steps: 4000 },
+  '160m': { ...DUMMY_160M, longest: 500, steps: 600 },
 };
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];

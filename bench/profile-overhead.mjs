@@ -12,6 +12,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launchServer } from '../dist/index.js';
+import { DUMMY_160M, STORIES_260K } from './bench-models.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -24,36 +25,13 @@ const { values } = parseArgs({
   },
 });
 const rounds = Number(values.rounds);
-const stories = new URL('../models/stories260K', import.meta.url).pathname;
 
 const MODELS = {
-  stories: {
-    title: 'stories260K',
-    target: 0.05,
-    options: { modelPath: stories },
-    batch: 8,
-    tokens: 400,
-    repeats: 8,
-    stream: false,
-  },
+  stories: { ...STORIES_260K, target: 0.05, batch: 8, tokens: 400, repeats: 8, stream: false },
   '160m': {
-    title: 'dummy 160M (12 layers, hidden 768, vocabulary 32,000, bfloat16)',
+    ...DUMMY_160M,
+    options: { ...DUMMY_160M.options, skipTokenizerInit: true },
     target: 0.01,
-    options: {
-      modelPath: stories,
-      loadFormat: 'dummy',
-      dtype: 'bfloat16',
-      jsonModelOverrideArgs: {
-        hidden_size: 768,
-        intermediate_size: 3072,
-        num_hidden_layers: 12,
-        num_attention_heads: 12,
-        num_key_value_heads: 12,
-        vocab_size: 32000,
-        max_position_embeddings: 2048,
-      },
-      skipTokenizerInit: true,
-    },
     batch: 4,
     tokens: 48,
     repeats: 2,
