@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { StaticBatch } from '../dist/bench/one-batch/static-batch.js';
 import { resolveOptions } from '../dist/config/resolve-options.js';
-import { SCHEDULER_OPTIONS } from '../dist/config/scheduler-options.js';
+import { SCHEDULER_OPTIONS } from '../dist/config/tables/scheduler-options.js';
 import { ModelRunner } from '../dist/engine/model-runner.js';
 import { prepareModel } from '../dist/model/prepare-model.js';
 import { loadAddon } from '../dist/native/load.js';

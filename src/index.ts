@@ -3,7 +3,7 @@
 // `Engine` runs a model in this process; `launchServer` serves one over HTTP as `vitrine launch-server` does. Everything a
 // user can do wrong is reported as a `VitrineError` with a stable `code`.
 import { resolveOptions } from './config/resolve-options.js';
-import { SERVER_OPTIONS, type ServerOptions } from './config/server-options.js';
+import { SERVER_OPTIONS, type ServerOptions } from './config/tables/server-options.js';
 import { launchServer as launch, type RunningServer } from './server/launch-server.js';
 
 export type { MergedTrace, ProfileMerge, ProfileStatus } from './frontend/profiler/profile-status.js';

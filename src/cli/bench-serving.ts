@@ -1,7 +1,7 @@
 // `vitrine bench-serving`: one run against a running server. Ctrl-C ends it and reports what was measured.
 import { terminalOutput } from '../bench/output.js';
 import { benchServing } from '../bench/serving/serving.js';
-import type { BenchServingOptions } from '../config/bench-serving-options.js';
+import type { BenchServingOptions } from '../config/tables/bench-serving-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 
 /** 0; 1 when a request failed; 130 when interrupted. */

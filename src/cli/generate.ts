@@ -1,7 +1,7 @@
 // `vitrine generate`: continues one prompt in this process. The text goes to standard output as it comes, one line of
 // figures to standard error.
 import { text as readAll } from 'node:stream/consumers';
-import type { GenerateOptions } from '../config/generate-options.js';
+import type { GenerateOptions } from '../config/tables/generate-options.js';
 import type { SamplingOptions } from '../runtime/engine-request.js';
 import { Engine, type EngineLaunchOptions } from '../runtime/local-engine.js';
 import { monotonicSeconds } from '../util/clock.js';

@@ -1,5 +1,5 @@
 // `vitrine merge-traces`: merges the trace files of ranks into one per profile and stage.
-import type { MergeTracesOptions } from '../config/trace-options.js';
+import type { MergeTracesOptions } from '../config/tables/trace-options.js';
 import { mergeTraces } from '../trace/merge/trace-merger.js';
 
 function size(bytes: number): string {

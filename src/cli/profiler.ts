@@ -2,7 +2,7 @@
 import { terminalOutput } from '../bench/output.js';
 import { runProfiler } from '../bench/profile/profiler.js';
 import { streamNotice } from '../bench/profile/wait-notice.js';
-import type { ProfilerOptions } from '../config/profiler-options.js';
+import type { ProfilerOptions } from '../config/tables/profiler-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 
 /** 0; 130 when interrupted. */

@@ -2,7 +2,7 @@
 import { terminalOutput } from '../bench/output.js';
 import { streamNotice } from '../bench/profile/wait-notice.js';
 import { sendOne } from '../bench/send-one/send-one.js';
-import type { SendOneOptions } from '../config/send-one-options.js';
+import type { SendOneOptions } from '../config/tables/send-one-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 
 /** 0; 130 when interrupted. */

@@ -1,5 +1,5 @@
 // `vitrine trace-summary`: where the time of a trace went, as tables or JSON.
-import type { TraceSummaryOptions } from '../config/trace-options.js';
+import type { TraceSummaryOptions } from '../config/tables/trace-options.js';
 import { renderTraceSummary } from '../trace/summary/summary-report.js';
 import { summariseTrace } from '../trace/summary/trace-summary.js';
 

@@ -1,14 +1,15 @@
 // Every program of the `vitrine` command.
-import { BENCH_SERVING_OPTIONS } from './bench-serving-options.js';
-import { GENERATE_OPTIONS } from './generate-options.js';
-import { ONE_BATCH_OPTIONS } from './one-batch-options.js';
+
 import type { Option } from './option.js';
-import { PROFILER_OPTIONS } from './profiler-options.js';
 import type { Program } from './program.js';
-import { SEND_ONE_OPTIONS } from './send-one-options.js';
-import { SERVER_OPTIONS } from './server-options.js';
-import { UNSUPPORTED_BENCH_SERVING_FLAGS, UNSUPPORTED_SERVER_FLAGS } from './sglang-flags.js';
-import { MERGE_TRACES_OPTIONS, TRACE_SUMMARY_OPTIONS } from './trace-options.js';
+import { BENCH_SERVING_OPTIONS } from './tables/bench-serving-options.js';
+import { GENERATE_OPTIONS } from './tables/generate-options.js';
+import { ONE_BATCH_OPTIONS } from './tables/one-batch-options.js';
+import { PROFILER_OPTIONS } from './tables/profiler-options.js';
+import { SEND_ONE_OPTIONS } from './tables/send-one-options.js';
+import { SERVER_OPTIONS } from './tables/server-options.js';
+import { UNSUPPORTED_BENCH_SERVING_FLAGS, UNSUPPORTED_SERVER_FLAGS } from './tables/sglang-flags.js';
+import { MERGE_TRACES_OPTIONS, TRACE_SUMMARY_OPTIONS } from './tables/trace-options.js';
 
 export const LAUNCH_SERVER: Program<typeof SERVER_OPTIONS> = {
   name: 'launch-server',

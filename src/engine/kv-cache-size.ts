@@ -1,5 +1,5 @@
 // How many KV blocks an engine gets: what was asked for, else a share of the free memory that can be of use.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { MemoryInfo } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 

@@ -1,5 +1,5 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
 import type { MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
 import { monotonicSeconds } from '../util/clock.js';

@@ -1,7 +1,7 @@
 // --model-path → everything an engine needs to know about a model before a byte of its weights is read.
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
-import type { EngineOptions } from '../config/engine-options.js';
+import type { EngineOptions } from '../config/tables/engine-options.js';
 import type { DType, LoadPlan, ModelSpec } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';

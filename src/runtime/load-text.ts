@@ -1,5 +1,5 @@
 // The text half of a model: tokenizer and chat template.
-import type { FrontendOptions } from '../config/server-options.js';
+import type { FrontendOptions } from '../config/tables/server-options.js';
 import { resolveModelDirectory } from '../model/hub.js';
 import { ChatTemplate } from '../tokenizer/chat-template.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';

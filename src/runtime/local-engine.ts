@@ -2,8 +2,8 @@
 // and offline work; servers keep the scheduler in a process of its own.
 
 import { resolveOptions } from '../config/resolve-options.js';
-import { SCHEDULER_OPTIONS, type SchedulerOptions } from '../config/scheduler-options.js';
-import { FRONTEND_OPTIONS, type FrontendOptions } from '../config/server-options.js';
+import { SCHEDULER_OPTIONS, type SchedulerOptions } from '../config/tables/scheduler-options.js';
+import { FRONTEND_OPTIONS, type FrontendOptions } from '../config/tables/server-options.js';
 import { userAbort } from '../frontend/finish-error.js';
 import type { Prompt } from '../frontend/generate-request.js';
 import { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';

@@ -1,5 +1,5 @@
 // The first frame that a rank process gets: all it needs to know.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { LogLevel } from '../util/log.js';
 
 export interface RankConfig {

@@ -1,5 +1,5 @@
 // Decides what the next step computes: decode rows of running requests and prefill chunks, in one step or in turns.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import { ForwardBatchWriter } from '../engine/forward-batch-writer.js';
 import type { ScheduleBatch } from '../engine/schedule-batch.js';
 import type { BlockManager } from '../kv-cache/block-manager.js';

@@ -1,5 +1,5 @@
 // The scheduler's door: a request is queued or refused at once.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { RunnerLimits } from '../engine/model-runner.js';
 import { Request, type RequestDefaults } from '../engine/request.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';

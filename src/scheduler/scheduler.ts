@@ -1,7 +1,7 @@
 // The scheduler of one replica. Event-driven on the rank's JavaScript thread: a message or a finished step wakes it, it
 // fills the pipeline (two steps with overlap, else one) and sleeps. While step N + 1 runs, step N's output is processed
 // and step N + 2 is built; its decode rows name the slots whose tokens the host does not know yet.
-import type { SchedulerOptions } from '../config/scheduler-options.js';
+import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { ModelRunner } from '../engine/model-runner.js';
 import { describeError, ProfilerSession } from '../engine/profiler/profiler-session.js';
 import { type LoadGauges, RankTracer } from '../engine/profiler/rank-tracer.js';

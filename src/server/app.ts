@@ -1,7 +1,7 @@
 // All routes of the server, with the hooks that they share. Routes have no logic of their own: they read a request, hand
 // it to the front end and write what comes back.
 import { type FastifyInstance, fastify } from 'fastify';
-import type { ServerOptions } from '../config/server-options.js';
+import type { ServerOptions } from '../config/tables/server-options.js';
 import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import type { Log } from '../util/log.js';
 import { packageVersion } from '../util/package-version.js';

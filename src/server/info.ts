@@ -1,6 +1,6 @@
 // What the server tells about itself: /model_info and /server_info (and their older names).
 import type { FastifyInstance } from 'fastify';
-import { SERVER_OPTIONS, type ServerOptions } from '../config/server-options.js';
+import { SERVER_OPTIONS, type ServerOptions } from '../config/tables/server-options.js';
 import type { RankInfo, SchedulerState } from '../messages/control.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { ServedModel } from './served-model.js';

@@ -1,6 +1,6 @@
 // launch-server: front end and HTTP in this process, the engine in a rank process.
 import { randomInt } from 'node:crypto';
-import type { ServerOptions } from '../config/server-options.js';
+import type { ServerOptions } from '../config/tables/server-options.js';
 import { errorOfFinish } from '../frontend/finish-error.js';
 import { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import { profileEnvironment } from '../frontend/profiler/profile-environment.js';

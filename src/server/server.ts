@@ -2,7 +2,7 @@
 import type { Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { ServerOptions } from '../config/server-options.js';
+import type { ServerOptions } from '../config/tables/server-options.js';
 import { SHUTDOWN_ABORT } from '../frontend/finish-error.js';
 import type { FrontEndTracer } from '../frontend/profiler/front-end-tracer.js';
 import { toError, VitrineError } from '../util/errors.js';

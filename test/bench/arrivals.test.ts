@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { arrivalTimes } from '#vitrine/bench/serving/arrivals.js';
-import { generateLoad } from '#vitrine/bench/serving/load-generator.js';
+import { arrivalTimes } from '#vitrine/bench/serving/load/arrivals.js';
+import { generateLoad } from '#vitrine/bench/serving/load/load-generator.js';
 
 const never = new AbortController().signal;
 

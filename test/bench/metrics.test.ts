@@ -1,9 +1,9 @@
 // Both definitions of every figure, fed with recorded requests whose values were worked out by hand.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { computeMetrics } from '#vitrine/bench/serving/metrics.js';
-import { bucketPeaks, peakConcurrency, peakThroughput } from '#vitrine/bench/serving/peaks.js';
-import type { RequestRecord } from '#vitrine/bench/serving/request-record.js';
+import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.js';
+import { computeMetrics } from '#vitrine/bench/serving/metrics/metrics.js';
+import { bucketPeaks, peakConcurrency, peakThroughput } from '#vitrine/bench/serving/metrics/peaks.js';
 import { Sample } from '#vitrine/bench/statistics.js';
 
 function record(given: Partial<RequestRecord>): RequestRecord {

@@ -6,7 +6,7 @@ import { renderOptionsPage } from '#vitrine/config/options-page.js';
 import { acceptedOptions } from '#vitrine/config/program.js';
 import { PROGRAMS } from '#vitrine/config/programs.js';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
-import { SCHEDULER_OPTIONS } from '#vitrine/config/scheduler-options.js';
+import { SCHEDULER_OPTIONS } from '#vitrine/config/tables/scheduler-options.js';
 
 for (const program of PROGRAMS) {
   test(`${program.name}: names are unique, keys follow from flags, defaults are legal`, () => {

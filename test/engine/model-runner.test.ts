@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import { type ForwardBatch, GREEDY, NO_BIAS } from '#vitrine/engine/forward-batch.js';
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';

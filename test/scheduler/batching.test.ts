@@ -1,7 +1,7 @@
 // What goes into a step: chunks, mixed batches, limits, overlap, order.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import type { FakeStep } from '../support/fake-engine.js';
 import { expectedResult } from '../support/fake-model.js';
 import { generateMessage, type Result, SchedulerHarness } from '../support/scheduler-harness.js';

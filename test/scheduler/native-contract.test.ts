@@ -2,7 +2,7 @@
 // for bit the tokens and log-probabilities that it gets alone.
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import type { GenerateMessage } from '#vitrine/messages/requests.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
 import { loadAddon } from '#vitrine/native/load.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
-import { SERVER_OPTIONS } from '#vitrine/config/server-options.js';
+import { SERVER_OPTIONS } from '#vitrine/config/tables/server-options.js';
 import { FrontEndTracer } from '#vitrine/frontend/profiler/front-end-tracer.js';
 import { Server } from '#vitrine/server/server.js';
 import { VitrineError } from '#vitrine/util/errors.js';

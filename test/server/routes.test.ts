@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { SERVER_OPTIONS } from '#vitrine/config/server-options.js';
+import { SERVER_OPTIONS } from '#vitrine/config/tables/server-options.js';
 import { healthOptionsFromEnv } from '#vitrine/server/health.js';
 import { startFakeServer } from '../support/fake-server.js';
 import { get, post, until } from '../support/http.js';

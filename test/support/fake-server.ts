@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { resolveOptions } from '#vitrine/config/resolve-options.js';
-import { SERVER_OPTIONS, type ServerOptions } from '#vitrine/config/server-options.js';
+import { SERVER_OPTIONS, type ServerOptions } from '#vitrine/config/tables/server-options.js';
 import { FrontEndTracer } from '#vitrine/frontend/profiler/front-end-tracer.js';
 import { profileEnvironment } from '#vitrine/frontend/profiler/profile-environment.js';
 import { ProfileManager } from '#vitrine/frontend/profiler/profile-manager.js';

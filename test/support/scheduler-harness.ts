@@ -1,7 +1,7 @@
 // A scheduler on an engine (the fake one by default) with a test as its front end: requests in, whole results out. It
 // fails when a request gets two final chunks, a chunk after the final one, or a chunk it never asked for.
 import assert from 'node:assert/strict';
-import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';
 import type { FrontendChannel, FrontendMessage, SchedulerMessage } from '#vitrine/messages/channel.js';
 import type { ControlReply, SchedulerState } from '#vitrine/messages/control.js';

@@ -1,7 +1,7 @@
 // Random loads for a scheduler on the fake engine. Each request must get the tokens and log-probabilities that it gets
 // alone, exactly one final chunk, and the books of the cache must balance in the end.
 import assert from 'node:assert/strict';
-import type { SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import type { TokenLogprobs } from '#vitrine/messages/outputs.js';
 import type { GenerateMessage, LogprobOptions, SamplingParams } from '#vitrine/messages/requests.js';
 import { type ExpectedLogprob, expectedResult, FAKE_VOCAB_SIZE } from './fake-model.js';

@@ -1,5 +1,5 @@
 // Scheduler options with their defaults, for tests.
-import { SCHEDULER_OPTIONS, type SchedulerOptions } from '#vitrine/config/scheduler-options.js';
+import { SCHEDULER_OPTIONS, type SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 
 export function schedulerOptions(overrides: Partial<SchedulerOptions> = {}): SchedulerOptions {
   const rows: readonly { readonly key: string; readonly default?: unknown }[] = SCHEDULER_OPTIONS;

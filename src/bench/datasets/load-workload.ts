@@ -1,5 +1,5 @@
 // --dataset-name and its flags → the requests of a run.
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { ChatTemplate } from '../../tokenizer/chat-template.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';

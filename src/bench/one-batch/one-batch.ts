@@ -1,7 +1,8 @@
 // The bench-one-batch program: loads a model and times static batches on it, or prints what it computes.
-import type { OneBatchOptions } from '../../config/one-batch-options.js';
+
 import { resolveOptions } from '../../config/resolve-options.js';
-import { SCHEDULER_OPTIONS } from '../../config/scheduler-options.js';
+import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
+import { SCHEDULER_OPTIONS } from '../../config/tables/scheduler-options.js';
 import { ModelRunner } from '../../engine/model-runner.js';
 import { resolveModelDirectory } from '../../model/hub.js';
 import { type PreparedModel, prepareModel } from '../../model/prepare-model.js';

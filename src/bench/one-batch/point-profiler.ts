@@ -2,8 +2,8 @@
 // of a CUDA tool. What the recording costs is in no result.
 import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OneBatchOptions } from '../../config/one-batch-options.js';
-import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/one-batch-profile-options.js';
+import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
+import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';

@@ -1,6 +1,6 @@
 // The points of a bench-one-batch run and their inputs: batch sizes × input lengths × output lengths.
 import { randomInt } from 'node:crypto';
-import type { OneBatchOptions } from '../../config/one-batch-options.js';
+import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
 import type { PreparedModel } from '../../model/prepare-model.js';
 import { VitrineError } from '../../util/errors.js';

@@ -1,5 +1,5 @@
 // The profiler program: has a running server record its next steps, and waits for the files.
-import type { ProfilerOptions } from '../../config/profiler-options.js';
+import type { ProfilerOptions } from '../../config/tables/profiler-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { authorization, checkAddress, type Environment } from '../http/target.js';
 import type { Output } from '../output.js';

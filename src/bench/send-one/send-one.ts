@@ -1,5 +1,5 @@
 // The send-one program: one request to a running server, its text, and how fast it came; on demand with a profile of it.
-import type { SendOneOptions } from '../../config/send-one-options.js';
+import type { SendOneOptions } from '../../config/tables/send-one-options.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import type { JsonObject } from '../../util/read-json.js';
 import { HttpClient } from '../http/http-client.js';

@@ -1,6 +1,6 @@
 // Combinations of bench-serving's flags that make no sense, refused before anything is sent.
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
-import { SERVING_PROFILE_OPTIONS } from '../../config/serving-profile-options.js';
+import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { selectBackend } from './backends/select-backend.js';
 

@@ -1,7 +1,7 @@
 // The progress bar of a run, on standard error; silent where that is no terminal.
 import { SingleBar } from 'cli-progress';
 import { Sample } from '../statistics.js';
-import { isSuccess, type RequestRecord } from './request-record.js';
+import { isSuccess, type RequestRecord } from './load/request-record.js';
 
 /** The figures on the bar are medians over this many requests, the last that ended. */
 const WINDOW = 256;

@@ -1,7 +1,7 @@
 // Profiles of a benchmark run: started before the first request, stopped after the last, at one server or at the servers
 // of one half of a prefill-decode pair. Troubles are warnings: the run is what was asked for.
 import { resolve } from 'node:path';
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { toError } from '../../util/errors.js';
 import type { HttpTarget } from '../http/http-client.js';
 import { checkAddress } from '../http/target.js';
@@ -11,7 +11,7 @@ import { describeProgress, isUnderWay, type ProfileReport } from '../profile/pro
 import { printReport } from '../profile/profile-run.js';
 import { type ProfileSettings, profileBody } from '../profile/profile-settings.js';
 import { howToAsk, howToEnd, waitForProfile } from '../profile/wait-for-profile.js';
-import { pythonRepr } from './python-repr.js';
+import { pythonRepr } from './results/python-repr.js';
 
 const STEPS_BY_STAGE = 5;
 const LONGEST_WAIT_SECONDS = 600;

@@ -1,6 +1,6 @@
 // The bench-serving program: find the server, build the workload, warm up, send, measure, report.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/bench-serving-options.js';
+import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
@@ -9,18 +9,18 @@ import { loadWorkload } from '../datasets/load-workload.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import { sum } from '../statistics.js';
-import { arrivalTimes } from './arrivals.js';
 import { selectBackend } from './backends/select-backend.js';
 import { checkOptions, idleProfileFlags } from './check-options.js';
-import { generateLoad } from './load-generator.js';
-import { computeMetrics } from './metrics.js';
+import { arrivalTimes } from './load/arrivals.js';
+import { generateLoad } from './load/load-generator.js';
+import type { RequestRecord } from './load/request-record.js';
+import { RequestSender } from './load/send-request.js';
+import { computeMetrics } from './metrics/metrics.js';
+import { countGapTokens, retokenize } from './metrics/retokenize.js';
 import { Progress } from './progress.js';
-import { formatArguments } from './python-repr.js';
-import { renderAdditions, renderFailures, renderReport } from './report.js';
-import type { RequestRecord } from './request-record.js';
-import { automaticFileName, resultRow } from './result-row.js';
-import { countGapTokens, retokenize } from './retokenize.js';
-import { RequestSender } from './send-request.js';
+import { renderAdditions, renderFailures, renderReport } from './results/console-report.js';
+import { formatArguments } from './results/python-repr.js';
+import { automaticFileName, resultRow } from './results/result-row.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 

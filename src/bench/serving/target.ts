@@ -1,7 +1,7 @@
 // The server under test: its address and headers, whether it is there, what model it serves and what it says of itself.
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
+import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { resolveModelDirectory } from '../../model/hub.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';

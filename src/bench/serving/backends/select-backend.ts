@@ -1,5 +1,5 @@
 // --backend → its dialect and default port.
-import type { BenchServingOptions } from '../../../config/bench-serving-options.js';
+import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { Backend } from './backend.js';
 import { chatBackend } from './chat.js';
 import { completionsBackend } from './completions.js';

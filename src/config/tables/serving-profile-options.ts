@@ -1,5 +1,5 @@
 // Options of bench-serving that have the server under test record a profile of the run.
-import type { Option } from './option.js';
+import type { Option } from '../option.js';
 
 const PROFILING = 'Profiling';
 

@@ -1,5 +1,5 @@
 // Options of launch-server: HTTP, text and process life, on top of the scheduler's.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 import { SCHEDULER_OPTIONS } from './scheduler-options.js';
 
 const HTTP = 'HTTP server';

@@ -1,8 +1,8 @@
 // The console block of a run: SGLang's rows as they are, then what SGLang does not tell.
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
-import type { Sample } from '../statistics.js';
-import type { Metrics } from './metrics.js';
-import { isSuccess, type RequestRecord } from './request-record.js';
+import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
+import type { Sample } from '../../statistics.js';
+import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import type { Metrics } from '../metrics/metrics.js';
 
 const WIDTH = 50;
 const MOST_FAILURE_KINDS = 10;

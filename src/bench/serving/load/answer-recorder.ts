@@ -1,7 +1,7 @@
 // Takes the chunks of one answer as they come and turns them into a RequestRecord: times, gaps, text, counts, errors.
-import { bodyMessage, shorten } from '../http/error-text.js';
-import { SseParser } from '../http/sse-parser.js';
-import type { AnswerReader, JsonObject } from './backends/backend.js';
+import { bodyMessage, shorten } from '../../http/error-text.js';
+import { SseParser } from '../../http/sse-parser.js';
+import type { AnswerReader, JsonObject } from '../backends/backend.js';
 import type { RequestRecord } from './request-record.js';
 
 export interface RecorderSettings {

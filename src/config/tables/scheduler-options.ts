@@ -1,6 +1,7 @@
 // Options of the scheduler of one replica: what runs in the next step.
+
+import type { Option, OptionsOf } from '../option.js';
 import { ENGINE_OPTIONS } from './engine-options.js';
-import type { Option, OptionsOf } from './option.js';
 import { LAYERWISE_NVTX_OPTION } from './shared-options.js';
 
 const SCHEDULING = 'Scheduling';

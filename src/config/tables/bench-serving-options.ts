@@ -1,5 +1,5 @@
 // Options of bench-serving: load on a running server and the measures of what comes back.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
 
 const TARGET = 'Server';

@@ -1,5 +1,5 @@
 // Options of bench-one-batch that record steps of each point.
-import type { Option } from './option.js';
+import type { Option } from '../option.js';
 
 const PROFILING = 'Profiling';
 

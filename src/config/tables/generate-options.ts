@@ -1,5 +1,5 @@
 // Options of `vitrine generate`: one prompt, in process, streamed to the terminal.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 import { SCHEDULER_OPTIONS } from './scheduler-options.js';
 import { QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 

@@ -1,5 +1,5 @@
 // The busiest moments of a run: SGLang's figures over fixed one-second buckets, and exact ones.
-import type { RequestRecord } from './request-record.js';
+import type { RequestRecord } from '../load/request-record.js';
 
 /** When each token of a request came: the first, then one after each gap. */
 function tokenTimes(record: RequestRecord): number[] {

@@ -1,5 +1,5 @@
 // Starts requests at their arrival times, at most so many at once, in the order of arrival.
-import { monotonicSeconds } from '../../util/clock.js';
+import { monotonicSeconds } from '../../../util/clock.js';
 
 export interface LoadPlan {
   /** Seconds after the start, ascending. */

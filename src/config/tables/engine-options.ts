@@ -1,5 +1,5 @@
 // Options of the engine of one rank: the model, its weights and its KV cache. Every program that runs a model has them.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 
 const MODEL = 'Model';
 const MEMORY = 'Memory and device';

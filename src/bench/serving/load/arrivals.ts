@@ -1,5 +1,5 @@
 // When the requests of a run arrive, as absolute times: a late timer delays one request, never all that follow.
-import { Random } from '../random.js';
+import { Random } from '../../random.js';
 
 /**
  * Seconds after the start, ascending; the first is 0. A finite rate gives Poisson arrivals: gaps are exponential with the

@@ -1,8 +1,8 @@
 // The figures of a run from the records of its requests. Keys that SGLang has keep SGLang's formulas; corrections and
 // additions have keys of their own. docs/benchmarking.md lists them all.
-import { Sample, sum } from '../statistics.js';
+import { Sample, sum } from '../../statistics.js';
+import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';
-import { isSuccess, type RequestRecord } from './request-record.js';
 
 export interface MetricsInput {
   readonly records: readonly RequestRecord[];

@@ -1,5 +1,5 @@
 // Rows that several programs share.
-import type { Option } from './option.js';
+import type { Option } from '../option.js';
 
 export const TOKENIZER_PATH_OPTION = {
   flag: 'tokenizer-path',

@@ -1,10 +1,10 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
-import type { BenchServingOptions } from '../../config/bench-serving-options.js';
-import type { Workload } from '../datasets/bench-request.js';
-import type { Sample } from '../statistics.js';
-import { type Metrics, outputLength } from './metrics.js';
-import { countFailures, formatRate } from './report.js';
-import { isSuccess, type RequestRecord } from './request-record.js';
+import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
+import type { Workload } from '../../datasets/bench-request.js';
+import type { Sample } from '../../statistics.js';
+import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { type Metrics, outputLength } from '../metrics/metrics.js';
+import { countFailures, formatRate } from './console-report.js';
 
 export interface RowInput {
   readonly options: BenchServingOptions;

@@ -1,7 +1,8 @@
 // Options of bench-one-batch: a static batch through the model runner, without a scheduler.
+
+import type { Option, OptionsOf } from '../option.js';
 import { ENGINE_OPTIONS } from './engine-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from './one-batch-profile-options.js';
-import type { Option, OptionsOf } from './option.js';
 import { LAYERWISE_NVTX_OPTION, QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 
 const BENCHMARK = 'Benchmark';

@@ -1,5 +1,5 @@
 // Options of send-one: one request to a running server, and how fast it was answered.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 import { CLIENT_API_KEY_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
 
 const SERVER = 'Server';

@@ -1,9 +1,9 @@
 // Sends one request of a workload and records its answer. Never rejects: whatever goes wrong is part of the record.
-import { monotonicSeconds } from '../../util/clock.js';
-import type { BenchRequest } from '../datasets/bench-request.js';
-import type { HttpClient } from '../http/http-client.js';
+import { monotonicSeconds } from '../../../util/clock.js';
+import type { BenchRequest } from '../../datasets/bench-request.js';
+import type { HttpClient } from '../../http/http-client.js';
+import type { Backend, PayloadSettings } from '../backends/backend.js';
 import { AnswerRecorder } from './answer-recorder.js';
-import type { Backend, PayloadSettings } from './backends/backend.js';
 import type { RequestRecord } from './request-record.js';
 
 /** As SGLang: six hours. */

@@ -1,5 +1,5 @@
 // Options of the profiler: which steps of a running server are recorded, how, and whether to wait for the files.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 import { CLIENT_API_KEY_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
 
 const SERVER = 'Server';

@@ -1,6 +1,6 @@
 // Counts the tokens of generated texts after a run, when nothing is being timed any more.
-import type { Tokenizer } from '../../tokenizer/tokenizer.js';
-import type { RequestRecord } from './request-record.js';
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js';
+import type { RequestRecord } from '../load/request-record.js';
 
 /** Tokens of each record's text without special tokens; 0 for no text. */
 export async function retokenize(tokenizer: Tokenizer, records: readonly RequestRecord[]): Promise<number[]> {

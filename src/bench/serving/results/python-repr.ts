@@ -1,6 +1,6 @@
 // Values as Python prints them: the options of a run as SGLang shows them, Namespace(backend='sglang', …), so that logs
 // of both can be read alike.
-import type { Option } from '../../config/option.js';
+import type { Option } from '../../../config/option.js';
 
 export function formatArguments(table: readonly Option[], options: Readonly<Record<string, unknown>>): string {
   const parts = table.map(({ flag, key, type }) => {

@@ -1,5 +1,5 @@
 // Options of the programs that read trace files: merge-traces and trace-summary.
-import type { Option, OptionsOf } from './option.js';
+import type { Option, OptionsOf } from '../option.js';
 
 const TRACES = 'Traces';
 
