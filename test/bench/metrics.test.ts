@@ -9,6 +9,7 @@ import { Sample } from '#vitrine/bench/statistics.js';
 function record(given: Partial<RequestRecord>): RequestRecord {
   return {
     index: 0,
+    turn: 0,
     promptLen: 10,
     requestedLen: 4,
     arrivedAt: 100,

@@ -1,11 +1,36 @@
 // One request of a workload, before it is dressed in a server's dialect.
 
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: unknown;
+  readonly [key: string]: unknown;
+}
+
+/** Text, token ids that are sent as such, or the messages of a chat. */
+export type Prompt = string | readonly number[] | readonly ChatMessage[];
+
 export interface BenchRequest {
-  /** Text, or token ids where they are sent as such. */
-  readonly prompt: string | readonly number[];
+  readonly prompt: Prompt;
   /** Prompt tokens by the client's count. */
   readonly promptLen: number;
   /** Tokens to ask for. */
+  readonly outputLen: number;
+  /** What the user says after each answer; every turn is sent with the whole conversation so far (chat backends). */
+  readonly followUps?: readonly FollowUp[];
+  /** Seconds after the start, in datasets that say when their requests came. */
+  readonly timestamp?: number;
+  /** Laid over the payload of this request alone. */
+  readonly body?: Readonly<Record<string, unknown>>;
+  /** Sent as X-SMG-Routing-Key, by which a router keeps requests together. */
+  readonly routingKey?: string;
+  /** Name of the LoRA adapter to answer with. */
+  readonly lora?: string;
+}
+
+export interface FollowUp {
+  readonly text: string;
+  /** Tokens of `text` alone. */
+  readonly tokens: number;
   readonly outputLen: number;
 }
 

@@ -1,5 +1,5 @@
 // --dataset-name and its flags → the requests of a run.
-import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import type { DatasetOptions } from '../../config/tables/dataset-options.js';
 import { ChatTemplate } from '../../tokenizer/chat-template.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
@@ -11,7 +11,7 @@ import { shareGptWorkload } from './sharegpt.js';
 
 /** `directory`: the tokenizer's folder, where the chat template is looked for. */
 export async function loadWorkload(
-  options: BenchServingOptions,
+  options: DatasetOptions,
   tokenizer: Tokenizer,
   directory: string,
 ): Promise<Workload> {
@@ -24,7 +24,7 @@ export async function loadWorkload(
   });
 }
 
-async function build(options: BenchServingOptions, tokenizer: Tokenizer, directory: string): Promise<Workload> {
+async function build(options: DatasetOptions, tokenizer: Tokenizer, directory: string): Promise<Workload> {
   const { datasetName, datasetPath: path, numPrompts, seed } = options;
   if (datasetName === 'sharegpt') {
     return shareGptWorkload(tokenizer, {

@@ -11,13 +11,11 @@ import type { Output } from '../output.js';
 import { sum } from '../statistics.js';
 import { selectBackend } from './backends/select-backend.js';
 import { checkOptions, idleProfileFlags } from './check-options.js';
-import { arrivalTimes } from './load/arrivals.js';
-import { generateLoad } from './load/load-generator.js';
-import type { RequestRecord } from './load/request-record.js';
+import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
+import { measureRun } from './measure-run.js';
 import { computeMetrics } from './metrics/metrics.js';
 import { countGapTokens, retokenize } from './metrics/retokenize.js';
-import { Progress } from './progress.js';
 import { renderAdditions, renderFailures, renderReport } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
@@ -74,15 +72,15 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     if (options.flushCache) await server.flushCache(output);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
     await profiler?.start();
-    let run: Run;
+    let run: RunRecords;
     try {
       if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
-      run = await sendAll(sender, workload, options, deps);
+      run = await measureRun(sender, workload, options, deps);
     } finally {
       await profiler?.stop();
     }
     const serverInfo = await server.serverInfo();
-    return await finish(options, deps, { workload, tokenizer, serverInfo, file, ...run });
+    return await finish(options, deps, { run, workload, tokenizer, serverInfo, file });
   } finally {
     client.close();
     profiler?.close();
@@ -123,43 +121,8 @@ async function warmUp(
   output.print(`Warmup completed with ${count} sequences. Starting main benchmark run...`);
 }
 
-interface Run {
-  /** In the order of the workload; requests that were never sent are missing. */
-  readonly records: readonly RequestRecord[];
-  /** Seconds. */
-  readonly duration: number;
-}
-
-async function sendAll(
-  sender: RequestSender,
-  { requests }: Workload,
-  options: BenchServingOptions,
-  { output, interrupt }: ServingDeps,
-): Promise<Run> {
-  const progress = new Progress(requests.length, !options.disableTqdm && process.stderr.isTTY === true);
-  const log = options.printRequests ? (line: string) => output.print(line) : undefined;
-  const records: RequestRecord[] = [];
-  let lastEnd = 0;
-  const start = await generateLoad({
-    arrivals: arrivalTimes(requests.length, options.requestRate, options.seed),
-    maxConcurrency: options.maxConcurrency || Number.POSITIVE_INFINITY,
-    signal: interrupt,
-    send: async (index, arrivedAt) => {
-      log?.(`request ${index} start: ${requests[index]!.promptLen} prompt tokens`);
-      const record = await sender.send(requests[index]!, index, arrivedAt);
-      const seconds = (record.endedAt - record.sentAt).toFixed(3);
-      log?.(`request ${index} end: ${seconds} s, ${record.error === '' ? JSON.stringify(record.text) : record.error}`);
-      records.push(record);
-      lastEnd = Math.max(lastEnd, record.endedAt);
-      progress.add(record);
-    },
-  });
-  progress.stop();
-  records.sort((a, b) => a.index - b.index);
-  return { records, duration: Math.max(0, lastEnd - start) };
-}
-
-interface Finished extends Run {
+interface Finished {
+  readonly run: RunRecords;
   readonly workload: Workload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
@@ -167,8 +130,9 @@ interface Finished extends Run {
   readonly file: string;
 }
 
-async function finish(options: BenchServingOptions, deps: ServingDeps, run: Finished): Promise<ServingResult> {
-  const { records, tokenizer, serverInfo, workload } = run;
+async function finish(options: BenchServingOptions, deps: ServingDeps, finished: Finished): Promise<ServingResult> {
+  const { run, tokenizer, serverInfo, workload, file } = finished;
+  const { records } = run;
   const { output } = deps;
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
   const sharesGaps = acceptLength !== undefined && acceptLength > 0 && !selectBackend(options.backend).countsTokens;
@@ -186,7 +150,7 @@ async function finish(options: BenchServingOptions, deps: ServingDeps, run: Fini
     output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
   }
   const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
-  await appendJsonl(run.file, [row], '--output-file');
+  await appendJsonl(file, [row], '--output-file');
   return { row, failed: metrics.failed };
 }
 

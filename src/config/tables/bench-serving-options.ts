@@ -1,9 +1,9 @@
 // Options of bench-serving: load on a running server and the measures of what comes back.
 import type { Option, OptionsOf } from '../option.js';
+import { DATASET_OPTIONS } from './dataset-options.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
 
 const TARGET = 'Server';
-const DATA = 'Workload';
 const LOAD = 'Load';
 const REQUEST = 'Requests';
 const OUTPUT = 'Output';
@@ -73,109 +73,7 @@ export const BENCH_SERVING_OPTIONS = [
     help: 'Seconds to wait for the server to answer before giving up.',
     group: TARGET,
   },
-  {
-    flag: 'dataset-name',
-    key: 'datasetName',
-    type: 'string',
-    default: 'sharegpt',
-    choices: ['sharegpt', 'random', 'random-ids'],
-    help: 'Where the prompts come from: conversations, text of random lengths, or random token ids.',
-    group: DATA,
-  },
-  {
-    flag: 'dataset-path',
-    key: 'datasetPath',
-    type: 'string',
-    default: '',
-    help: 'ShareGPT JSON file for sharegpt (default: the copy in the Hugging Face cache) and random (default: vocabulary).',
-    group: DATA,
-  },
-  {
-    flag: 'num-prompts',
-    key: 'numPrompts',
-    type: 'integer',
-    default: 1000,
-    min: 1,
-    help: 'Requests to send.',
-    group: DATA,
-  },
-  {
-    flag: 'sharegpt-output-len',
-    key: 'sharegptOutputLen',
-    type: 'integer',
-    min: 4,
-    help: 'Output length of every sharegpt request. Default: that of the reference answer.',
-    group: DATA,
-  },
-  {
-    flag: 'sharegpt-context-len',
-    key: 'sharegptContextLen',
-    type: 'integer',
-    min: 1,
-    help: 'Leave out sharegpt rows whose prompt and output exceed it.',
-    group: DATA,
-  },
-  {
-    flag: 'random-input-len',
-    key: 'randomInputLen',
-    type: 'integer',
-    default: 1024,
-    min: 1,
-    help: 'Longest prompt of random and random-ids, in tokens.',
-    group: DATA,
-  },
-  {
-    flag: 'random-output-len',
-    key: 'randomOutputLen',
-    type: 'integer',
-    default: 1024,
-    min: 1,
-    help: 'Longest output of random and random-ids, in tokens.',
-    group: DATA,
-  },
-  {
-    flag: 'random-range-ratio',
-    key: 'randomRangeRatio',
-    type: 'number',
-    default: 0,
-    min: 0,
-    max: 1,
-    help: 'Random lengths are uniform from this share of the longest up to it; 1: all are the longest.',
-    group: DATA,
-  },
-  {
-    flag: 'apply-chat-template',
-    key: 'applyChatTemplate',
-    type: 'flag',
-    default: false,
-    help: 'Render sharegpt prompts with the tokenizer’s chat template.',
-    group: DATA,
-  },
-  {
-    flag: 'prompt-suffix',
-    key: 'promptSuffix',
-    type: 'string',
-    default: '',
-    help: 'Text put after each sharegpt prompt, before a closing "Assistant:".',
-    group: DATA,
-  },
-  {
-    flag: 'tokenize-prompt',
-    key: 'tokenizePrompt',
-    type: 'flag',
-    default: false,
-    help: 'Send token ids and not text, for exact prompt lengths (backend sglang; random and random-ids).',
-    group: DATA,
-  },
-  {
-    flag: 'seed',
-    key: 'seed',
-    type: 'integer',
-    default: 1,
-    min: 0,
-    help: 'Seed of prompts, lengths, order and arrival times.',
-    group: DATA,
-  },
+  ...DATASET_OPTIONS,
   {
     flag: 'request-rate',
     key: 'requestRate',

@@ -6,6 +6,7 @@ import type { RequestRecord } from './request-record.js';
 
 export interface RecorderSettings {
   readonly index: number;
+  readonly turn: number;
   readonly promptLen: number;
   readonly requestedLen: number;
   readonly arrivedAt: number;
@@ -56,13 +57,14 @@ export class AnswerRecorder {
 
   /** The answer is over; `error` is that of the connection. `interrupted`: we cut it ourselves. */
   finish(error: Error | undefined, interrupted: boolean): RequestRecord {
-    const { index, promptLen, requestedLen, arrivedAt, sentAt } = this.#settings;
+    const { index, turn, promptLen, requestedLen, arrivedAt, sentAt } = this.#settings;
     if (error !== undefined) this.#fail(error.message);
     else if (this.#isStream) this.#endStream();
     else this.#endBody();
     const sinceSent = (at: number | undefined): number | undefined => (at === undefined ? undefined : at - sentAt);
     return {
       index,
+      turn,
       promptLen,
       requestedLen,
       arrivedAt,

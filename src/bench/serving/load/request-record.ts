@@ -1,9 +1,10 @@
 // What is known of one request after it ended. All times are seconds of the monotonic clock or differences of it.
 
-export type LengthSource = 'server' | 'retokenized' | 'none';
-
 export interface RequestRecord {
+  /** Of the request in the workload. */
   readonly index: number;
+  /** Of the conversation: 0 for the first. */
+  readonly turn: number;
   /** Prompt tokens by the client's count. */
   readonly promptLen: number;
   readonly requestedLen: number;
@@ -31,3 +32,14 @@ export interface RequestRecord {
 }
 
 export const isSuccess = (record: RequestRecord): boolean => record.error === '' && !record.interrupted;
+
+/** One pass over a workload. */
+export interface RunRecords {
+  /** By index, then turn; requests that were never sent are missing. */
+  readonly records: readonly RequestRecord[];
+  /** Start of the load: monotonic seconds, and the same moment on the wall clock in milliseconds since 1970. */
+  readonly start: number;
+  readonly startedAt: number;
+  /** Seconds from the start to the last byte of the last answer. */
+  readonly duration: number;
+}

@@ -36,6 +36,7 @@ export class RequestSender {
     const timer = setTimeout(() => cut.abort(), LONGEST_REQUEST_MS);
     const recorder = new AnswerRecorder({
       index,
+      turn: 0,
       promptLen: request.promptLen,
       requestedLen: request.outputLen,
       arrivedAt,
