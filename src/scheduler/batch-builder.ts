@@ -8,6 +8,7 @@ import { DecodeAdder } from './decode-adder.js';
 import type { LoadStats } from './load-stats.js';
 import { NewTokenRatio } from './new-token-ratio.js';
 import { PrefillAdder } from './prefill-adder.js';
+import { PrefillBudget } from './prefill-budget.js';
 import type { RequestQueues } from './request-queues.js';
 import { FcfsPolicy, LpmPolicy } from './schedule-policy.js';
 import { StepBuilder } from './step-builder.js';
@@ -26,6 +27,7 @@ export class BatchBuilder {
   readonly #mixed: boolean;
   readonly #blocks: BlockManager;
   readonly #ratio = new NewTokenRatio();
+  readonly #budget: PrefillBudget;
   readonly #step: StepBuilder;
   readonly #decodes: DecodeAdder;
   readonly #prefills: PrefillAdder;
@@ -37,7 +39,8 @@ export class BatchBuilder {
     this.#blocks = blocks;
     this.writer = new ForwardBatchWriter(blocks.blockSize);
     this.#step = new StepBuilder(this.writer, blocks);
-    const parts = { ...deps, step: this.#step, ratio: this.#ratio };
+    this.#budget = new PrefillBudget(options.mixedStepStretch, options.chunkedPrefillSize);
+    const parts = { ...deps, step: this.#step, ratio: this.#ratio, budget: this.#budget };
     this.#decodes = new DecodeAdder(parts);
     const policy = options.schedulePolicy === 'lpm' ? new LpmPolicy(blocks) : new FcfsPolicy();
     this.#prefills = new PrefillAdder({ ...parts, policy });
@@ -61,6 +64,11 @@ export class BatchBuilder {
     if (this.#step.isEmpty) return null;
     this.#lastStepId += 1;
     return this.#step.take(this.#lastStepId);
+  }
+
+  /** A step has ended after so many milliseconds of computing. */
+  stepDone(batch: ScheduleBatch, milliseconds: number): void {
+    this.#budget.stepDone(batch, milliseconds);
   }
 
   /** A batch whose step is done: it is used again. */

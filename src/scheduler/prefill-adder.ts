@@ -6,6 +6,7 @@ import type { BlockManager } from '../kv-cache/block-manager.js';
 import { monotonicSeconds } from '../util/clock.js';
 import type { LoadStats } from './load-stats.js';
 import type { NewTokenRatio } from './new-token-ratio.js';
+import type { PrefillBudget } from './prefill-budget.js';
 import type { RequestQueues } from './request-queues.js';
 import type { SchedulePolicy } from './schedule-policy.js';
 import type { StepBuilder } from './step-builder.js';
@@ -17,6 +18,7 @@ export interface PrefillAdderDeps {
   readonly policy: SchedulePolicy;
   readonly step: StepBuilder;
   readonly ratio: NewTokenRatio;
+  readonly budget: PrefillBudget;
   readonly stats: LoadStats;
 }
 
@@ -30,8 +32,8 @@ export class PrefillAdder {
   }
 
   addAll(): void {
-    const { options, queues, blocks, policy } = this.deps;
-    let budget = this.#chunked ? options.chunkedPrefillSize : options.maxPrefillTokens;
+    const { options, queues, blocks, policy, step } = this.deps;
+    let budget = this.#chunked ? this.deps.budget.tokens(step.batch.decodeRows) : options.maxPrefillTokens;
     for (const request of queues.running) {
       if (budget <= 0) return;
       if (request.prefillLeft > 0) budget -= this.#addChunk(request, budget);

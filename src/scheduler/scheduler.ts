@@ -135,6 +135,7 @@ export class Scheduler {
     invariant(batch !== undefined && batch.stepId === output!.stepId, `step ${output!.stepId} is not the next to end`);
     if (this.#inFlight.length > 0) this.#watchdog.restart();
     else this.#watchdog.stop();
+    this.#builder.stepDone(batch, Number(output!.endNs - output!.startNs) / 1e6);
     const intervalDone = this.#tracer.phase('process_batch_result', () => {
       const generated = this.#outputs.process(batch, output!, this.#outbox);
       return this.#stats.stepDone(generated, batch.decodeRows > 0);

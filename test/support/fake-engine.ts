@@ -40,8 +40,8 @@ import {
 import { attend, FAKE_VOCAB_SIZE, logitsOf, logSoftmax, nextState, sampleToken, topIds } from './fake-model.js';
 
 export interface FakeEngineOptions {
-  /** Milliseconds that a step takes; 0 (default): it is done in a later turn of the event loop. */
-  readonly stepMs?: (stepNumber: number) => number;
+  /** Milliseconds that a step takes, and says it took; 0 (default): it is done in a later turn of the event loop. */
+  readonly stepMs?: (stepNumber: number, tokens: number) => number;
   /** This step (from 1) and all later ones fail. */
   readonly failAtStep?: number;
   /** This step (from 1) never ends. */
@@ -138,20 +138,20 @@ class FakeEngine implements NativeEngine {
     if (this.#running !== null || this.#queue.length === 0) return;
     const number = this.#steps + 1;
     if (number === this.#options.hangAtStep) return;
-    const ms = this.#options.stepMs?.(number) ?? 0;
+    const ms = this.#options.stepMs?.(number, viewForwardBatch(this.#queue[0]!).header('numTokens')) ?? 0;
     const run = () => {
       this.#running = null;
-      this.#runNext();
+      this.#runNext(ms);
     };
     this.#running = ms > 0 ? setTimeout(run, ms) : setImmediate(run);
   }
 
-  #runNext(): void {
+  #runNext(ms: number): void {
     this.#steps += 1;
     const queued = this.#queue.length;
     const batch = this.#queue.shift()!;
     let output: ArrayBuffer | null = null;
-    const begunNs = process.hrtime.bigint();
+    const begunNs = process.hrtime.bigint() - BigInt(Math.round(ms * 1e6));
     try {
       if (this.#dead === null && this.#steps === this.#options.failAtStep) throw new Error('told to fail');
       if (this.#dead === null) output = this.#run(batch, queued, begunNs);

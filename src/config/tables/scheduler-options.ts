@@ -63,6 +63,15 @@ export const SCHEDULER_OPTIONS = [
     group: SCHEDULING,
   },
   {
+    flag: 'mixed-step-stretch',
+    key: 'mixedStepStretch',
+    type: 'number',
+    default: 2.5,
+    min: 0,
+    help: 'Prefill chunks that share a step with decodes are cut so that the step takes at most this many times a step of decodes alone. 0: only --chunked-prefill-size counts.',
+    group: SCHEDULING,
+  },
+  {
     flag: 'disable-radix-cache',
     key: 'disableRadixCache',
     type: 'flag',

@@ -1,0 +1,66 @@
+// Prefill chunks beside running decodes are sized by time. The fake engine's steps say how long they took.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
+import type { FakeStep } from '../support/fake-engine.js';
+import { expectedResult } from '../support/fake-model.js';
+import { generateMessage, SchedulerHarness } from '../support/scheduler-harness.js';
+
+const PROMPT = Array.from({ length: 300 }, (_, i) => 3 + (i % 57));
+
+/** A decode row costs 4 ms, a prompt token 0.1 ms more. */
+const stepMs = (_step: number, tokens: number) => 4 + 0.1 * (tokens - 1);
+
+/** The counts of the steps that hold a part of PROMPT, which comes while another request decodes. */
+async function chunksBesideDecodes(scheduler: Partial<SchedulerOptions>): Promise<number[]> {
+  const steps: FakeStep[] = [];
+  const harness = new SchedulerHarness({
+    scheduler: { disableRadixCache: true, chunkedPrefillSize: 256, ...scheduler },
+    engine: { stepMs, onStep: (step) => steps.push(step) },
+  });
+  const first = generateMessage([5, 6, 7, 8, 9, 10, 11, 12], { maxNewTokens: 60, ignoreEos: true });
+  const second = generateMessage(PROMPT, { maxNewTokens: 2, ignoreEos: true });
+  let begun = 0;
+  let late: Promise<unknown> | undefined;
+  harness.onChunk = (chunk) => {
+    if (chunk.rid === first.rid) begun += 1;
+    if (begun === 20) late ??= harness.generate(second);
+  };
+  const result = await harness.generate(first);
+  assert.deepEqual(result.tokenIds, expectedResult(first).tokenIds);
+  await late;
+  await harness.close();
+  const beside = steps.filter(({ counts }) => counts.length === 2).map(({ counts }) => counts[1]!);
+  return beside.slice(0, beside.indexOf(1));
+}
+
+describe('prefill chunks beside decodes', () => {
+  test('are cut so that a step takes so many times a step of decodes alone', async () => {
+    const chunks = await chunksBesideDecodes({ mixedStepStretch: 2.5 });
+    // 1.5 decode steps of 4 ms at 0.1 ms a token: 60, but what a token costs is learned from a step of 8 tokens first,
+    // whose fixed cost it cannot tell from theirs.
+    assert.ok(chunks.length >= 5, `chunks of ${chunks}`);
+    assert.ok(Math.max(...chunks) <= 70, `chunks of ${chunks}`);
+    assert.equal(
+      chunks.reduce((sum, count) => sum + count, 0),
+      PROMPT.length,
+    );
+  });
+
+  test('are as long as --chunked-prefill-size with a stretch of 0', async () => {
+    assert.deepEqual(await chunksBesideDecodes({ mixedStepStretch: 0 }), [256, 44]);
+  });
+
+  test('are as long as --chunked-prefill-size where nothing decodes', async () => {
+    const steps: FakeStep[] = [];
+    const harness = new SchedulerHarness({
+      scheduler: { disableRadixCache: true, chunkedPrefillSize: 256, mixedStepStretch: 2.5 },
+      engine: { stepMs, onStep: (step) => steps.push(step) },
+    });
+    await harness.generate(generateMessage([5, 6, 7], { maxNewTokens: 5, ignoreEos: true }));
+    await harness.generate(generateMessage(PROMPT, { maxNewTokens: 1 }));
+    await harness.close();
+    const counts = steps.map((step) => step.counts);
+    assert.deepEqual(counts.slice(-2), [[256], [44]]);
+  });
+});
