@@ -54,9 +54,10 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
 
 Napi::Value machine_limits(const Napi::CallbackInfo& info) {
   const double seconds = ValueReader(info[0], "seconds").positive_number();
+  const int threads = info[1].IsUndefined() ? 0 : ValueReader(info[1], "threads").int32(0, 4096);
   // On a thread of its own: measuring pins its caller, and the JavaScript thread must stay free.
-  const auto measure = [seconds] {
-    ThreadPool pool(0);
+  const auto measure = [seconds, threads] {
+    ThreadPool pool(threads);
     pool.pin_caller();
     return measure_cpu_limits(pool, seconds);
   };

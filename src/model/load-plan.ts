@@ -3,10 +3,10 @@
 import type { DType, LoadPlan, ModelSpec, ParameterPlan, TensorPiece } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 import type { Checkpoint } from './checkpoint.js';
+import { DTYPE_BYTES } from './dtype-bytes.js';
 import type { ParameterSource, TensorSource } from './parameter-table.js';
 
 const DTYPES: Readonly<Record<string, DType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
-const DTYPE_BYTES: Readonly<Record<DType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
 /** How many names an error lists before it says "and N more". */
 const MAX_LISTED = 3;

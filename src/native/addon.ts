@@ -157,7 +157,7 @@ export interface DeviceInfo {
   readonly totalBytes: number;
 }
 
-/** Measured rates of this machine with all threads: what kernels are compared with. */
+/** Measured rates of this machine: what kernels are compared with. */
 export interface MachineLimits {
   readonly threads: number;
   /** Bytes per second of a read loop over a buffer far larger than the caches. */
@@ -210,8 +210,8 @@ export interface NativeEngine {
 export interface NativeAddon {
   buildInfo(): BuildInfo;
   devices(): DeviceInfo[];
-  /** Measures for about `seconds`; call it only while no engine runs. */
-  machineLimits(seconds: number): MachineLimits;
+  /** Measures for about `seconds` with so many threads (0, the default: as an engine); call it only while no engine runs. */
+  machineLimits(seconds: number, threads?: number): MachineLimits;
   /** Has the calling thread run only while no other one wants its processor; false where that is not allowed. */
   setIdlePriority(): boolean;
   /** Lets another thread have the calling thread's processor, if one wants it. */

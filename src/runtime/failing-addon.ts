@@ -15,7 +15,7 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
   return {
     buildInfo: () => addon.buildInfo(),
     devices: () => addon.devices(),
-    machineLimits: (seconds) => addon.machineLimits(seconds),
+    machineLimits: (seconds, threads) => addon.machineLimits(seconds, threads),
     setIdlePriority: () => addon.setIdlePriority(),
     giveWay: () => addon.giveWay(),
     rangePush: (name) => addon.rangePush(name),

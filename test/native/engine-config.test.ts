@@ -196,6 +196,8 @@ describe('what the addon says of itself', () => {
     assert.ok(limits.float32FlopsPerSecond > 1e9 && limits.float32FlopsPerSecond < 1e14);
     const { bfloat16FlopsPerSecond: bfloat16 } = limits;
     assert.ok(bfloat16 === 0 || (bfloat16 > 1e9 && bfloat16 < 1e14), `${bfloat16} FLOP/s`);
+    assert.equal(addon.machineLimits(0.05, 1).threads, 1);
     assert.throws(() => addon.machineLimits(0), /seconds: expected a positive number, got 0/);
+    assert.throws(() => addon.machineLimits(0.05, -1), /threads: expected an integer from 0 to 4096, got -1/);
   });
 });

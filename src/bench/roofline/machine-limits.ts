@@ -1,0 +1,55 @@
+// What this machine can do, measured once and kept in the user's cache folder: one file for all models and benches.
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { cpus, homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { MachineLimits, NativeAddon } from '../../native/addon.js';
+import { toError } from '../../util/errors.js';
+import type { Output } from '../output.js';
+
+const MEASURE_SECONDS = 2;
+
+export interface KnownLimits extends MachineLimits {
+  /** ISO date and time. */
+  readonly measuredAt: string;
+}
+
+export interface LimitsRequest {
+  readonly addon: Pick<NativeAddon, 'machineLimits'>;
+  readonly output: Output;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** 0: as many as an engine takes by itself. */
+  readonly threads: number;
+  /** Even if they are known already. */
+  readonly measureAgain: boolean;
+}
+
+/** The limits of this machine for so many threads. Measures, for seconds, only what is not known: call it while nothing runs. */
+export async function machineLimits(request: LimitsRequest): Promise<KnownLimits> {
+  const { addon, output, environment, threads, measureAgain } = request;
+  const file = join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vitrine', 'machine-limits.json');
+  const key = `${cpus()[0]?.model ?? 'unknown'}, ${threads === 0 ? 'all' : threads} threads`;
+  const known = await readKnown(file);
+  const found = known[key];
+  if (found !== undefined && !measureAgain) return found;
+  output.print(`Measuring what this machine can read and compute (${MEASURE_SECONDS} s) ...`);
+  const limits = { ...addon.machineLimits(MEASURE_SECONDS, threads), measuredAt: new Date().toISOString() };
+  await save(file, { ...known, [key]: limits }).catch((thrown) => {
+    output.warn(`The limits cannot be kept in ${file}: ${toError(thrown).message}`);
+  });
+  return limits;
+}
+
+async function readKnown(file: string): Promise<Record<string, KnownLimits>> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Record<string, KnownLimits>;
+  } catch {
+    return {}; // not there yet, or damaged: measured anew
+  }
+}
+
+async function save(file: string, limits: object): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  const part = `${file}.${process.pid}`;
+  await writeFile(part, `${JSON.stringify(limits, null, 2)}\n`);
+  await rename(part, file);
+}

@@ -1,0 +1,76 @@
+// The share of a limit, and limits that are measured once.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { machineLimits } from '#vitrine/bench/roofline/machine-limits.js';
+import { describeRoofline, rooflineOf } from '#vitrine/bench/roofline/roofline.js';
+
+const LIMITS = {
+  threads: 2,
+  readBytesPerSecond: 50e9,
+  float32FlopsPerSecond: 500e9,
+  bfloat16FlopsPerSecond: 1000e9,
+};
+
+describe('roofline', () => {
+  test('the slower of reading and computing is the bound', () => {
+    // 1 GB at 50 GB/s is 20 ms, 1 GFLOP at 500 GFLOP/s is 2 ms.
+    const decode = rooflineOf({ bytes: 1e9, flops: 1e9 }, 0.04, LIMITS, 'float32');
+    assert.deepEqual(decode, { share: 0.5, bound: 'memory', rate: 25e9, limit: 50e9 });
+    assert.equal(describeRoofline(decode), '50 % of the memory limit (25.0 of 50.0 GB/s)');
+    const prefill = rooflineOf({ bytes: 1e9, flops: 200e9 }, 0.8, LIMITS, 'float32');
+    assert.deepEqual(prefill, { share: 0.5, bound: 'compute', rate: 250e9, limit: 500e9 });
+    assert.equal(describeRoofline(prefill), '50 % of the compute limit (250 of 500 GFLOP/s)');
+  });
+
+  test('bfloat16 has a limit of its own where the CPU multiplies it', () => {
+    const work = { bytes: 0, flops: 100e9 };
+    assert.equal(rooflineOf(work, 1, LIMITS, 'bfloat16').limit, 1000e9);
+    assert.equal(rooflineOf(work, 1, LIMITS, 'float16').limit, 500e9);
+    assert.equal(rooflineOf(work, 1, { ...LIMITS, bfloat16FlopsPerSecond: 0 }, 'bfloat16').limit, 500e9);
+  });
+});
+
+describe('machine limits', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'vitrine-limits-'));
+  after(() => rmSync(directory, { recursive: true }));
+  let measured = 0;
+  const lines: string[] = [];
+  const ask = (threads: number, measureAgain = false, cache = directory) =>
+    machineLimits({
+      addon: {
+        machineLimits: (_seconds, count = 0) => {
+          measured += 1;
+          return { ...LIMITS, threads: count };
+        },
+      },
+      output: { print: (line) => lines.push(line), warn: (line) => lines.push(line) },
+      environment: { XDG_CACHE_HOME: cache },
+      threads,
+      measureAgain,
+    });
+
+  test('are measured once for each number of threads, or again when asked', async () => {
+    const first = await ask(2);
+    assert.equal(measured, 1);
+    assert.deepEqual(await ask(2), first);
+    assert.equal(measured, 1);
+    assert.equal((await ask(1)).threads, 1);
+    assert.equal(measured, 2);
+    assert.deepEqual(await ask(2), first);
+    await ask(2, true);
+    assert.equal(measured, 3);
+  });
+
+  test('a damaged or unwritable file is no hindrance', async () => {
+    const file = join(directory, 'vitrine', 'machine-limits.json');
+    writeFileSync(file, '{');
+    await ask(2);
+    assert.ok(readFileSync(file, 'utf8').includes('measuredAt'));
+    lines.length = 0;
+    await ask(2, false, file);
+    assert.match(lines.join('\n'), /The limits cannot be kept in .*machine-limits\.json/);
+  });
+});

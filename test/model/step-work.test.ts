@@ -1,0 +1,77 @@
+// Bytes and operations of a step, against counts worked out by hand.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { StepWork } from '#vitrine/model/step-work.js';
+import type { ModelSpec } from '#vitrine/native/addon.js';
+
+const SPEC: ModelSpec = {
+  vocabSize: 10,
+  hiddenSize: 8,
+  intermediateSize: 12,
+  numHeads: 4,
+  numKvHeads: 2,
+  headDim: 2,
+  rmsNormEps: 1e-5,
+  attentionScale: 1,
+  qkvBias: false,
+  outputBias: false,
+  mlpBias: false,
+  qkNorm: false,
+  activation: 'silu',
+  tieWordEmbeddings: true,
+  rope: { rotaryDim: 2, invFreq: [1], attentionFactor: 1, dynamicNtk: null },
+  layers: [{ slidingWindow: 0, moe: null }],
+  dtype: 'float32',
+};
+// q, k, v and o: 8 x (8 + 4 + 4) + 8 x 8; gate, up and down: 3 x 8 x 12.
+const LAYER = 192 + 288;
+const HEAD = 80;
+
+describe('the work of a step', () => {
+  test('decode reads every weight once and every cached token', () => {
+    const { flops, bytes } = new StepWork(SPEC).of([
+      { tokens: 1, length: 5 },
+      { tokens: 1, length: 3 },
+    ]);
+    // K and V of 8 tokens, two heads of two channels.
+    assert.equal(bytes, 4 * (LAYER + HEAD + 2 * 4 * 8));
+    // QK and PV: four heads of two channels, 8 pairs, two operations each.
+    assert.equal(flops, 2 * 2 * (LAYER + HEAD) + 4 * 8 * 8);
+  });
+
+  test('prefill counts causal pairs and one row of logits', () => {
+    const { flops } = new StepWork(SPEC).of([{ tokens: 3, length: 3 }]);
+    assert.equal(flops, 2 * (3 * LAYER + HEAD) + 4 * 8 * (1 + 2 + 3));
+    const extended = new StepWork(SPEC).of([{ tokens: 2, length: 5 }], 0);
+    assert.equal(extended.flops, 2 * 2 * LAYER + 4 * 8 * (4 + 5));
+    assert.equal(extended.bytes, 4 * (LAYER + 2 * 4 * 5));
+  });
+
+  test('a sliding window bounds what is seen', () => {
+    const windowed = { ...SPEC, layers: [{ slidingWindow: 2, moe: null }] };
+    const decode = new StepWork(windowed).of([{ tokens: 1, length: 9 }], 0);
+    assert.equal(decode.bytes, 4 * (LAYER + 2 * 4 * 2));
+    assert.equal(decode.flops, 2 * LAYER + 4 * 8 * 2);
+    const prefill = new StepWork(windowed).of([{ tokens: 4, length: 4 }], 0);
+    assert.equal(prefill.flops, 2 * 4 * LAYER + 4 * 8 * (1 + 2 + 2 + 2));
+    assert.equal(prefill.bytes, 4 * (LAYER + 2 * 4 * 4));
+  });
+
+  test('of experts, a token computes its own and a step reads those that are met', () => {
+    const moe = { numExperts: 4, topK: 1, normTopkProb: true, intermediateSize: 6, module: 'mlp' };
+    const sparse = { ...SPEC, layers: [{ slidingWindow: 0, moe }] };
+    const expert = 3 * 8 * 6;
+    const router = 8 * 4;
+    const one = new StepWork(sparse).of([{ tokens: 1, length: 1 }], 0);
+    assert.equal(one.flops, 2 * (192 + router + expert) + 4 * 8);
+    assert.equal(one.bytes, 4 * (192 + router + expert + 2 * 4));
+    const two = new StepWork(sparse).of([{ tokens: 2, length: 2 }], 0);
+    // The second token meets another expert with a chance of 3 / 4.
+    assert.equal(two.bytes, 4 * (192 + router + 1.75 * expert + 2 * 4 * 2));
+  });
+
+  test('half-width elements are half the bytes', () => {
+    const part = [{ tokens: 1, length: 4 }];
+    assert.equal(new StepWork({ ...SPEC, dtype: 'bfloat16' }).of(part).bytes, new StepWork(SPEC).of(part).bytes / 2);
+  });
+});
