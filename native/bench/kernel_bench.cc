@@ -1,15 +1,19 @@
-// Times every op family of the CPU backend and sets it beside what this machine can do, measured in the same run.
+// Times every op family of the CPU backend and sets it beside what this machine can do, measured in the same run, and,
+// for linear, beside oneDNN where it was installed when this was built.
 //   kernel_bench [--filter TEXT] [--isa NAME] [--threads N] [--cases bench|test] [--seconds S] [--json]
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/limit_probe.h"
+#include "bench/onednn_linear.h"
 #include "core/check.h"
 #include "core/clock.h"
 #include "op_cases.h"
@@ -146,10 +150,19 @@ class Bench {
         const double products =
             static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
         const double activations = 4.0 * static_cast<double>(shape.m * (shape.n + shape.k));
-        measure(name, {static_cast<double>(copies[0]->bytes()) + activations, 2 * products, pairs(dtype)},
-                [&] { backend_->linear(*copies[next++ % copies.size()], nullptr, x, out); });
+        const Work work{static_cast<double>(copies[0]->bytes()) + activations, 2 * products, pairs(dtype)};
+        measure(name, work, [&] { backend_->linear(*copies[next++ % copies.size()], nullptr, x, out); });
+        peer(name, work, shape, dtype, static_cast<int64_t>(copies.size()));
       }
     }
+  }
+
+  void peer(const std::string& name, const Work& work, const test::GemmCase& shape, DType dtype, int64_t copies) {
+    const auto theirs = OneDnnLinear::create(shape.m, shape.n, shape.k, dtype, copies);
+    if (theirs == nullptr) return;
+    measure("  oneDNN " + name, work, [&] { theirs->run(); });
+    // Its threads go on spinning for a while.
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 
   void attention() {
@@ -399,6 +412,7 @@ int main(int argc, char** argv) {
     const auto isa = options.isa.empty() ? supported.back() : parse_cpu_isa(options.isa);
     require(isa.has_value(), "--isa must be avx2, avx512 or avx512_bf16, got ", options.isa);
     ThreadPool pool(options.threads);
+    bench::OneDnnLinear::start(pool.size());
     pool.pin_caller();
     bench::Bench(options, *isa, pool).run();
   } catch (const std::exception& error) {
