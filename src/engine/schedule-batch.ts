@@ -17,7 +17,8 @@ export class ScheduleBatch {
   readonly requests: Request[] = [];
   /** The request's epoch at submission; when it has changed, the row's result is void. */
   readonly epochs: number[] = [];
-  /** Computed tokens of the sequence after this step. */
+  /** Tokens that the row computes, and computed tokens of the sequence after this step. */
+  readonly counts: number[] = [];
   readonly ends: number[] = [];
   readonly sampled: boolean[] = [];
   /** Prompt positions [scoredFirst, scoredFirst + scoredCount) get their log-probabilities. */
@@ -27,6 +28,13 @@ export class ScheduleBatch {
   /** Tokens that the step computes. */
   get tokens(): number {
     return this.prefillTokens + this.decodeRows;
+  }
+
+  /** Rows of logits that it needs. */
+  get logitRows(): number {
+    let rows = 0;
+    for (let i = 0; i < this.sampled.length; i++) rows += this.scoredCount[i]! + (this.sampled[i] ? 1 : 0);
+    return rows;
   }
 
   get size(): number {
@@ -42,6 +50,7 @@ export class ScheduleBatch {
   add(request: Request, to: number, row: RequestRow): void {
     this.requests.push(request);
     this.epochs.push(request.epoch);
+    this.counts.push(to - row.firstPosition);
     this.ends.push(to);
     this.sampled.push(row.sample);
     this.scoredFirst.push(row.firstPosition + row.scoredFrom + 1);
@@ -56,6 +65,7 @@ export class ScheduleBatch {
     this.cachedTokens = 0;
     this.requests.length = 0;
     this.epochs.length = 0;
+    this.counts.length = 0;
     this.ends.length = 0;
     this.sampled.length = 0;
     this.scoredFirst.length = 0;

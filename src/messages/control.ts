@@ -1,6 +1,21 @@
 // Everything between front end and scheduler that is not a token: state, cache, profiles, life and death.
 import type { ProfileReplyMessage, ProfileRequestMessage, RankProfile } from './profile.js';
 
+/** Of all steps of one kind: the time they took, and the least that they had to compute and to read. */
+export interface PhaseWork {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+export interface StepWorkTotals {
+  /** Prompt tokens alone, generated tokens alone, both. */
+  readonly extend: PhaseWork;
+  readonly decode: PhaseWork;
+  readonly mixed: PhaseWork;
+}
+
 /** Scheduler state for /server_info, /metrics and the benches. Counters only grow. */
 export interface SchedulerState {
   readonly runningRequests: number;
@@ -17,6 +32,7 @@ export interface SchedulerState {
   readonly abortedTotal: number;
   /** Tokens per second over the last completed decode interval. */
   readonly lastGenThroughput: number;
+  readonly stepWork: StepWorkTotals;
   /** The one under way, as it stands; null: none. */
   readonly profile: RankProfile | null;
 }

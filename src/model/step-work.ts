@@ -10,52 +10,69 @@ export interface Work {
   readonly bytes: number;
 }
 
-/** One request's part in a step. */
-export interface StepPart {
-  /** Tokens that the step computes. */
-  readonly tokens: number;
-  /** Tokens of the sequence after the step. */
-  readonly length: number;
+/** Layers of one kind. */
+interface LayerKind {
+  readonly layer: LayerSpec;
+  readonly count: number;
+  /** Elements of the matrices that every token meets, of one expert, and of all experts that a token meets. */
+  readonly dense: number;
+  readonly expert: number;
+  readonly expertsPerToken: number;
 }
 
 export class StepWork {
   readonly #spec: ModelSpec;
-  readonly #elementBytes: number;
+  readonly #kinds: readonly LayerKind[];
 
   constructor(spec: ModelSpec) {
     this.#spec = spec;
-    this.#elementBytes = DTYPE_BYTES[spec.dtype];
+    this.#kinds = kindsOf(spec);
   }
 
-  /** `logitRows`: rows that go through lm_head, normally one a request. */
-  of(parts: readonly StepPart[], logitRows = parts.length): Work {
-    const spec = this.#spec;
-    const head = spec.vocabSize * spec.hiddenSize;
-    const tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
+  /**
+   * Request i computes `counts[i]` tokens and has `lengths[i]` afterwards. `logitRows`: rows that go through lm_head, normally
+   * one a request.
+   */
+  of(counts: readonly number[], lengths: readonly number[], logitRows = counts.length): Work {
+    const { vocabSize, hiddenSize, numHeads, numKvHeads, headDim, dtype } = this.#spec;
+    const head = vocabSize * hiddenSize;
+    let tokens = 0;
+    for (const count of counts) tokens += count;
     let flops = 2 * head * logitRows;
     let elements = logitRows > 0 ? head : 0;
-    for (const layer of spec.layers) {
-      const weights = this.#weights(layer);
-      flops += 2 * tokens * (weights.dense + weights.expertsPerToken);
-      elements += weights.dense + weights.expert * expectedExperts(layer, tokens);
-      for (const part of parts) {
-        flops += 4 * spec.numHeads * spec.headDim * visiblePairs(part, layer.slidingWindow);
-        elements += 2 * spec.numKvHeads * spec.headDim * visibleTokens(part, layer.slidingWindow);
+    for (const { layer, count: layers, dense, expert, expertsPerToken } of this.#kinds) {
+      let pairs = 0;
+      let cached = 0;
+      for (let i = 0; i < counts.length; i++) {
+        pairs += visiblePairs(counts[i]!, lengths[i]!, layer.slidingWindow);
+        cached += visibleTokens(counts[i]!, lengths[i]!, layer.slidingWindow);
       }
+      flops += layers * (2 * tokens * (dense + expertsPerToken) + 4 * numHeads * headDim * pairs);
+      elements += layers * (dense + expert * expectedExperts(layer, tokens) + 2 * numKvHeads * headDim * cached);
     }
-    return { flops, bytes: elements * this.#elementBytes };
+    return { flops, bytes: elements * DTYPE_BYTES[dtype] };
   }
+}
 
-  /** Elements of a layer's matrices: that every token meets, of one expert, and of a token's experts together. */
-  #weights(layer: LayerSpec): { dense: number; expert: number; expertsPerToken: number } {
-    const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize } = this.#spec;
-    const attention = hiddenSize * headDim * (2 * numHeads + 2 * numKvHeads);
-    if (layer.moe === null)
-      return { dense: attention + 3 * hiddenSize * intermediateSize, expert: 0, expertsPerToken: 0 };
-    const { numExperts, topK, intermediateSize: inner } = layer.moe;
-    const expert = 3 * hiddenSize * inner;
-    return { dense: attention + hiddenSize * numExperts, expert, expertsPerToken: topK * expert };
+function kindsOf(spec: ModelSpec): LayerKind[] {
+  const kinds = new Map<string, LayerSpec[]>();
+  for (const layer of spec.layers) {
+    const key = JSON.stringify(layer);
+    const same = kinds.get(key);
+    if (same === undefined) kinds.set(key, [layer]);
+    else same.push(layer);
   }
+  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize } = spec;
+  const attention = hiddenSize * headDim * (2 * numHeads + 2 * numKvHeads);
+  return [...kinds.values()].map(([first, ...others]) => {
+    const { moe } = first!;
+    const kind = { layer: first!, count: others.length + 1 };
+    if (moe === null) {
+      return { ...kind, dense: attention + 3 * hiddenSize * intermediateSize, expert: 0, expertsPerToken: 0 };
+    }
+    const expert = 3 * hiddenSize * moe.intermediateSize;
+    return { ...kind, dense: attention + hiddenSize * moe.numExperts, expert, expertsPerToken: moe.topK * expert };
+  });
 }
 
 /** How many different experts so many tokens meet, if the router chooses evenly. */
@@ -63,16 +80,16 @@ function expectedExperts({ moe }: LayerSpec, tokens: number): number {
   return moe === null ? 0 : moe.numExperts * (1 - (1 - moe.topK / moe.numExperts) ** tokens);
 }
 
-/** Query-key pairs: token t of the sequence sees t + 1 tokens, or the window's. */
-function visiblePairs({ tokens, length }: StepPart, window: number): number {
+/** Query-key pairs of the last `count` of `length` tokens: each sees itself and those before it, as far as the window. */
+function visiblePairs(count: number, length: number, window: number): number {
   const upTo = (last: number): number => {
     if (window === 0 || last <= window) return (last * (last + 1)) / 2;
     return (window * (window + 1)) / 2 + (last - window) * window;
   };
-  return upTo(length) - upTo(length - tokens);
+  return upTo(length) - upTo(length - count);
 }
 
-/** Cached tokens that are read: all that any of the step's tokens sees. */
-function visibleTokens({ tokens, length }: StepPart, window: number): number {
-  return window === 0 ? length : Math.min(length, window + tokens - 1);
+/** Cached tokens that are read: all that any of them sees. */
+function visibleTokens(count: number, length: number, window: number): number {
+  return window === 0 ? length : Math.min(length, window + count - 1);
 }

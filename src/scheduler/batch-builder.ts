@@ -66,9 +66,9 @@ export class BatchBuilder {
     return this.#step.take(this.#lastStepId);
   }
 
-  /** A step has ended after so many milliseconds of computing. */
-  stepDone(batch: ScheduleBatch, milliseconds: number): void {
-    this.#budget.stepDone(batch, milliseconds);
+  /** A step has ended after so many seconds of computing. */
+  stepDone(batch: ScheduleBatch, seconds: number): void {
+    this.#budget.stepDone(batch, seconds);
   }
 
   /** A batch whose step is done: it is used again. */

@@ -10,9 +10,9 @@ const MOST_CHANGE = 4;
 const LEAST_TOKENS = 8;
 
 export class PrefillBudget {
-  /** Milliseconds of a step of decodes alone, and of each prompt token on top; 0: not known yet. */
-  #decodeMs = 0;
-  #tokenMs = 0;
+  /** Seconds of a step of decodes alone, and of each prompt token on top; 0: not known yet. */
+  #decodeSeconds = 0;
+  #tokenSeconds = 0;
 
   /** `stretch`: a step may take so many times a step of decodes alone; 0: no such limit. `mostTokens`: in any step. */
   constructor(
@@ -22,20 +22,21 @@ export class PrefillBudget {
 
   /** Prompt tokens for a step with so many decode rows. */
   tokens(decodeRows: number): number {
-    if (decodeRows === 0 || this.stretch === 0 || this.#decodeMs === 0 || this.#tokenMs === 0) return this.mostTokens;
-    const affordable = Math.floor(((this.stretch - 1) * this.#decodeMs) / this.#tokenMs);
+    if (decodeRows === 0 || this.stretch === 0 || this.#decodeSeconds === 0 || this.#tokenSeconds === 0)
+      return this.mostTokens;
+    const affordable = Math.floor(((this.stretch - 1) * this.#decodeSeconds) / this.#tokenSeconds);
     return Math.min(this.mostTokens, Math.max(LEAST_TOKENS, affordable));
   }
 
-  /** A step has ended after so many milliseconds of computing. */
-  stepDone(batch: ScheduleBatch, milliseconds: number): void {
+  /** A step has ended after so many seconds of computing. */
+  stepDone(batch: ScheduleBatch, seconds: number): void {
     if (batch.prefillTokens === 0) {
-      this.#decodeMs = average(this.#decodeMs, milliseconds);
+      this.#decodeSeconds = average(this.#decodeSeconds, seconds);
       return;
     }
-    if (batch.decodeRows > 0 && this.#decodeMs === 0) return; // which part is whose?
-    const decodes = batch.decodeRows > 0 ? this.#decodeMs : 0;
-    this.#tokenMs = average(this.#tokenMs, Math.max(0, milliseconds - decodes) / batch.prefillTokens);
+    if (batch.decodeRows > 0 && this.#decodeSeconds === 0) return; // which part is whose?
+    const decodes = batch.decodeRows > 0 ? this.#decodeSeconds : 0;
+    this.#tokenSeconds = average(this.#tokenSeconds, Math.max(0, seconds - decodes) / batch.prefillTokens);
   }
 }
 

@@ -8,13 +8,15 @@ import { type LoadGauges, RankTracer } from '../engine/profiler/rank-tracer.js';
 import { flowIdOf } from '../engine/request.js';
 import type { ScheduleBatch } from '../engine/schedule-batch.js';
 import type { StepOutput } from '../engine/step-output.js';
+import { WorkTally } from '../engine/work-tally.js';
 import { BlockManager } from '../kv-cache/block-manager.js';
 import type { SchedulerChannel, SchedulerMessage } from '../messages/channel.js';
 import type { SchedulerState } from '../messages/control.js';
 import type { FinishReason, TokenChunk } from '../messages/outputs.js';
 import type { ProfileEnd, RankProfile } from '../messages/profile.js';
 import type { AbortMessage, GenerateMessage } from '../messages/requests.js';
-import type { NativeAddon } from '../native/addon.js';
+import { StepWork } from '../model/step-work.js';
+import type { ModelSpec, NativeAddon } from '../native/addon.js';
 import { invariant, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { aborted } from './admission.js';
@@ -30,6 +32,7 @@ type ProfilerAddon = Pick<NativeAddon, 'devices' | 'cudaProfilerStart' | 'cudaPr
 
 export interface SchedulerDeps {
   readonly runner: ModelRunner;
+  readonly spec: ModelSpec;
   readonly options: SchedulerOptions;
   readonly eosTokenIds: readonly number[];
   readonly channel: SchedulerChannel;
@@ -50,6 +53,7 @@ export class Scheduler {
   readonly #queues: RequestQueues;
   readonly #blocks: BlockManager;
   readonly #stats: LoadStats;
+  readonly #work: WorkTally;
   readonly #intake: RequestIntake;
   readonly #builder: BatchBuilder;
   readonly #outputs: OutputProcessor;
@@ -66,7 +70,7 @@ export class Scheduler {
   #stopped = false;
   #resolveClosed!: (code: number) => void;
 
-  constructor({ runner, options, eosTokenIds, channel, log, addon }: SchedulerDeps) {
+  constructor({ runner, spec, options, eosTokenIds, channel, log, addon }: SchedulerDeps) {
     const { limits } = runner;
     const queues = new RequestQueues(limits.maxRequests);
     const blocks = new BlockManager(limits.numBlocks, limits.blockSize, { prefixCache: !options.disableRadixCache });
@@ -77,6 +81,7 @@ export class Scheduler {
     this.#queues = queues;
     this.#blocks = blocks;
     this.#stats = stats;
+    this.#work = new WorkTally(new StepWork(spec));
     this.#intake = new RequestIntake({ queues, limits, options, eosTokenIds });
     this.#builder = new BatchBuilder({ options, queues, blocks, stats, log });
     this.#outputs = new OutputProcessor(queues, blocks);
@@ -135,7 +140,9 @@ export class Scheduler {
     invariant(batch !== undefined && batch.stepId === output!.stepId, `step ${output!.stepId} is not the next to end`);
     if (this.#inFlight.length > 0) this.#watchdog.restart();
     else this.#watchdog.stop();
-    this.#builder.stepDone(batch, Number(output!.endNs - output!.startNs) / 1e6);
+    const seconds = Number(output!.endNs - output!.startNs) / 1e9;
+    this.#builder.stepDone(batch, seconds);
+    this.#work.stepDone(batch, seconds);
     const intervalDone = this.#tracer.phase('process_batch_result', () => {
       const generated = this.#outputs.process(batch, output!, this.#outbox);
       return this.#stats.stepDone(generated, batch.decodeRows > 0);
@@ -282,6 +289,7 @@ export class Scheduler {
       retractionsTotal: stats.retractions,
       abortedTotal: stats.aborted,
       lastGenThroughput: stats.genThroughput,
+      stepWork: this.#work.totals,
       profile: this.#profiler.current,
     };
   }

@@ -13,7 +13,11 @@ export interface SchedulerHandle {
 export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerChannel }): SchedulerHandle {
   const { addon, model, options, channel, log } = deps;
   const runner = ModelRunner.create(deps);
-  const scheduler = new Scheduler({ runner, options, eosTokenIds: model.eosTokenIds, channel, log, addon });
+  const scheduler = new Scheduler({
+    ...{ runner, options, channel, log, addon },
+    spec: model.spec,
+    eosTokenIds: model.eosTokenIds,
+  });
   const { limits } = runner;
   const device = addon.devices()[0]!;
   channel.send({

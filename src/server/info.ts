@@ -77,6 +77,7 @@ function internalState(info: RankInfo, state: SchedulerState): Record<string, un
     num_used_tokens: state.usedTokens,
     num_cached_tokens: state.cachedTokens,
     forward_ct: state.forwardSteps,
+    step_work: state.stepWork,
     load_seconds: info.loadSeconds,
   };
 }

@@ -29,10 +29,7 @@ const HEAD = 80;
 
 describe('the work of a step', () => {
   test('decode reads every weight once and every cached token', () => {
-    const { flops, bytes } = new StepWork(SPEC).of([
-      { tokens: 1, length: 5 },
-      { tokens: 1, length: 3 },
-    ]);
+    const { flops, bytes } = new StepWork(SPEC).of([1, 1], [5, 3]);
     // K and V of 8 tokens, two heads of two channels.
     assert.equal(bytes, 4 * (LAYER + HEAD + 2 * 4 * 8));
     // QK and PV: four heads of two channels, 8 pairs, two operations each.
@@ -40,19 +37,19 @@ describe('the work of a step', () => {
   });
 
   test('prefill counts causal pairs and one row of logits', () => {
-    const { flops } = new StepWork(SPEC).of([{ tokens: 3, length: 3 }]);
+    const { flops } = new StepWork(SPEC).of([3], [3]);
     assert.equal(flops, 2 * (3 * LAYER + HEAD) + 4 * 8 * (1 + 2 + 3));
-    const extended = new StepWork(SPEC).of([{ tokens: 2, length: 5 }], 0);
+    const extended = new StepWork(SPEC).of([2], [5], 0);
     assert.equal(extended.flops, 2 * 2 * LAYER + 4 * 8 * (4 + 5));
     assert.equal(extended.bytes, 4 * (LAYER + 2 * 4 * 5));
   });
 
   test('a sliding window bounds what is seen', () => {
     const windowed = { ...SPEC, layers: [{ slidingWindow: 2, moe: null }] };
-    const decode = new StepWork(windowed).of([{ tokens: 1, length: 9 }], 0);
+    const decode = new StepWork(windowed).of([1], [9], 0);
     assert.equal(decode.bytes, 4 * (LAYER + 2 * 4 * 2));
     assert.equal(decode.flops, 2 * LAYER + 4 * 8 * 2);
-    const prefill = new StepWork(windowed).of([{ tokens: 4, length: 4 }], 0);
+    const prefill = new StepWork(windowed).of([4], [4], 0);
     assert.equal(prefill.flops, 2 * 4 * LAYER + 4 * 8 * (1 + 2 + 2 + 2));
     assert.equal(prefill.bytes, 4 * (LAYER + 2 * 4 * 4));
   });
@@ -62,16 +59,18 @@ describe('the work of a step', () => {
     const sparse = { ...SPEC, layers: [{ slidingWindow: 0, moe }] };
     const expert = 3 * 8 * 6;
     const router = 8 * 4;
-    const one = new StepWork(sparse).of([{ tokens: 1, length: 1 }], 0);
+    const one = new StepWork(sparse).of([1], [1], 0);
     assert.equal(one.flops, 2 * (192 + router + expert) + 4 * 8);
     assert.equal(one.bytes, 4 * (192 + router + expert + 2 * 4));
-    const two = new StepWork(sparse).of([{ tokens: 2, length: 2 }], 0);
+    const two = new StepWork(sparse).of([2], [2], 0);
     // The second token meets another expert with a chance of 3 / 4.
     assert.equal(two.bytes, 4 * (192 + router + 1.75 * expert + 2 * 4 * 2));
   });
 
   test('half-width elements are half the bytes', () => {
-    const part = [{ tokens: 1, length: 4 }];
-    assert.equal(new StepWork({ ...SPEC, dtype: 'bfloat16' }).of(part).bytes, new StepWork(SPEC).of(part).bytes / 2);
+    assert.equal(
+      new StepWork({ ...SPEC, dtype: 'bfloat16' }).of([1], [4]).bytes,
+      new StepWork(SPEC).of([1], [4]).bytes / 2,
+    );
   });
 });

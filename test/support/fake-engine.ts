@@ -79,6 +79,7 @@ class FakeEngine implements NativeEngine {
   #slots: Slot[] = [];
   #steps = 0;
   #dead: string | null = null;
+  #endedNs = 0n;
   #running: NodeJS.Timeout | NodeJS.Immediate | null = null;
   #loaded = false;
   closed = false;
@@ -151,13 +152,16 @@ class FakeEngine implements NativeEngine {
     const queued = this.#queue.length;
     const batch = this.#queue.shift()!;
     let output: ArrayBuffer | null = null;
-    const begunNs = process.hrtime.bigint() - BigInt(Math.round(ms * 1e6));
+    // Timers may be early by a fraction of a millisecond: steps must not overlap all the same.
+    const wished = process.hrtime.bigint() - BigInt(Math.round(ms * 1e6));
+    const begunNs = wished > this.#endedNs ? wished : this.#endedNs;
     try {
       if (this.#dead === null && this.#steps === this.#options.failAtStep) throw new Error('told to fail');
       if (this.#dead === null) output = this.#run(batch, queued, begunNs);
     } catch (thrown) {
       this.#dead = (thrown as Error).message;
     }
+    this.#endedNs = process.hrtime.bigint();
     this.#startNext();
     const profiled = output !== null && viewForwardBatch(batch).header('profile') === PROFILE_STEP.record;
     if (output === null) this.#onStep(new Error(this.#dead!), null, null);

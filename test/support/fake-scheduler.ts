@@ -6,6 +6,8 @@ import type { FinishReason, TokenChunk, TokenLogprobs } from '#vitrine/messages/
 import type { GenerateMessage } from '#vitrine/messages/requests.js';
 import { FakeProfiler, type FakeProfilerOptions } from './fake-profiler.js';
 
+const NO_WORK = { steps: 0, seconds: 0, flops: 0, bytes: 0 };
+
 export interface FakeSchedulerOptions {
   /** Output token `index` of a request. Default: the prompt, over and over. */
   readonly token?: (message: GenerateMessage, index: number) => number;
@@ -136,6 +138,7 @@ export class FakeScheduler {
             cachedTokensTotal: 0,
             generatedTokensTotal: this.#generated,
             retractionsTotal: 0,
+            stepWork: { extend: NO_WORK, decode: NO_WORK, mixed: NO_WORK },
             abortedTotal: this.aborts.length,
             lastGenThroughput: 123,
             profile: null,

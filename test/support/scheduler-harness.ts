@@ -97,6 +97,7 @@ export class SchedulerHarness {
     this.channel = frontend;
     this.scheduler = new Scheduler({
       runner: this.runner,
+      spec: model.spec,
       options: all,
       eosTokenIds: model.eosTokenIds,
       channel: scheduler,

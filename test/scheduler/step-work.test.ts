@@ -1,0 +1,30 @@
+// The scheduler counts what its steps had to read and compute.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { StepWork } from '#vitrine/model/step-work.js';
+import { fakePreparedModel } from '../support/fake-prepared-model.js';
+import { generateMessage, SchedulerHarness } from '../support/scheduler-harness.js';
+
+test('work and time are summed by kind of step', async () => {
+  const harness = new SchedulerHarness({
+    scheduler: { chunkedPrefillSize: 8, disableOverlapSchedule: true },
+    engine: { stepMs: () => 3 },
+  });
+  await harness.generate(generateMessage([3, 4, 5, 6, 7, 8, 9, 10, 11, 12], { maxNewTokens: 4, ignoreEos: true }));
+  const { extend, decode, mixed } = (await harness.state()).stepWork;
+  await harness.close();
+  const work = new StepWork(fakePreparedModel().spec);
+  // Two chunks of the prompt, of which the second gives logits; then three tokens.
+  const chunks = [work.of([8], [8], 0), work.of([2], [10])];
+  const decodes = [work.of([1], [11]), work.of([1], [12]), work.of([1], [13])];
+  const total = (list: typeof chunks, key: 'flops' | 'bytes') => list.reduce((sum, each) => sum + each[key], 0);
+  assert.deepEqual(
+    [extend, decode, mixed].map(({ steps, flops, bytes }) => ({ steps, flops, bytes })),
+    [
+      { steps: 2, flops: total(chunks, 'flops'), bytes: total(chunks, 'bytes') },
+      { steps: 3, flops: total(decodes, 'flops'), bytes: total(decodes, 'bytes') },
+      { steps: 0, flops: 0, bytes: 0 },
+    ],
+  );
+  assert.ok(extend.seconds >= 0.006 && decode.seconds >= 0.009, 'the time is that of the steps');
+});
