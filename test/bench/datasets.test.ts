@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readJsonArray } from '#vitrine/bench/datasets/json-array.js';
+import type { QuestionSettings } from '#vitrine/bench/datasets/questions.js';
 import { randomWorkload } from '#vitrine/bench/datasets/random.js';
 import { randomIdsWorkload } from '#vitrine/bench/datasets/random-ids.js';
 import { drawLengths } from '#vitrine/bench/datasets/random-lengths.js';
 import { RowCounter } from '#vitrine/bench/datasets/row-counter.js';
-import { type ShareGptSettings, shareGptWorkload } from '#vitrine/bench/datasets/sharegpt.js';
-import { findShareGpt, readConversations } from '#vitrine/bench/datasets/sharegpt-file.js';
+import { shareGptWorkload } from '#vitrine/bench/datasets/sharegpt.js';
+import { findShareGpt, readShareGpt } from '#vitrine/bench/datasets/sharegpt-file.js';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 
@@ -25,8 +26,7 @@ before(async () => {
 });
 
 const RANDOM = { numPrompts: 20, seed: 1, inputLen: 50, outputLen: 9, rangeRatio: 0, tokenizePrompt: false };
-const SHAREGPT: ShareGptSettings = {
-  path: SMALL,
+const SHAREGPT: QuestionSettings = {
   numPrompts: 10,
   seed: 1,
   outputLen: undefined,
@@ -145,22 +145,22 @@ describe('random', () => {
 
 describe('sharegpt', () => {
   test('prompts are first turns, output lengths those of the answers', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, SHAREGPT);
+    const { requests, skipped } = await shareGptWorkload(tokenizer, SMALL, SHAREGPT);
     assert.equal(requests.length, 10);
     assert.deepEqual(skipped, {});
-    const conversations = await readConversations(SMALL, new RowCounter());
+    const conversations = await readShareGpt(SMALL, new RowCounter());
     for (const { prompt, promptLen, outputLen } of requests) {
       const source = conversations.find(({ question }) => question === prompt);
       assert.ok(source !== undefined);
       assert.equal(promptLen, (await tokenizer.encode(source.question, true)).length);
       assert.equal(outputLen, (await tokenizer.encode(source.answer, true)).length);
     }
-    assert.deepEqual((await shareGptWorkload(tokenizer, SHAREGPT)).requests, requests);
-    assert.notDeepEqual((await shareGptWorkload(tokenizer, { ...SHAREGPT, seed: 2 })).requests, requests);
+    assert.deepEqual((await shareGptWorkload(tokenizer, SMALL, SHAREGPT)).requests, requests);
+    assert.notDeepEqual((await shareGptWorkload(tokenizer, SMALL, { ...SHAREGPT, seed: 2 })).requests, requests);
   });
 
   test('fixed output length, context limit, suffix', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, {
+    const { requests, skipped } = await shareGptWorkload(tokenizer, SMALL, {
       ...SHAREGPT,
       numPrompts: 100,
       outputLen: 16,
@@ -177,7 +177,7 @@ describe('sharegpt', () => {
   });
 
   test('odd rows are left out and counted, the rest is used', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, { ...SHAREGPT, path: EDGE, numPrompts: 100 });
+    const { requests, skipped } = await shareGptWorkload(tokenizer, EDGE, { ...SHAREGPT, numPrompts: 100 });
     const left = Object.values(skipped).reduce((sum, count) => sum + count, 0);
     assert.equal(requests.length + left, 20);
     assert.equal(skipped['fewer than two turns'], 3);

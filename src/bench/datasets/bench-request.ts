@@ -9,6 +9,8 @@ export interface ChatMessage {
 /** Text, token ids that are sent as such, or the messages of a chat. */
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
 
+export const isTokenIds = (prompt: Prompt): prompt is readonly number[] => typeof prompt[0] === 'number';
+
 export interface BenchRequest {
   readonly prompt: Prompt;
   /** Prompt tokens by the client's count. */
@@ -39,4 +41,6 @@ export interface Workload {
   readonly requests: readonly BenchRequest[];
   /** Reason → number of rows of the source file that could not be used. */
   readonly skipped: Readonly<Record<string, number>>;
+  /** What else there is to say of it, for people. */
+  readonly notes?: readonly string[];
 }
