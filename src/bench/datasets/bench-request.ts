@@ -29,6 +29,11 @@ export interface BenchRequest {
   readonly lora?: string;
 }
 
+/** Messages that the requests send in all: one for each turn. */
+export function countTurns(requests: readonly BenchRequest[]): number {
+  return requests.reduce((turns, { followUps = [] }) => turns + 1 + followUps.length, 0);
+}
+
 export interface FollowUp {
   readonly text: string;
   /** Tokens of `text` alone. */

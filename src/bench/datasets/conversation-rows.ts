@@ -1,4 +1,5 @@
 // The first question and answer of rows in ShareGPT's form: {"conversations": [{"value": …}, …]}.
+import { isJsonObject } from '../../util/read-json.js';
 import type { JsonElement } from './json-array.js';
 import type { RowCounter } from './row-counter.js';
 
@@ -23,8 +24,8 @@ export async function collectConversations(
 
 /** The conversation, or why the row has none. */
 function readRow(row: unknown): Conversation | string {
-  if (typeof row !== 'object' || row === null) return 'row is not an object';
-  const { conversations, conversation } = row as Record<string, unknown>;
+  if (!isJsonObject(row)) return 'row is not an object';
+  const { conversations, conversation } = row;
   const turns = conversations ?? conversation;
   if (!Array.isArray(turns)) return 'no list of conversations';
   if (turns.length < 2) return 'fewer than two turns';

@@ -6,6 +6,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { isJsonObject } from '../../util/read-json.js';
 import type { BenchRequest, Workload } from './bench-request.js';
+import { countPromptTokens } from './count-tokens.js';
 import { readJsonLines } from './json-lines.js';
 import { RowCounter } from './row-counter.js';
 
@@ -48,24 +49,31 @@ export async function mooncakeWorkload(tokenizer: Tokenizer, settings: MooncakeS
     else rows.push(row);
   }
   rows.sort((a, b) => a.timestamp - b.timestamp);
+  const turns = rows.map(({ hashIds }) => writeTurns(hashIds, settings.numRounds));
+  const promptLens = await countPromptTokens(
+    tokenizer,
+    turns.map(([opening]) => opening!),
+  );
   const requests: BenchRequest[] = [];
-  for (const row of rows) {
-    const blocks = row.hashIds.map(blockText).join('');
-    const prompt = `${blocks}${question(1)}`;
-    const followUps = [];
-    for (let round = 2; round <= settings.numRounds; round++) {
-      const text = `${blocks}${question(round)}`;
-      followUps.push({ text, tokens: (await tokenizer.encode(text, false)).length, outputLen: row.outputLen });
-    }
+  for (const [i, { timestamp, outputLen }] of rows.entries()) {
+    const [prompt, ...further] = turns[i]!;
+    const tokens = await countPromptTokens(tokenizer, further);
+    const followUps = further.map((text, round) => ({ text, tokens: tokens[round]!, outputLen }));
     requests.push({
-      prompt,
-      promptLen: (await tokenizer.encode(prompt, true)).length,
-      outputLen: row.outputLen,
-      timestamp: ((row.timestamp - rows[0]!.timestamp) / 1000) * settings.slowdownFactor,
+      prompt: prompt!,
+      promptLen: promptLens[i]!,
+      outputLen,
+      timestamp: ((timestamp - rows[0]!.timestamp) / 1000) * settings.slowdownFactor,
       ...(followUps.length > 0 ? { followUps } : {}),
     });
   }
   return { requests, skipped: skipped.counts };
+}
+
+/** What the user says in each round. */
+function writeTurns(hashIds: readonly number[], rounds: number): string[] {
+  const blocks = hashIds.map(blockText).join('');
+  return Array.from({ length: rounds }, (_, round) => `${blocks}${question(round + 1)}`);
 }
 
 /** SGLang's text of a block: always the same for a hash. The trace's own blocks have 512 tokens, these some 130. */

@@ -3,6 +3,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { Random } from '../random.js';
 import { mean, sum } from '../statistics.js';
 import type { BenchRequest, FollowUp, Workload } from './bench-request.js';
+import { countPromptTokens } from './count-tokens.js';
 import { uniformLengths } from './random-lengths.js';
 import { VocabularyText } from './vocabulary-text.js';
 
@@ -51,12 +52,12 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
 
   const systems: Text[] = [];
   const questions: Text[] = [];
-  const requests: BenchRequest[] = [];
+  const nominal: (BenchRequest & { readonly prompt: string })[] = [];
   for (let group = 0; group < numGroups; group++) {
     const system = await write(systemLens[group]!);
     systems.push(system);
     for (let member = 0; member < promptsPerGroup; member++) {
-      const index = requests.length;
+      const index = nominal.length;
       const outputLen = outputLens[index]!;
       const turns: Text[] = [];
       for (let turn = 0; turn < numTurns; turn++) turns.push(await write(questionLens[index * numTurns + turn]!));
@@ -64,7 +65,7 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
       const [first, ...further] = turns;
       const prompt = `${system.text}${SEPARATOR}${first!.text}`;
       const followUps: FollowUp[] = further.map((question) => ({ ...question, outputLen }));
-      requests.push({
+      nominal.push({
         prompt,
         promptLen: settings.fastPrepare ? system.tokens + first!.tokens : (await tokenizer.encode(prompt, true)).length,
         outputLen,
@@ -72,6 +73,15 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
         ...(settings.sendRoutingKey ? { routingKey: `${run}_${group}` } : {}),
       });
     }
+  }
+  let requests: BenchRequest[] = nominal;
+  if (!settings.fastPrepare) {
+    // The separator and the special tokens count too, and words may join at the seam.
+    const promptLens = await countPromptTokens(
+      tokenizer,
+      nominal.map(({ prompt }) => prompt),
+    );
+    requests = nominal.map((request, i) => ({ ...request, promptLen: promptLens[i]! }));
   }
   const notes = describe(settings, systems, questions);
   if (!settings.ordered) new Random(seed, 'shared prefix order').shuffle(requests);

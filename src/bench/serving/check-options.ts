@@ -43,11 +43,9 @@ function checkDataset(options: BenchServingOptions): void {
 function checkLora({ loraName: names = [], ...options }: BenchServingOptions): void {
   const { loraRequestDistribution: distribution, loraZipfAlpha: alpha } = options;
   if (distribution !== 'uniform' && names.length < 2) {
-    refuse(
-      `--lora-request-distribution ${distribution}`,
-      'works with two names or more of --lora-name',
-      String(names.length),
-    );
+    const flag = '--lora-request-distribution';
+    const message = `${flag} ${distribution} needs two names or more of --lora-name, got ${names.length}`;
+    throw new VitrineError('INVALID_OPTION', message, { param: flag });
   }
   if (!(alpha > 1)) {
     const message = `--lora-zipf-alpha: expected a number greater than 1, got ${alpha}`;

@@ -1,7 +1,7 @@
 // One pass over a workload: every request sent when it is due, every answer recorded.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import { countTurns } from '../datasets/bench-request.js';
 import type { Output } from '../output.js';
-import { sum } from '../statistics.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
 import { converse } from './load/conversation.js';
 import { generateLoad } from './load/load-generator.js';
@@ -23,8 +23,7 @@ export async function measureRun(
   options: BenchServingOptions,
   { output, interrupt, countTokens }: RunDeps,
 ): Promise<RunRecords> {
-  const turns = sum(requests.map(({ followUps }) => 1 + (followUps?.length ?? 0)));
-  const progress = new Progress(turns, !options.disableTqdm && process.stderr.isTTY === true);
+  const progress = new Progress(countTurns(requests), !options.disableTqdm && process.stderr.isTTY === true);
   const log = options.printRequests ? (line: string) => output.print(line) : undefined;
   const records: RequestRecord[] = [];
   let lastEnd = 0;

@@ -5,7 +5,7 @@ import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
-import type { BenchRequest } from '../datasets/bench-request.js';
+import { type BenchRequest, countTurns } from '../datasets/bench-request.js';
 import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
 import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
@@ -187,7 +187,9 @@ async function finish(options: BenchServingOptions, deps: ServingDeps, finished:
     output.print(line);
   for (const line of renderFailures(records)) output.warn(line);
   if (deps.interrupt.aborted) {
-    output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
+    output.warn(
+      `Interrupted: the figures are those of ${metrics.completed} of ${countTurns(workload.requests)} requests`,
+    );
   }
   const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
   await appendJsonl(file, [row], '--output-file');
