@@ -27,6 +27,8 @@ import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
 const WARMUP_OUTPUT_LEN = 32;
+/** From here on a client that cannot keep up is worth a word. */
+const LATE_SECONDS = 0.02;
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
 
@@ -186,6 +188,11 @@ async function finish(options: BenchServingOptions, deps: ServingDeps, finished:
   for (const line of [...renderReport(options, metrics, workload.rate), ...renderAdditions(metrics)])
     output.print(line);
   for (const line of renderFailures(records)) output.warn(line);
+  const late = metrics.queue.percentile(99);
+  // With a limit the wait is the limit's, and requests that all come at once wait for each other.
+  if (!options.maxConcurrency && workload.arrivals.at(-1)! > 0 && late > LATE_SECONDS) {
+    output.warn(`The client sent requests late (p99 ${(late * 1000).toFixed(1)} ms): it lacks processor time`);
+  }
   if (deps.interrupt.aborted) {
     output.warn(
       `Interrupted: the figures are those of ${metrics.completed} of ${countTurns(workload.requests)} requests`,

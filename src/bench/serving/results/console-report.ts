@@ -78,6 +78,7 @@ export function renderAdditions(metrics: Metrics): string[] {
     row('Output lengths from server / text:', `${metrics.lengthSources.server} / ${metrics.lengthSources.retokenized}`),
   ];
   if (metrics.serverInput !== undefined) rows.push(count('Input tokens by the server:', metrics.serverInput));
+  if (metrics.achievedRate !== undefined) rows.push(real('Achieved request rate (req/s):', metrics.achievedRate));
   rows.push(...latencyRows('client queueing', metrics.queue, [99]), ...percentileTable(metrics), '='.repeat(WIDTH));
   return rows;
 }

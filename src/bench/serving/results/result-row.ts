@@ -93,6 +93,7 @@ function additions({ options, metrics, workload, records }: RowInput): Record<st
     ...morePercentiles('itl', metrics.itl, [90, 99.9]),
     ...latencyKeys('first_token', metrics.firstToken, [99]),
     ...latencyKeys('client_queue', metrics.queue, [99]),
+    achieved_request_rate: metrics.achievedRate ?? null,
     peak_concurrent_requests: metrics.peakConcurrency,
     peak_output_throughput: metrics.peakOutputThroughput,
   };
