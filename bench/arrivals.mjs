@@ -45,7 +45,7 @@ async function measure() {
   const sender = new RequestSender(client, nativeBackend, settings, signal);
   const request = { prompt: 'x'.repeat(512), promptLen: 128, outputLen: 1 };
   // Compiles the code, opens the first connections.
-  for (let i = 0; i < 200; i++) await sender.send(request, 0, 0, 0);
+  for (let i = 0; i < 200; i++) await sender.send(request, 0, 0);
 
   const records = [];
   const cpu = process.cpuUsage();
@@ -53,7 +53,7 @@ async function measure() {
     arrivals,
     maxConcurrency: Number.POSITIVE_INFINITY,
     signal,
-    send: async (index, arrivedAt) => void records.push(await sender.send(request, index, 0, arrivedAt)),
+    send: async (index, arrivedAt) => void records.push(await sender.send(request, index, arrivedAt)),
   });
   const { user, system } = process.cpuUsage(cpu);
   client.close();

@@ -5,7 +5,7 @@ import { VitrineError } from '../../util/errors.js';
 import { isTokenIds, type Workload } from '../datasets/bench-request.js';
 import { selectBackend } from './backends/select-backend.js';
 
-const NEEDS_CHAT = 'needs a chat backend (sglang-oai-chat, vllm-chat)';
+const NEEDS_CHAT = 'needs a chat backend (one that ends in -chat)';
 
 const isChat = ({ backend }: BenchServingOptions): boolean => backend.endsWith('-chat');
 

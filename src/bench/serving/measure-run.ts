@@ -44,7 +44,7 @@ export async function measureRun(
       converse(requests[index]!, arrivedAt, {
         send: (request, turn, due) => {
           log?.(`request ${nameOf(index, turn)} start: ${request.promptLen} prompt tokens`);
-          return sender.send(request, index, turn, due);
+          return sender.send(request, index, due, turn);
         },
         onRecord,
         countTokens,

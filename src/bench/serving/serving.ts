@@ -151,7 +151,7 @@ async function warmUp(
   if (count === 0) return;
   output.print(`Starting warmup with ${count} sequences...`);
   const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
-  const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0, 0)));
+  const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0)));
   const failure = records.find((record) => record.error !== '' && !record.interrupted);
   if (failure !== undefined) {
     throw new VitrineError(
