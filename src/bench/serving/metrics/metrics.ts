@@ -46,8 +46,10 @@ export interface Metrics {
   readonly itl: Sample;
   /** Send to first token chunk, with or without text. */
   readonly firstToken: Sample;
-  /** Due to sent: the wait for --max-concurrency, in no other figure. */
+  /** Due to sent: the wait for --max-concurrency, and the client's own lateness; in no other figure. */
   readonly queue: Sample;
+  /** Conversations begun in a second, from the first send to the last; undefined where there are not two. */
+  readonly achievedRate: number | undefined;
 }
 
 /** Generated tokens of a successful request: the server's count, else that of its text. */
@@ -95,7 +97,14 @@ export function computeMetrics(input: MetricsInput): Metrics {
     itl: new Sample(positions.flatMap((i) => gapsOf(records[i]!, input.gapTokens?.[i]))),
     firstToken: new Sample(good.flatMap(({ firstToken }) => (firstToken === undefined ? [] : [firstToken]))),
     queue: new Sample(good.map((record) => Math.max(0, record.sentAt - record.arrivedAt))),
+    achievedRate: achievedRate(records),
   };
+}
+
+function achievedRate(records: readonly RequestRecord[]): number | undefined {
+  const times = Float64Array.from(records.filter(({ turn }) => turn === 0).map(({ sentAt }) => sentAt)).sort();
+  const span = times.length < 2 ? 0 : times.at(-1)! - times[0]!;
+  return span > 0 ? (times.length - 1) / span : undefined;
 }
 
 /** Inter-token latencies: the recorded gaps, each shared among its chunk's tokens where these were counted. */

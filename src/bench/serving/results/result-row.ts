@@ -1,7 +1,7 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
-import type { Workload } from '../../datasets/bench-request.js';
 import type { Sample } from '../../statistics.js';
+import type { ScheduledWorkload } from '../load/arrivals.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import { type Metrics, outputLength } from '../metrics/metrics.js';
 import { countFailures, formatRate } from './console-report.js';
@@ -9,7 +9,7 @@ import { countFailures, formatRate } from './console-report.js';
 export interface RowInput {
   readonly options: BenchServingOptions;
   readonly metrics: Metrics;
-  readonly workload: Workload;
+  readonly workload: ScheduledWorkload;
   readonly records: readonly RequestRecord[];
   readonly retokenized: readonly number[];
   /** The whole answer of /server_info, or null. */
@@ -20,12 +20,13 @@ const MS = 1000;
 
 export function resultRow(input: RowInput): Record<string, unknown> {
   const { options, metrics } = input;
+  const { rate } = input.workload;
   return {
     tag: options.tag ?? null,
     backend: options.backend,
     dataset_name: options.datasetName,
     // SGLang writes the bare word Infinity, which is not JSON.
-    request_rate: Number.isFinite(options.requestRate) ? options.requestRate : formatRate(options.requestRate),
+    request_rate: Number.isFinite(rate) ? rate : formatRate(rate),
     max_concurrency: options.maxConcurrency ?? null,
     sharegpt_output_len: options.sharegptOutputLen ?? null,
     random_input_len: options.randomInputLen,
@@ -92,6 +93,7 @@ function additions({ options, metrics, workload, records }: RowInput): Record<st
     ...morePercentiles('itl', metrics.itl, [90, 99.9]),
     ...latencyKeys('first_token', metrics.firstToken, [99]),
     ...latencyKeys('client_queue', metrics.queue, [99]),
+    achieved_request_rate: metrics.achievedRate ?? null,
     peak_concurrent_requests: metrics.peakConcurrency,
     peak_output_throughput: metrics.peakOutputThroughput,
   };
@@ -121,6 +123,6 @@ function details({ workload, records, retokenized }: RowInput): Record<string, u
 export function automaticFileName(options: BenchServingOptions, today: Date): string {
   const date = `${today.getMonth() + 1}`.padStart(2, '0') + `${today.getDate()}`.padStart(2, '0');
   const stem = `${options.backend}_${date}_${options.numPrompts}`;
-  if (options.datasetName === 'sharegpt') return `${stem}_sharegpt.jsonl`;
+  if (!options.datasetName.startsWith('random')) return `${stem}_${options.datasetName}.jsonl`;
   return `${stem}_${options.randomInputLen}_${options.randomOutputLen}.jsonl`;
 }
