@@ -5,6 +5,7 @@ import type { Program } from './program.js';
 import { BENCH_SERVING_OPTIONS } from './tables/bench-serving-options.js';
 import { GENERATE_OPTIONS } from './tables/generate-options.js';
 import { ONE_BATCH_OPTIONS } from './tables/one-batch-options.js';
+import { ONE_BATCH_SERVER_OPTIONS } from './tables/one-batch-server-options.js';
 import { PROFILER_OPTIONS } from './tables/profiler-options.js';
 import { SEND_ONE_OPTIONS } from './tables/send-one-options.js';
 import { SERVER_OPTIONS } from './tables/server-options.js';
@@ -45,6 +46,18 @@ export const BENCH_ONE_BATCH: Program<typeof ONE_BATCH_OPTIONS> = {
     'vitrine bench-one-batch --model-path models/stories260K --batch-size 1 8 32 --input-len 128 --output-len 32',
     'vitrine bench-one-batch --model-path DIR --load-format dummy --json-model-override-args \'{"num_hidden_layers": 2}\'',
     'vitrine bench-one-batch --model-path models/stories260K --batch-size 8 --input-len 128 --output-len 32 --profile',
+  ],
+};
+
+export const BENCH_ONE_BATCH_SERVER: Program<typeof ONE_BATCH_SERVER_OPTIONS> = {
+  name: 'bench-one-batch-server',
+  summary: 'Time a static batch as one request to a server, launched for it or running.',
+  options: ONE_BATCH_SERVER_OPTIONS,
+  // Without effect in SGLang too.
+  unsupported: [...UNSUPPORTED_SERVER_FLAGS, 'input-len-step-percentage'],
+  examples: [
+    'vitrine bench-one-batch-server --model-path models/stories260K --batch-size 1 8 --input-len 128 --output-len 32 --show-report',
+    'vitrine bench-one-batch-server --base-url http://127.0.0.1:30000 --batch-size 32 --input-len 256 --output-len 32',
   ],
 };
 
@@ -102,6 +115,7 @@ export const PROGRAMS: readonly Program[] = [
   LAUNCH_SERVER,
   GENERATE,
   BENCH_ONE_BATCH,
+  BENCH_ONE_BATCH_SERVER,
   BENCH_SERVING,
   PROFILER,
   SEND_ONE,
@@ -110,8 +124,4 @@ export const PROGRAMS: readonly Program[] = [
 ];
 
 /** SGLang programs without a counterpart here, with dashes. */
-export const UNSUPPORTED_PROGRAMS: readonly string[] = [
-  'bench-one-batch-server',
-  'bench-offline-throughput',
-  'launch-router',
-];
+export const UNSUPPORTED_PROGRAMS: readonly string[] = ['bench-offline-throughput', 'launch-router'];
