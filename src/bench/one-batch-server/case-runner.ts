@@ -35,7 +35,8 @@ export class CaseRunner {
     const counters = await client.cacheCounters(signal);
     const answer = await sendBatch(client.http, this.#request(prompts, point.outputLen), signal);
     const state = await client.generationState(signal);
-    const cacheHitRate = hitRate(answer) ?? hitRateOf(counters, await client.cacheCounters(signal)) ?? null;
+    const after = counters && (await client.cacheCounters(signal));
+    const cacheHitRate = hitRate(answer) ?? hitRateOf(counters, after) ?? null;
     const { runName, serverArgsForMetrics: serverArgs } = options;
     return caseResult({ runName, serverArgs, point, answer, state, cacheHitRate });
   }

@@ -54,7 +54,7 @@ export async function benchOneBatchServer(
     const sweep = await Sweep.create(options, deps, server, client, profiler);
     return await sweep.run();
   } catch (thrown) {
-    throw server.reasonOf(thrown);
+    throw await server.reasonOf(thrown);
   } finally {
     client.close();
     profiler.close();
@@ -158,10 +158,11 @@ class Sweep {
     try {
       return await run();
     } catch (thrown) {
-      const isAnswer = thrown instanceof VitrineError && thrown.code === 'BENCH_FAILED';
-      if (!isAnswer || this.#server.signal.aborted) throw thrown;
+      const reason = await this.#server.reasonOf(thrown);
+      const isAnswer = reason instanceof VitrineError && reason.code === 'BENCH_FAILED';
+      if (!isAnswer || this.#server.signal.aborted) throw reason;
       this.#failed += 1;
-      this.#deps.output.warn(`(${batchSize}, ${inputLen}, ${outputLen}): ${thrown.message}`);
+      this.#deps.output.warn(`(${batchSize}, ${inputLen}, ${outputLen}): ${reason.message}`);
       return undefined;
     }
   }

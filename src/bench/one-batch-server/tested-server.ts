@@ -1,5 +1,6 @@
 // The server under test: one that runs somewhere, or one that is launched in a process of its own and ended afterwards.
 import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveOptions } from '../../config/resolve-options.js';
 import { LAUNCHED_SERVER_OPTIONS, type OneBatchServerOptions } from '../../config/tables/one-batch-server-options.js';
 import { SERVER_OPTIONS, type ServerOptions } from '../../config/tables/server-options.js';
@@ -17,6 +18,8 @@ export interface TestedServerDeps {
   readonly interrupt: AbortSignal;
   readonly environment: Environment;
 }
+
+const DYING_MS = 1000;
 
 /** Options that are about the launched server and that a client reads too. */
 const CLIENT_KEYS: readonly string[] = ['tokenizerPath', 'servedModelName', 'revision'];
@@ -73,7 +76,9 @@ export class TestedServer {
   }
 
   /** What explains a failure: the death of the launched server, else the failure itself. */
-  reasonOf(thrown: unknown): unknown {
+  async reasonOf(thrown: unknown): Promise<unknown> {
+    // A dying process closes its connections before it is gone.
+    if (this.#child !== undefined && !this.signal.aborted) await Promise.race([this.#child.ended, sleep(DYING_MS)]);
     return this.#death ?? thrown;
   }
 
