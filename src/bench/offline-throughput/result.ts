@@ -1,10 +1,10 @@
 // The figures of a run: SGLang's block and keys, then what SGLang does not tell.
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import type { SchedulerState } from '../../messages/control.js';
+import { heading, row, WIDTH } from '../console-block.js';
 import { Sample, sum } from '../statistics.js';
 import type { Outcome } from './run-all.js';
 
-const WIDTH = 50;
 const MOST_FAILURE_KINDS = 10;
 
 export interface OfflineRun {
@@ -49,24 +49,17 @@ function figuresOf({ outcomes, before, after }: OfflineRun): Figures {
   };
 }
 
-const line = (label: string, value: string): string => `${label.padEnd(40)} ${value.padEnd(10)}`;
-
-function heading(title: string, fill: string): string {
-  const left = Math.floor((WIDTH - title.length) / 2);
-  return title.padStart(title.length + left, fill).padEnd(WIDTH, fill);
-}
-
 export function renderReport({ backend }: OfflineThroughputOptions, run: OfflineRun): string[] {
   const { seconds, outcomes, after } = run;
   const figures = figuresOf(run);
   const { successful, inputTokens, outputTokens, latency } = figures;
-  const real = (label: string, value: number): string => line(label, value.toFixed(2));
-  const count = (label: string, value: number): string => line(label, String(value));
+  const real = (label: string, value: number): string => row(label, value.toFixed(2));
+  const count = (label: string, value: number): string => row(label, String(value));
   const failed = outcomes.length - successful - figures.interrupted;
   return [
     '',
     heading(' Offline Throughput Benchmark Result ', '='),
-    line('Backend:', backend),
+    row('Backend:', backend),
     count('Successful requests:', successful),
     real('Benchmark duration (s):', seconds),
     count('Total input tokens:', inputTokens),

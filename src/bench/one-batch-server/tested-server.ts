@@ -121,7 +121,9 @@ function idleServerFlags(options: OneBatchServerOptions): string[] {
 export async function loadTokenizer(options: OneBatchServerOptions, info: JsonObject): Promise<Tokenizer> {
   const prefill = Array.isArray(info.prefill) && isJsonObject(info.prefill[0]) ? info.prefill[0] : {};
   const told = info.tokenizer_path ?? prefill.tokenizer_path;
-  const { tokenizerPath, modelPath, revision = 'main' } = options;
+  const { tokenizerPath, revision = 'main' } = options;
+  // SGLang's documentation has --model None beside --base-url.
+  const modelPath = options.modelPath === 'None' ? undefined : options.modelPath;
   const local = typeof told === 'string' && (await isFolder(told)) ? told : undefined;
   const wanted = tokenizerPath ?? local ?? modelPath ?? (typeof told === 'string' ? told : undefined);
   if (wanted === undefined) {
