@@ -8,7 +8,9 @@ import type { OptionsOf } from '../config/option.js';
 import { canonicalise, collect } from '../config/parse.js';
 import type { Program } from '../config/program.js';
 import {
+  BENCH_OFFLINE_THROUGHPUT,
   BENCH_ONE_BATCH,
+  BENCH_ONE_BATCH_SERVER,
   BENCH_SERVING,
   GENERATE,
   LAUNCH_SERVER,
@@ -45,6 +47,8 @@ const ENTRIES: readonly Entry[] = [
   entry(LAUNCH_SERVER, () => import('./launch-server.js')),
   entry(GENERATE, () => import('./generate.js')),
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
+  entry(BENCH_ONE_BATCH_SERVER, () => import('./bench-one-batch-server.js')),
+  entry(BENCH_OFFLINE_THROUGHPUT, () => import('./bench-offline-throughput.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
   entry(PROFILER, () => import('./profiler.js')),
   entry(SEND_ONE, () => import('./send-one.js')),

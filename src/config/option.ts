@@ -47,7 +47,14 @@ type ChoiceOf<O extends Option> = O extends { choices: readonly (infer C)[] }
     : C
   : ValueOf[O['type']];
 
-type IsSet<O> = O extends { default: infer D } ? D : O extends { required: true } | { type: 'flag' } ? true : undefined;
+// A flag that was not given is off; one that can be given as off too is undefined then.
+type IsSet<O> = O extends { default: infer D }
+  ? D
+  : O extends { negatable: true }
+    ? undefined
+    : O extends { required: true } | { type: 'flag' }
+      ? true
+      : undefined;
 type Present<O extends Option> = undefined extends IsSet<O> ? ChoiceOf<O> | undefined : ChoiceOf<O>;
 
 /** The config object that a table describes. */

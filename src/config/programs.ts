@@ -4,7 +4,9 @@ import type { Option } from './option.js';
 import type { Program } from './program.js';
 import { BENCH_SERVING_OPTIONS } from './tables/bench-serving-options.js';
 import { GENERATE_OPTIONS } from './tables/generate-options.js';
+import { OFFLINE_THROUGHPUT_OPTIONS } from './tables/offline-throughput-options.js';
 import { ONE_BATCH_OPTIONS } from './tables/one-batch-options.js';
+import { ONE_BATCH_SERVER_OPTIONS } from './tables/one-batch-server-options.js';
 import { PROFILER_OPTIONS } from './tables/profiler-options.js';
 import { SEND_ONE_OPTIONS } from './tables/send-one-options.js';
 import { SERVER_OPTIONS } from './tables/server-options.js';
@@ -34,14 +36,18 @@ export const GENERATE: Program<typeof GENERATE_OPTIONS> = {
   ],
 };
 
-const oneBatchFlags = new Set<string>(ONE_BATCH_OPTIONS.map((option) => option.flag));
+/** The rows of launch-server that are not in a program's own table. */
+function otherServerOptions(own: readonly Option[]): readonly Option[] {
+  const flags = new Set(own.map(({ flag }) => flag));
+  return SERVER_OPTIONS.filter((option: Option) => !flags.has(option.flag));
+}
 
 export const BENCH_ONE_BATCH: Program<typeof ONE_BATCH_OPTIONS> = {
   name: 'bench-one-batch',
   summary: 'Time the prefill and decode steps of one static batch, without a server.',
   options: ONE_BATCH_OPTIONS,
   inert: {
-    options: SERVER_OPTIONS.filter((option: Option) => !oneBatchFlags.has(option.flag)),
+    options: otherServerOptions(ONE_BATCH_OPTIONS),
     reason: 'they cannot matter without a scheduler and a server, and a warning says so.',
   },
   unsupported: UNSUPPORTED_SERVER_FLAGS,
@@ -49,6 +55,33 @@ export const BENCH_ONE_BATCH: Program<typeof ONE_BATCH_OPTIONS> = {
     'vitrine bench-one-batch --model-path models/stories260K --batch-size 1 8 32 --input-len 128 --output-len 32',
     'vitrine bench-one-batch --model-path DIR --load-format dummy --json-model-override-args \'{"num_hidden_layers": 2}\'',
     'vitrine bench-one-batch --model-path models/stories260K --batch-size 8 --input-len 128 --output-len 32 --profile',
+  ],
+};
+
+export const BENCH_ONE_BATCH_SERVER: Program<typeof ONE_BATCH_SERVER_OPTIONS> = {
+  name: 'bench-one-batch-server',
+  summary: 'Time a static batch as one request to a server, launched for it or running.',
+  options: ONE_BATCH_SERVER_OPTIONS,
+  // Without effect in SGLang too.
+  unsupported: [...UNSUPPORTED_SERVER_FLAGS, 'input-len-step-percentage'],
+  examples: [
+    'vitrine bench-one-batch-server --model-path models/stories260K --batch-size 1 8 --input-len 128 --output-len 32 --show-report',
+    'vitrine bench-one-batch-server --base-url http://127.0.0.1:30000 --batch-size 32 --input-len 256 --output-len 32',
+  ],
+};
+
+export const BENCH_OFFLINE_THROUGHPUT: Program<typeof OFFLINE_THROUGHPUT_OPTIONS> = {
+  name: 'bench-offline-throughput',
+  summary: 'Give an engine in this process all requests of a dataset at once and measure its throughput.',
+  options: OFFLINE_THROUGHPUT_OPTIONS,
+  inert: {
+    options: otherServerOptions(OFFLINE_THROUGHPUT_OPTIONS),
+    reason: 'they cannot matter without a server, and a warning says so.',
+  },
+  unsupported: UNSUPPORTED_SERVER_FLAGS,
+  examples: [
+    'vitrine bench-offline-throughput --model-path models/stories260K --dataset-name random --num-prompts 100 --random-input 128 --random-output 64',
+    'vitrine bench-offline-throughput --model-path DIR --dataset-path sharegpt.json --num-prompts 10 --profile --profile-output-dir profiles',
   ],
 };
 
@@ -107,6 +140,8 @@ export const PROGRAMS: readonly Program[] = [
   LAUNCH_SERVER,
   GENERATE,
   BENCH_ONE_BATCH,
+  BENCH_ONE_BATCH_SERVER,
+  BENCH_OFFLINE_THROUGHPUT,
   BENCH_SERVING,
   PROFILER,
   SEND_ONE,
@@ -115,8 +150,4 @@ export const PROGRAMS: readonly Program[] = [
 ];
 
 /** SGLang programs without a counterpart here, with dashes. */
-export const UNSUPPORTED_PROGRAMS: readonly string[] = [
-  'bench-one-batch-server',
-  'bench-offline-throughput',
-  'launch-router',
-];
+export const UNSUPPORTED_PROGRAMS: readonly string[] = ['bench-offline-throughput', 'launch-router'];

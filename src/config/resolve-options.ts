@@ -34,7 +34,7 @@ function resolveValue(option: Option, given: unknown, environment: Environment):
   if (option.required) {
     throw new VitrineError('INVALID_OPTION', `${longFlag(option)} is required`, { param: longFlag(option) });
   }
-  return option.type === 'flag' ? false : undefined;
+  return option.type === 'flag' && !option.negatable ? false : undefined;
 }
 
 function fromEnvironment(option: Option, text: string): unknown {

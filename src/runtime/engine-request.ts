@@ -119,6 +119,19 @@ export function toGenerateRequest(
   };
 }
 
+/**
+ * Sampling parameters under the names of `/generate` (`max_new_tokens`, …) as options of the library; values are not
+ * checked. Error: INVALID_REQUEST for a name that the library does not have.
+ */
+export function fromWireSampling(raw: JsonObject): SamplingOptions {
+  const entries = Object.entries(raw).map(([key, value]) => {
+    const name = OPTION_NAMES.get(key);
+    if (name !== undefined) return [name, value];
+    throw new VitrineError('INVALID_REQUEST', `${key} is not a sampling parameter.`, { param: key });
+  });
+  return Object.fromEntries(entries);
+}
+
 function toLogprobOptions(logprobs: LogprobRequest | undefined, vocabSize: number): LogprobOptions | null {
   if (logprobs === undefined) return null;
   const fields = new FieldReader(logprobs as JsonObject, (key) => `logprobs.${key}`);

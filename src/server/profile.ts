@@ -45,7 +45,7 @@ export function installProfile(app: FastifyInstance, lifecycle: Lifecycle): void
     const { profiles, scheduler } = lifecycle.services();
     const profileId = new FieldReader(request.query as JsonObject).string('profile_id');
     const status = await profiles.status(profileId);
-    if (status !== null) return toJson(status);
+    if (status !== null) return profileJson(status);
     if (profileId === undefined) return { ...IDLE, forward_steps: (await scheduler.state()).forwardSteps };
     const message = `There is no profile ${JSON.stringify(profileId)}, or it is not among the last ones.`;
     throw new VitrineError('NOT_FOUND', message, { param: 'profile_id' });
@@ -89,11 +89,12 @@ async function bodyOfGet({ raw }: FastifyRequest): Promise<unknown> {
 }
 
 function answer(request: FastifyRequest, reply: FastifyReply, status: ProfileStatus, text: string): FastifyReply {
-  if (/\bapplication\/json\b/i.test(request.headers.accept ?? '')) return reply.send(toJson(status));
+  if (/\bapplication\/json\b/i.test(request.headers.accept ?? '')) return reply.send(profileJson(status));
   return reply.type('text/plain; charset=utf-8').send(text);
 }
 
-function toJson(status: ProfileStatus) {
+/** The JSON of a profile, for clients. */
+export function profileJson(status: ProfileStatus) {
   const { merge } = status;
   return {
     profile_id: status.profileId,

@@ -21,6 +21,7 @@ import { writeTraceFile } from '../support/trace-files.js';
 
 const STORIES = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
 /** Random prompts of ids that the fake engine knows. */
+const NEVER = new AbortController().signal;
 const MODEL = [
   ...['--model-path', STORIES, '--result-filename', '', '--random-seed', '1', '--load-format', 'dummy'],
   ...['--json-model-override-args', JSON.stringify({ vocab_size: FAKE_VOCAB_SIZE })],
@@ -43,7 +44,7 @@ async function run(t: TestContext, flags: readonly string[], change: (addon: Nat
   const steps: FakeStep[] = [];
   const addon = change(createFakeAddon({ onStep: (step) => steps.push(step) }));
   const rows = await benchOneBatch(options, {
-    ...{ addon, log: silentLog, environment: { SGLANG_TORCH_PROFILER_DIR: directory } },
+    ...{ addon, log: silentLog, interrupt: NEVER, environment: { SGLANG_TORCH_PROFILER_DIR: directory } },
     output: { print: (line) => lines.push(...line.split('\n')), warn: (line) => warned.push(line) },
   });
   return { rows, lines, warned, directory, steps } satisfies Run;
@@ -194,7 +195,7 @@ test('a step that fails leaves no trace', async (t) => {
   const { options } = parseArguments(BENCH_ONE_BATCH, flags, {});
   const output = { print: () => {}, warn: () => {} };
   const environment = { SGLANG_TORCH_PROFILER_DIR: directory };
-  await assert.rejects(benchOneBatch(options, { addon, output, log: silentLog, environment }), {
+  await assert.rejects(benchOneBatch(options, { addon, output, log: silentLog, interrupt: NEVER, environment }), {
     code: 'ENGINE_FAILED',
   });
   assert.deepEqual(readdirSync(directory), []);
@@ -208,7 +209,8 @@ test('what cannot be, or does nothing', async (t) => {
   const file = join(await temporaryDirectory(t), 'file');
   writeFileSync(file, '');
   const { options } = parseArguments(BENCH_ONE_BATCH, [...MODEL, '--profile'], {});
-  const deps = { addon: createFakeAddon(), log: silentLog, output: { print: () => {}, warn: () => {} } };
+  const output = { print: () => {}, warn: () => {} };
+  const deps = { addon: createFakeAddon(), log: silentLog, interrupt: NEVER, output };
   await assert.rejects(
     benchOneBatch(options, { ...deps, environment: { SGLANG_TORCH_PROFILER_DIR: file } }),
     /^VitrineError: --profile: traces cannot be written to .*file: /,

@@ -24,12 +24,22 @@ interface Run {
   readonly lines: readonly string[];
 }
 
-async function run(flags: readonly string[], environment: Record<string, string> = {}): Promise<Run> {
+async function run(
+  flags: readonly string[],
+  environment: Record<string, string> = {},
+  onLine: (line: string, interrupt: AbortController) => void = () => {},
+): Promise<Run> {
   const fixed = ['--model-path', MODEL, '--result-filename', '', '--cpu-threads', '2', '--random-seed', '1'];
   const { options } = parseArguments(BENCH_ONE_BATCH, [...fixed, ...flags], {});
   const lines: string[] = [];
-  const output = { print: (line: string) => lines.push(...line.split('\n')), warn: (line: string) => lines.push(line) };
-  const rows = await benchOneBatch(options, { addon: loadAddon(), output, log: silentLog, environment });
+  const interrupt = new AbortController();
+  const print = (line: string) => {
+    lines.push(...line.split('\n'));
+    onLine(line, interrupt);
+  };
+  const output = { print, warn: (line: string) => void lines.push(line) };
+  const deps = { addon: loadAddon(), output, log: silentLog, interrupt: interrupt.signal, environment };
+  const rows = await benchOneBatch(options, deps);
   return { rows, lines };
 }
 
@@ -117,6 +127,28 @@ describe('the sweep', () => {
     assert.equal(lines.length, 2);
     assert.deepEqual(JSON.parse(lines[0]!), rows[0]);
     assert.equal(rows[0]!.run_name, 'mine');
+  });
+
+  test('an interruption saves the points that were measured', async (t) => {
+    const file = join(await temporaryDirectory(t), 'result.jsonl');
+    const flags = ['--input-len', '4', '5', '6', '--output-len', '8', '--result-filename', file];
+    let prefills = 0;
+    const inSecondPoint = (line: string, interrupt: AbortController) => {
+      // The first is that of the warm-up.
+      if (line.startsWith('Prefill') && ++prefills === 3) interrupt.abort();
+    };
+    await assert.rejects(run(flags, {}, inSecondPoint), {
+      code: 'ABORTED',
+      message: 'Interrupted: 1 of 3 points were measured',
+    });
+    const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
+    assert.deepEqual(
+      rows.map((row) => JSON.parse(row).input_len),
+      [4],
+    );
+    const atOnce = (_: string, interrupt: AbortController) => interrupt.abort();
+    await assert.rejects(run(flags, {}, atOnce), { code: 'ABORTED', message: /before anything was measured/ });
+    await assert.rejects(run(['--correct'], {}, atOnce), { code: 'ABORTED' });
   });
 
   test('--log-decode-step prints every n-th step after the first five', async () => {

@@ -92,10 +92,7 @@ describe('help and version', () => {
 describe('usage errors exit with 2 and one line', () => {
   const cases: [string[], RegExp][] = [
     [['lunch-server'], /^vitrine: unknown command 'lunch-server'; did you mean launch-server\?\n$/],
-    [
-      ['bench_offline_throughput'],
-      /^vitrine: bench_offline_throughput is an SGLang program .* not have yet; there are/,
-    ],
+    [['launch_router'], /^vitrine: launch_router is an SGLang program .* not have yet; there are/],
     [['--frobnicate'], /^vitrine: unknown option '--frobnicate'\n$/],
     [['launch-server'], /^vitrine: --model-path is required\n$/],
     [['launch-server', '--model-path', 'm', '--max', '3'], /^vitrine: --max is ambiguous: it could mean --max-.*\n$/],

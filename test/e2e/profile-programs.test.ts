@@ -1,11 +1,11 @@
 // The programs of the profiler as they are run, against a real server: files that hold what was asked for, and the ways
 // a wait ends.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { program, RunningServer, storiesModel } from '../support/running-server.js';
+import { type RunOptions, runVitrine } from '../support/run-vitrine.js';
+import { RunningServer, storiesModel } from '../support/running-server.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { readTrace, spansOf, traceProblems } from '../support/trace-checker.js';
 
@@ -15,30 +15,8 @@ before(async () => {
 });
 after(() => server.stop());
 
-interface Exit {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-/** `onError`: sees standard error as it grows. */
-function vitrine(args: readonly string[], directory: string, onError?: (err: string, child: ChildProcess) => void) {
-  return new Promise<Exit>((resolve, reject) => {
-    const env = { ...process.env, SGLANG_TORCH_PROFILER_DIR: directory };
-    const child = spawn(process.execPath, [program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let out = '';
-    let err = '';
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      out += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      err += text;
-      onError?.(err, child);
-    });
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err }));
-  });
-}
+const vitrine = (args: readonly string[], directory: string, onError?: RunOptions['onError']) =>
+  runVitrine(args, { env: { SGLANG_TORCH_PROFILER_DIR: directory }, ...(onError && { onError }) });
 
 /** The trace files that a program printed. */
 function tracesIn(out: string): string[] {

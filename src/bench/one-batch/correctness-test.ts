@@ -17,6 +17,7 @@ export interface CorrectnessSettings {
   /** Prompt tokens of the first prefill step; 0: one step. */
   readonly cutLen: number;
   readonly outputLen: number;
+  readonly interrupt: AbortSignal;
 }
 
 /** `prompts`: token ids. */
@@ -27,7 +28,7 @@ export async function testCorrectness(
   settings: CorrectnessSettings,
   output: Output,
 ): Promise<void> {
-  const { cutLen, outputLen } = settings;
+  const { cutLen, outputLen, interrupt } = settings;
   const short = prompts.find((ids) => ids.length <= cutLen);
   if (short !== undefined) {
     const message = `--cut-len ${cutLen}: every prompt must be longer, one has ${short.length} tokens`;
@@ -35,7 +36,7 @@ export async function testCorrectness(
   }
   output.print(`\ninput_ids=[${prompts.map((ids) => `[${ids.join(', ')}]`).join(', ')}]\n`);
   const lengths = prompts.map((ids) => ids.length + outputLen);
-  const batch = new StaticBatch(runner, lengths, true);
+  const batch = new StaticBatch(runner, lengths, { returnLogits: true, interrupt });
   if (cutLen > 0) {
     const half = await batch.extend(prompts.map((ids) => ids.slice(0, cutLen)));
     output.print(`prefill logits (first half): ${showLogits(half, prompts.length)}\n`);

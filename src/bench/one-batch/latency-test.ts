@@ -33,12 +33,13 @@ export interface LatencySettings {
   readonly runName: string;
   /** Print every n-th decode step; 0: only the first five. */
   readonly logDecodeStep: number;
+  readonly interrupt: AbortSignal;
 }
 
 const fixed = (value: number, width: number, decimals: number): string => value.toFixed(decimals).padStart(width);
 const rate = (value: number): string => `${fixed(value, 9, 2)} token/s`;
 
-/** `prompts`: one for each sequence. Throughputs count `point.inputLen`, also where prompts of a file are longer. */
+/** Rejects with ABORTED after an interruption. `prompts`: one for each sequence. Throughputs count `point.inputLen`, also where prompts of a file are longer. */
 export async function timePoint(
   runner: ModelRunner,
   point: Point,
@@ -50,6 +51,7 @@ export async function timePoint(
   const batch = new StaticBatch(
     runner,
     prompts.map((prompt) => prompt.length + outputLen),
+    { interrupt: settings.interrupt },
   );
   // forward() resolves when the step has ended, so each span holds one whole step and nothing else.
   let mark = monotonicSeconds();

@@ -22,10 +22,15 @@ export interface OneBatchDeps {
   readonly addon: NativeAddon;
   readonly output: Output;
   readonly log: Log;
+  /** The user wants to stop: the points that were measured are saved. */
+  readonly interrupt: AbortSignal;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-/** Runs the sweep (or the correctness test) and appends its rows to the result file; gives the rows. */
+/**
+ * Runs the sweep (or the correctness test) and appends its rows to the result file; gives the rows. Rejects with ABORTED
+ * after an interruption, when what was measured has been saved.
+ */
 export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps): Promise<readonly LatencyRow[]> {
   const { output } = deps;
   const savesRows = options.resultFilename !== '' && !options.correctnessTest;
@@ -43,9 +48,10 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const sweep = new Sweep(options, model, prompts, output);
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const rows = await sweep.run(runner, profiler);
+    const rows = await sweep.run(runner, deps.interrupt, profiler);
     if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
-    return rows;
+    if (!deps.interrupt.aborted) return rows;
+    throw new VitrineError('ABORTED', `Interrupted: ${rows.length} of ${sweep.points.length} points were measured`);
   } finally {
     runner.close();
   }
@@ -72,7 +78,8 @@ async function runCorrectnessTest(
   const tokens = prompts.reduce((total, ids) => total + ids.length, 0);
   const runner = createRunner(options, deps, model, [{ batchSize, longest, tokens }]);
   try {
-    await testCorrectness(runner, tokenizer, prompts, { cutLen: options.cutLen, outputLen }, deps.output);
+    const settings = { cutLen: options.cutLen, outputLen, interrupt: deps.interrupt };
+    await testCorrectness(runner, tokenizer, prompts, settings, deps.output);
   } finally {
     runner.close();
   }

@@ -27,6 +27,7 @@ const MAX_PENDING_BYTES = 1 << 30;
 export interface PointProfilerDeps {
   readonly addon: NativeAddon;
   readonly output: Output;
+  readonly interrupt: AbortSignal;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
@@ -76,13 +77,14 @@ export class PointProfiler {
     return new PointProfiler(options, deps, usesCuda);
   }
 
-  /** Errors: TRACE_NOT_WRITTEN, ENGINE_FAILED. */
+  /** Errors: TRACE_NOT_WRITTEN, ENGINE_FAILED, ABORTED. */
   async profile(runner: ModelRunner, point: Point, prompts: readonly ArrayLike<number>[]): Promise<void> {
     const { profileStage: stage = 'all', profileStartStep, profileSteps = 1 } = this.#options;
     const { batchSize, outputLen } = point;
     const batch = new StaticBatch(
       runner,
       prompts.map((prompt) => prompt.length + outputLen),
+      { interrupt: this.#deps.interrupt },
     );
     const extend = (profile: boolean) => batch.extend(prompts, profile);
     const tokens = sum(prompts.map((prompt) => prompt.length));

@@ -4,10 +4,19 @@ import { type ForwardRequest, GREEDY, NO_BIAS } from '../../engine/forward-batch
 import { REQUEST_FLAG } from '../../engine/forward-batch-layout.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
 import type { StepOutput } from '../../engine/step-output.js';
+import { VitrineError } from '../../util/errors.js';
+
+export interface StaticBatchOptions {
+  /** Default false. */
+  readonly returnLogits?: boolean;
+  /** The user wants to stop: no step begins any more. */
+  readonly interrupt?: AbortSignal;
+}
 
 export class StaticBatch {
   readonly #runner: ModelRunner;
   readonly #returnLogits: boolean;
+  readonly #interrupt: AbortSignal | undefined;
   /** Tokens of each sequence in the KV cache. */
   readonly #lengths: number[];
   /** First block of each sequence; its blocks are consecutive. */
@@ -15,9 +24,10 @@ export class StaticBatch {
   #steps = 0;
 
   /** `longest`: tokens that each sequence may grow to. */
-  constructor(runner: ModelRunner, longest: readonly number[], returnLogits = false) {
+  constructor(runner: ModelRunner, longest: readonly number[], options: StaticBatchOptions = {}) {
     this.#runner = runner;
-    this.#returnLogits = returnLogits;
+    this.#returnLogits = options.returnLogits ?? false;
+    this.#interrupt = options.interrupt;
     this.#lengths = longest.map(() => 0);
     let next = 0;
     this.#blocks = longest.map((tokens) => {
@@ -32,7 +42,10 @@ export class StaticBatch {
     return this.#lengths.length;
   }
 
-  /** Appends prompt tokens to every sequence and samples what follows. `profile`: with the step's spans. */
+  /**
+   * Appends prompt tokens to every sequence and samples what follows. `profile`: with the step's spans.
+   * Rejects with ABORTED after an interruption, as `decode` does.
+   */
   extend(tokens: readonly ArrayLike<number>[], profile = false): Promise<StepOutput> {
     return this.#step('extend', tokens, profile);
   }
@@ -43,7 +56,8 @@ export class StaticBatch {
     return this.#step('decode', tokens, profile);
   }
 
-  #step(mode: 'extend' | 'decode', tokens: readonly ArrayLike<number>[], profile: boolean): Promise<StepOutput> {
+  async #step(mode: 'extend' | 'decode', tokens: readonly ArrayLike<number>[], profile: boolean): Promise<StepOutput> {
+    if (this.#interrupt?.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
     const requests = tokens.map((tokenIds, slot): ForwardRequest => {
       const firstPosition = this.#lengths[slot]!;
       const reset = firstPosition === 0 ? REQUEST_FLAG.resetSlot : 0;

@@ -54,22 +54,31 @@ export class Sweep {
     return { batchSize, longest: longest + outputLen, tokens: batchSize * longest };
   };
 
-  /** `profiler`: repeats every point after it was timed. */
-  async run(runner: ModelRunner, profiler?: PointProfiler): Promise<LatencyRow[]> {
+  /**
+   * `profiler`: repeats every point after it was timed. After an interruption the rows are those of the points before;
+   * rejects with ABORTED where there is none.
+   */
+  async run(runner: ModelRunner, interrupt: AbortSignal, profiler?: PointProfiler): Promise<LatencyRow[]> {
     const { runName, logDecodeStep } = this.#options;
+    const settings = { runName, logDecodeStep, interrupt };
     const first = this.points[0]!;
     this.#output.print('Warmup ...');
     const warmUp = { ...first, outputLen: Math.min(WARMUP_OUTPUT_LEN, first.outputLen) };
     if (this.#fits(warmUp, runner)) {
-      await timePoint(runner, warmUp, this.#inputs(warmUp), { runName, logDecodeStep: 0 }, this.#output);
+      await timePoint(runner, warmUp, this.#inputs(warmUp), { ...settings, logDecodeStep: 0 }, this.#output);
     }
     this.#output.print('Benchmark ...');
     const rows: LatencyRow[] = [];
     for (const point of this.points) {
       if (!this.#fits(point, runner)) continue;
       const inputs = this.#inputs(point);
-      rows.push(await timePoint(runner, point, inputs, { runName, logDecodeStep }, this.#output));
-      await profiler?.profile(runner, point, inputs);
+      try {
+        rows.push(await timePoint(runner, point, inputs, settings, this.#output));
+        await profiler?.profile(runner, point, inputs);
+      } catch (thrown) {
+        if (!interrupt.aborted || rows.length === 0) throw thrown;
+        return rows;
+      }
     }
     if (rows.length > 0) return rows;
     throw new VitrineError('BENCH_FAILED', 'No point of the sweep fits: nothing was measured');

@@ -68,6 +68,11 @@ export class ProfileRun {
     return new ProfileRun(client, directory, settings, info, report);
   }
 
+  /** Where its files go. */
+  get directory(): string {
+    return this.#directory;
+  }
+
   /** Ends a profile that still waits for steps or records, where the server tells. */
   async stopUnlessDone(): Promise<void> {
     if (this.#report !== undefined) this.#report = await this.#client.endReported(this.#report);

@@ -1,16 +1,14 @@
 // The server under test: its address and headers, whether it is there, what model it serves and what it says of itself.
 import { stat } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { resolveModelDirectory } from '../../model/hub.js';
-import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
 import { authorization, checkAddress, type Environment, hostAddress } from '../http/target.js';
+import { waitUntilReady } from '../http/wait-until-ready.js';
 import type { Output } from '../output.js';
 import { defaultPort } from './backends/select-backend.js';
 
-const POLL_MS = 500;
 const ANSWER_MS = 10_000;
 
 /** Address and headers of the server under test. @throws VitrineError INVALID_OPTION */
@@ -42,22 +40,10 @@ export class TargetServer {
 
   /**
    * Waits until the server answers, and gives the answer of GET /v1/models.
-   * @throws VitrineError NOT_READY after --ready-timeout-sec, UNAUTHORIZED, or BENCH_FAILED
+   * @throws VitrineError NOT_READY after --ready-timeout-sec, ABORTED
    */
-  async waitUntilReady(output: Output, signal: AbortSignal): Promise<TextResponse> {
-    const deadline = monotonicSeconds() + this.#options.readyTimeoutSec;
-    for (let attempt = 0; ; attempt++) {
-      const outcome = await this.#client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS }).catch(toError);
-      const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
-      if (reason === undefined) return outcome as TextResponse;
-      if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${this.#baseUrl}`);
-      if (monotonicSeconds() >= deadline) {
-        const waited = `waited ${this.#options.readyTimeoutSec} s (--ready-timeout-sec)`;
-        throw new VitrineError('NOT_READY', `No server at ${this.#baseUrl}: ${reason}; ${waited}`);
-      }
-      if (attempt === 0) output.warn(`Waiting for the server at ${this.#baseUrl} (${reason}) ...`);
-      await sleep(POLL_MS, undefined, { signal }).catch(() => {});
-    }
+  waitUntilReady(output: Output, signal: AbortSignal): Promise<TextResponse> {
+    return waitUntilReady(this.#client, this.#options.readyTimeoutSec, output, signal);
   }
 
   /** --model, else the first id of the answer of /v1/models. */
@@ -110,10 +96,6 @@ export class TargetServer {
     }
     return null;
   }
-}
-
-function notReadyReason({ status }: TextResponse): string | undefined {
-  return status === 502 || status === 503 ? `HTTP ${status}` : undefined;
 }
 
 // The shape is the server's affair; readers check the field they want.

@@ -2,6 +2,7 @@
 import type { Option, OptionsOf } from '../option.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
+import { READY_TIMEOUT_OPTION } from './shared-options.js';
 
 const TARGET = 'Server';
 const LOAD = 'Load';
@@ -63,16 +64,7 @@ export const BENCH_SERVING_OPTIONS = [
     help: 'Additional HTTP headers, each as Name=value, after one flag.',
     group: TARGET,
   },
-  {
-    flag: 'ready-timeout-sec',
-    key: 'readyTimeoutSec',
-    type: 'number',
-    default: 60,
-    min: 0,
-    aliases: ['ready-check-timeout-sec'],
-    help: 'Seconds to wait for the server to answer before giving up.',
-    group: TARGET,
-  },
+  READY_TIMEOUT_OPTION,
   ...DATASET_OPTIONS,
   {
     flag: 'request-rate',

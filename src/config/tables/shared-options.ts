@@ -41,6 +41,18 @@ export const CLIENT_API_KEY_OPTION = {
   group: 'Server',
 } as const satisfies Option;
 
+/** Of the benches that ask a running server. */
+export const READY_TIMEOUT_OPTION = {
+  flag: 'ready-timeout-sec',
+  key: 'readyTimeoutSec',
+  type: 'number',
+  default: 60,
+  min: 0,
+  aliases: ['ready-check-timeout-sec'],
+  help: 'Seconds to wait for the server to answer before giving up.',
+  group: 'Server',
+} as const satisfies Option;
+
 /** Of programs with an engine. */
 export const LAYERWISE_NVTX_OPTION = {
   flag: 'enable-layerwise-nvtx-marker',

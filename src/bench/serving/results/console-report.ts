@@ -1,21 +1,14 @@
 // The console block of a run: SGLang's rows as they are, then what SGLang does not tell.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
+import { heading, row, WIDTH } from '../../console-block.js';
 import type { Sample } from '../../statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { Metrics } from '../metrics/metrics.js';
 
-const WIDTH = 50;
 const MOST_FAILURE_KINDS = 10;
 
-const row = (label: string, value: string): string => `${label.padEnd(40)} ${value.padEnd(10)}`;
 const count = (label: string, value: number): string => row(label, String(value));
 const real = (label: string, value: number): string => row(label, value.toFixed(2));
-
-/** `title` in the middle of a line of `fill`. */
-function heading(title: string, fill: string): string {
-  const left = Math.floor((WIDTH - title.length) / 2);
-  return title.padStart(title.length + left, fill).padEnd(WIDTH, fill);
-}
 
 export function formatRate(rate: number | 'trace'): string {
   return rate === Number.POSITIVE_INFINITY ? 'inf' : String(rate);
