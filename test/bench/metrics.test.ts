@@ -24,6 +24,7 @@ function record(given: Partial<RequestRecord>): RequestRecord {
     text: 'abcd',
     completionTokens: 4,
     promptTokens: 11,
+    cachedTokens: undefined,
     ...given,
   };
 }

@@ -2,14 +2,12 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
-import { selectBackend } from './backends/select-backend.js';
+import { checkBackend } from './backends/check-backend.js';
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: BenchServingOptions): void {
-  const isNative = selectBackend(options.backend).countsTokens;
+  checkBackend(options);
   const isShareGpt = options.datasetName === 'sharegpt';
-  if (options.tokenizePrompt && !isNative) refuse('--tokenize-prompt', 'works with --backend sglang', options.backend);
-  if (options.returnLogprob && !isNative) refuse('--return-logprob', 'works with --backend sglang', options.backend);
   if (options.tokenizePrompt && isShareGpt) refuse('--tokenize-prompt', 'works with random and random-ids', 'sharegpt');
   if (options.applyChatTemplate && !isShareGpt) {
     refuse('--apply-chat-template', 'works with --dataset-name sharegpt', options.datasetName);

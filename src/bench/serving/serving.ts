@@ -9,6 +9,9 @@ import { loadWorkload } from '../datasets/load-workload.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import { sum } from '../statistics.js';
+import { checkPrompts } from './backends/check-backend.js';
+import { openFilesWarning } from './backends/open-files.js';
+import { payloadSettings } from './backends/payload-settings.js';
 import { selectBackend } from './backends/select-backend.js';
 import { checkOptions, idleProfileFlags } from './check-options.js';
 import type { RunRecords } from './load/request-record.js';
@@ -16,6 +19,7 @@ import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
 import { computeMetrics } from './metrics/metrics.js';
 import { countGapTokens, retokenize } from './metrics/retokenize.js';
+import { renderCacheReport } from './results/cache-report.js';
 import { renderAdditions, renderFailures, renderReport } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
@@ -59,32 +63,37 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
     const workload = await loadWorkload(options, tokenizer, directory);
+    throwIfInterrupted(deps, 'before anything was sent');
     announce(workload, options, output);
+    checkPrompts(workload, options);
+    const tooFewFiles = await openFilesWarning(options, workload.requests.length);
+    if (tooFewFiles !== undefined) output.warn(tooFewFiles);
     const settings = {
-      model: options.servedModelName ?? model,
-      stream: !options.disableStream,
-      ignoreEos: !options.disableIgnoreEos,
-      returnLogprob: options.returnLogprob,
-      extraBody: options.extraRequestBody,
+      payload: payloadSettings(options, options.servedModelName ?? model),
+      timeoutSeconds: options.requestTimeoutSec,
     };
     const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
-    if (options.flushCache) await server.flushCache(output);
+    if (options.flushCache) await server.flushCache(output, deps.interrupt);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
     await profiler?.start();
     let run: RunRecords;
     try {
-      if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
+      throwIfInterrupted(deps, 'before anything was measured');
       run = await measureRun(sender, workload, options, deps);
     } finally {
       await profiler?.stop();
     }
-    const serverInfo = await server.serverInfo();
+    const serverInfo = await server.serverInfo(deps.interrupt);
     return await finish(options, deps, { run, workload, tokenizer, serverInfo, file });
   } finally {
     client.close();
     profiler?.close();
   }
+}
+
+function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
+  if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
 }
 
 /** Headers may carry keys: their names are enough. */
@@ -105,13 +114,15 @@ async function warmUp(
   sender: RequestSender,
   first: BenchRequest,
   { warmupRequests: count }: BenchServingOptions,
-  { output }: ServingDeps,
+  deps: ServingDeps,
 ): Promise<void> {
   if (count === 0) return;
+  const { output } = deps;
   output.print(`Starting warmup with ${count} sequences...`);
   const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
   const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0)));
-  const failure = records.find((record) => record.error !== '' && !record.interrupted);
+  throwIfInterrupted(deps, 'in the warm-up');
+  const failure = records.find((record) => record.error !== '');
   if (failure !== undefined) {
     throw new VitrineError(
       'BENCH_FAILED',
@@ -145,6 +156,7 @@ async function finish(options: BenchServingOptions, deps: ServingDeps, finished:
     gapTokens: sharesGaps ? await countGapTokens(tokenizer, records) : undefined,
   });
   for (const line of [...renderReport(options, metrics), ...renderAdditions(metrics)]) output.print(line);
+  if (options.cacheReport) for (const line of renderCacheReport(records)) output.print(line);
   for (const line of renderFailures(records)) output.warn(line);
   if (deps.interrupt.aborted) {
     output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);

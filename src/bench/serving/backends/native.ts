@@ -1,59 +1,78 @@
 // SGLang's own route, POST /generate: text or token ids in; cumulative text and token counts out.
-
 import { errorText } from '../../http/error-text.js';
-import type { AnswerPart, AnswerReader, Backend } from './backend.js';
+import { type AnswerReader, type Backend, failedPart, given, overlay } from './backend.js';
+import { scanMembers } from './json-members.js';
+import { optionalCount, optionalText } from './read-values.js';
 
-interface MetaInfo {
-  readonly completion_tokens?: number;
-  readonly prompt_tokens?: number;
-  readonly finish_reason?: { readonly type?: string; readonly message?: string } | null;
+interface FinishReason {
+  readonly type?: string;
+  readonly message?: string;
 }
 
 export const nativeBackend: Backend = {
   path: '/generate',
+  prompts: ['text', 'token ids'],
   countsTokens: true,
+  reportsCache: true,
+  answersWhole: true,
+  namesEnd: true,
 
   payload(request, settings) {
     const prompt = typeof request.prompt === 'string' ? { text: request.prompt } : { input_ids: request.prompt };
-    return {
+    const payload = {
       ...prompt,
       sampling_params: {
-        temperature: 0,
+        temperature: settings.temperature ?? 0,
+        ...given('top_p', settings.topP),
         max_new_tokens: request.outputLen,
         ignore_eos: settings.ignoreEos,
       },
       stream: settings.stream,
+      ...given('lora_path', request.lora),
       return_logprob: settings.returnLogprob,
-      logprob_start_len: -1,
-      ...settings.extraBody,
+      logprob_start_len: settings.logprobStartLen,
+      ...given('top_logprobs_num', settings.topLogprobsNum),
+      ...given('token_ids_logprob', settings.tokenIdsLogprob),
+      ...(settings.returnRoutedExperts ? { return_routed_experts: true } : {}),
     };
+    return overlay(payload, request, settings);
   },
 
   reader(): AnswerReader {
-    let known = 0;
-    return (event) => {
-      if (event.error !== undefined) return failure(event.error);
-      const { text, meta_info: meta } = event as { text?: string; meta_info?: MetaInfo };
+    return (payload) => {
+      const { text, meta_info: meta, error } = scanMembers(payload, EVENT_KEYS);
+      if (error !== undefined) return failedPart(errorText(JSON.parse(error.toString())));
       if (meta === undefined) throw new Error('no meta_info in the answer');
-      const completionTokens = meta.completion_tokens ?? 0;
-      const whole = text ?? '';
-      const newText = whole.slice(known);
-      known = Math.max(known, whole.length);
-      const reason = meta.finish_reason ?? undefined;
+      const members = scanMembers(meta, META_KEYS);
+      const count = (name: keyof typeof members) =>
+        members[name] === undefined ? undefined : optionalCount(name, JSON.parse(members[name].toString()));
+      const completionTokens = count('completion_tokens');
+      const { finish_reason: finish } = members;
+      const reason = finish === undefined ? null : (JSON.parse(finish.toString()) as FinishReason | null);
+      const tokens = completionTokens ?? 0;
       return {
-        newText,
+        newText: '',
+        // Decoding it in every event would take time quadratic in the length of the answer.
+        ...(text === undefined ? {} : { wholeText: () => optionalText('text', JSON.parse(text.toString())) }),
         // A server without a tokenizer sends no text at all.
-        countsAsToken: text === undefined ? completionTokens > 0 : text !== '',
-        carriesToken: completionTokens > 0,
-        completionTokens,
-        ...(meta.prompt_tokens === undefined ? {} : { promptTokens: meta.prompt_tokens }),
-        finished: reason !== undefined,
+        countsAsToken: text === undefined ? tokens > 0 : !isEmpty(text),
+        carriesToken: tokens > 0,
+        ...given('completionTokens', completionTokens),
+        ...given('promptTokens', count('prompt_tokens')),
+        ...given('cachedTokens', count('cached_tokens')),
+        finished: reason !== null,
         ...(reason?.type === 'abort' ? { error: `aborted: ${reason.message ?? 'no reason given'}` } : {}),
       };
     };
   },
 };
 
-function failure(error: unknown): AnswerPart {
-  return { newText: '', countsAsToken: false, carriesToken: false, finished: true, error: errorText(error) };
+const EVENT_KEYS = ['text', 'meta_info', 'error'] as const;
+const META_KEYS = ['completion_tokens', 'prompt_tokens', 'cached_tokens', 'finish_reason'] as const;
+
+/** Whether a JSON value is an empty text or null. */
+function isEmpty(text: Buffer): boolean {
+  return text.length === 2 || text.equals(NULL);
 }
+
+const NULL = Buffer.from('null');

@@ -4,6 +4,7 @@ import type { Workload } from '../../datasets/bench-request.js';
 import type { Sample } from '../../statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import { type Metrics, outputLength } from '../metrics/metrics.js';
+import { cacheReport } from './cache-report.js';
 import { countFailures, formatRate } from './console-report.js';
 
 export interface RowInput {
@@ -52,6 +53,7 @@ export function resultRow(input: RowInput): Record<string, unknown> {
     max_output_tokens_per_s: metrics.maxOutputTokensPerSecond,
     max_concurrent_requests: metrics.maxConcurrentRequests,
     ...additions(input),
+    ...(options.cacheReport ? { cache_report: cacheReport(input.records) } : {}),
     ...(options.outputDetails ? details(input) : {}),
   };
 }
