@@ -25,20 +25,20 @@ export interface AnswerPart {
   /** Text since the last part. */
   readonly newText: string;
   /** Instead of `newText`, in dialects that repeat all text with every part: decoded for the last part alone. */
-  readonly wholeText?: () => string;
+  readonly wholeText?: (() => string) | undefined;
   /** SGLang's test whether the part counts as a token chunk for TTFT and ITL. */
   readonly countsAsToken: boolean;
   /** Whether it is known to carry a token, shown as text or not. */
   readonly carriesToken: boolean;
   /** Generated tokens so far, by the server. */
-  readonly completionTokens?: number;
-  readonly promptTokens?: number;
+  readonly completionTokens?: number | undefined;
+  readonly promptTokens?: number | undefined;
   /** Prompt tokens that came from the server's prefix cache. */
-  readonly cachedTokens?: number;
+  readonly cachedTokens?: number | undefined;
   /** The server said why it ended. */
   readonly finished: boolean;
   /** The request failed inside a stream that began well. */
-  readonly error?: string;
+  readonly error?: string | undefined;
 }
 
 /** Reads the answer of one request. Throws SyntaxError for what is no JSON, Error for what is not of the dialect. */

@@ -1,8 +1,9 @@
 // SGLang's own route, POST /generate: text or token ids in; cumulative text and token counts out.
+import type { JsonObject } from '../../../util/read-json.js';
 import { errorText } from '../../http/error-text.js';
 import { type AnswerReader, type Backend, failedPart, given, overlay } from './backend.js';
 import { scanMembers } from './json-members.js';
-import { optionalCount, optionalText } from './read-values.js';
+import { optionalCount, optionalText, parseObject } from './read-values.js';
 
 interface FinishReason {
   readonly type?: string;
@@ -40,28 +41,25 @@ export const nativeBackend: Backend = {
 
   reader(): AnswerReader {
     return (payload) => {
-      const { text, meta_info: meta, error } = scanMembers(payload, EVENT_KEYS);
+      const { text, meta_info: metaInfo, error } = scanMembers(payload, EVENT_KEYS);
       if (error !== undefined) return failedPart(errorText(JSON.parse(error.toString())));
-      if (meta === undefined) throw new Error('no meta_info in the answer');
-      const members = scanMembers(meta, META_KEYS);
-      const count = (name: keyof typeof members) =>
-        members[name] === undefined ? undefined : optionalCount(name, JSON.parse(members[name].toString()));
-      const completionTokens = count('completion_tokens');
-      const { finish_reason: finish } = members;
-      const reason = finish === undefined ? null : (JSON.parse(finish.toString()) as FinishReason | null);
+      if (metaInfo === undefined) throw new Error('no meta_info in the answer');
+      const meta = readMeta(metaInfo);
+      const completionTokens = optionalCount('completion_tokens', meta.completion_tokens);
+      const reason = (meta.finish_reason ?? null) as FinishReason | null;
       const tokens = completionTokens ?? 0;
       return {
         newText: '',
         // Decoding it in every event would take time quadratic in the length of the answer.
-        ...(text === undefined ? {} : { wholeText: () => optionalText('text', JSON.parse(text.toString())) }),
+        wholeText: text === undefined ? undefined : () => optionalText('text', JSON.parse(text.toString())),
         // A server without a tokenizer sends no text at all.
         countsAsToken: text === undefined ? tokens > 0 : !isEmpty(text),
         carriesToken: tokens > 0,
-        ...given('completionTokens', completionTokens),
-        ...given('promptTokens', count('prompt_tokens')),
-        ...given('cachedTokens', count('cached_tokens')),
+        completionTokens,
+        promptTokens: optionalCount('prompt_tokens', meta.prompt_tokens),
+        cachedTokens: optionalCount('cached_tokens', meta.cached_tokens),
         finished: reason !== null,
-        ...(reason?.type === 'abort' ? { error: `aborted: ${reason.message ?? 'no reason given'}` } : {}),
+        error: reason?.type === 'abort' ? `aborted: ${reason.message ?? 'no reason given'}` : undefined,
       };
     };
   },
@@ -69,6 +67,15 @@ export const nativeBackend: Backend = {
 
 const EVENT_KEYS = ['text', 'meta_info', 'error'] as const;
 const META_KEYS = ['completion_tokens', 'prompt_tokens', 'cached_tokens', 'finish_reason'] as const;
+
+/** Bytes; lists of log-probabilities, which repeat too, make it far longer. */
+const USUAL_META = 2048;
+
+function readMeta(meta: Buffer): JsonObject {
+  if (meta.length <= USUAL_META) return parseObject(meta);
+  const found = Object.entries(scanMembers(meta, META_KEYS));
+  return Object.fromEntries(found.map(([key, value]) => [key, JSON.parse(value.toString())]));
+}
 
 /** Whether a JSON value is an empty text or null. */
 function isEmpty(text: Buffer): boolean {

@@ -33,7 +33,7 @@ export function readOpenAiAnswer<C extends Choice>(
     carriesToken: text !== '' || otherToken,
     finished: reason !== undefined,
     ...counts,
-    ...(reason === 'abort' ? { error: 'aborted by the server' } : {}),
+    error: reason === 'abort' ? 'aborted by the server' : undefined,
   };
 }
 
@@ -42,9 +42,9 @@ function readUsage(usage: unknown): Pick<AnswerPart, 'completionTokens' | 'promp
   if (usage === undefined || usage === null) return {};
   const { completion_tokens: completion, prompt_tokens: prompt, prompt_tokens_details: details } = usage as JsonObject;
   return {
-    ...given('completionTokens', optionalCount('completion_tokens', completion)),
-    ...given('promptTokens', optionalCount('prompt_tokens', prompt)),
-    ...given('cachedTokens', optionalCount('cached_tokens', (details as JsonObject | null | undefined)?.cached_tokens)),
+    completionTokens: optionalCount('completion_tokens', completion),
+    promptTokens: optionalCount('prompt_tokens', prompt),
+    cachedTokens: optionalCount('cached_tokens', (details as JsonObject | null | undefined)?.cached_tokens),
   };
 }
 
