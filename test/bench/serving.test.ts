@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { ResultRow } from '#vitrine/bench/serving/results/result-row.js';
+import type { ResultRow } from '#vitrine/bench/results/figures.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
