@@ -227,6 +227,9 @@ describe('rows', () => {
     const { printed } = await compare(context, [[row('sglang', 'm')], [row('vllm', 'n')]]);
     assert.match(printed, /Also differs: backend sglang → vllm; server_info\.model_path m → n/);
     assert.match(printed, /one run: no spread known/);
+    const slos = (ttft: number) => serving({ goodput: 1, goodput_slos: { ttft } });
+    const other = await compare(context, [[slos(5)], [slos(6)]]);
+    assert.match(other.printed, /Also differs: goodput_slos \{"ttft":5\} → \{"ttft":6\}/);
   });
 });
 

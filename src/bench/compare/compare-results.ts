@@ -30,6 +30,7 @@ const CONTEXT = [
   'total_input_tokens',
   'total_output_tokens',
   'failed',
+  'goodput_slos',
 ];
 
 /**
@@ -72,11 +73,15 @@ function checkMetrics(metrics: readonly string[], rows: readonly ResultRow[]): v
 
 function contextDifferences({ a, b }: MatchedGroups): KeyDifference[] {
   return CONTEXT.flatMap((key) => {
-    const values = ({ rows }: RunGroup) => [...new Set(rows.map((row) => readKey(row, key) ?? null))];
-    const [left, right] = [values(a), values(b)];
-    if (left.every((value) => value === null) || right.every((value) => value === null)) return [];
-    return JSON.stringify(left) === JSON.stringify(right) ? [] : [{ key, a: left.join(', '), b: right.join(', ') }];
+    const [left, right] = [valuesOf(a, key), valuesOf(b, key)];
+    return left === '' || right === '' || left === right ? [] : [{ key, a: left, b: right }];
   });
+}
+
+/** The values of all runs, each once; '' where none has one. */
+function valuesOf({ rows }: RunGroup, key: string): string {
+  const values = rows.map((row) => readKey(row, key) ?? null).filter((value) => value !== null);
+  return [...new Set(values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value))))].join(', ');
 }
 
 /** Figures that are worse by more than `percent` %. */

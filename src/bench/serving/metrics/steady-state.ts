@@ -45,6 +45,7 @@ export interface SteadyState {
   /** Gaps that ended in the window, of all successes. */
   readonly itl: Sample;
   readonly e2e: Sample;
+  /** Of the requests that ended in it, as the request throughput. */
   readonly goodput: Goodput | undefined;
 }
 
@@ -63,9 +64,11 @@ export function isGrowing({ concurrencyOfHalves: [first, second] }: SteadyState)
 
 function findWindow(records: readonly RequestRecord[]): { readonly window: Window } | NoSteadyState {
   const conversations = inFlightByConversation(records);
-  const places = peakConcurrency(conversations);
+  // Failures that took no time at all were never in flight together.
+  const places = Math.max(1, peakConcurrency(conversations));
   const none = (reason: string): NoSteadyState => ({ window: undefined, reason });
-  if (conversations.length === places) return none(`all ${places} requests were in flight at once`);
+  if (conversations.length === 0) return none('no request was sent');
+  if (conversations.length <= places) return none(`all ${conversations.length} requests were in flight at once`);
   const start = conversations.map(({ endedAt }) => endedAt).sort((a, b) => a - b)[places - 1]!;
   const sent = conversations.map(({ sentAt }) => sentAt).filter((time) => time > start);
   if (sent.length >= places) return { window: { start, end: sent.reduce((a, b) => Math.max(a, b)) } };
@@ -116,7 +119,9 @@ function figuresOf(run: MeasuredRun, window: Window, objectives: Objectives | un
       isInside(ends[g]!) ? sharedGaps([gap], gapTokens && [gapTokens[i]![g]!]) : [],
     );
   });
-  const completed = successes.filter((i) => isInside(records[i]!.endedAt)).length;
+  const ended = positions.filter((i) => isInside(records[i]!.endedAt));
+  const ofEnded = { records: ended.map((i) => records[i]!), retokenized: ended.map((i) => retokenized[i]!) };
+  const completed = ofEnded.records.filter(isSuccess).length;
   const middle = (start + end) / 2;
   return {
     window,
@@ -136,7 +141,7 @@ function figuresOf(run: MeasuredRun, window: Window, objectives: Objectives | un
     tpot: metrics.tpot,
     itl: new Sample(gaps),
     e2e: metrics.e2e,
-    goodput: objectives && computeGoodput(ofSent, objectives, duration),
+    goodput: objectives && computeGoodput(ofEnded, objectives, duration),
   };
 }
 
