@@ -64,6 +64,8 @@ describe('a run of three requests, one of them failed', () => {
     assert.deepEqual(metrics.tpot.values, [0.5, 0.75]);
     assert.deepEqual(metrics.itl.values, [0.5, 0.5, 0.5, 0.25, 1]);
     assert.deepEqual(metrics.queue.values, [0, 0.25]);
+    // Begun at 100, 100 and 100.5.
+    assert.equal(metrics.achievedRate, 4);
   });
 
   test('SGLang’s buckets and the exact peaks', () => {

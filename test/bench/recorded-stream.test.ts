@@ -9,7 +9,7 @@ import { computeMetrics } from '#vitrine/bench/serving/metrics/metrics.js';
 import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
-import { runOf } from '../support/bench-records.js';
+import { runOf, unscheduled } from '../support/bench-records.js';
 
 /** Milliseconds after the send, and what came then. */
 type Chunk = readonly [number, string];
@@ -56,7 +56,7 @@ describe('/generate', () => {
   const metrics = computeMetrics(run);
   const row = resultRow({
     ...{ options, run, metrics, runNumber: 1, serverInfo: null, goodput: undefined, steadyState: undefined },
-    workload: { requests: [], skipped: {} },
+    workload: unscheduled([]),
   });
 
   test('SGLang’s keys', () => {

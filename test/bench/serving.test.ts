@@ -17,6 +17,7 @@ import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { monotonicSeconds } from '#vitrine/util/clock.js';
 import { VitrineError } from '#vitrine/util/errors.js';
+import { unscheduled } from '../support/bench-records.js';
 import {
   type Behaviour,
   FakeLlmServer,
@@ -472,7 +473,7 @@ describe('a row with details', () => {
       const again = resultRow({
         ...figures,
         options,
-        workload: { requests: [], skipped: {} },
+        workload: unscheduled([]),
         runNumber: 1,
         serverInfo: null,
       });

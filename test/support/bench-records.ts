@@ -1,4 +1,6 @@
 // Records of single requests, for tests of figures.
+import type { BenchRequest } from '#vitrine/bench/datasets/bench-request.js';
+import type { ScheduledWorkload } from '#vitrine/bench/serving/load/arrivals.js';
 import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.js';
 import type { MeasuredRun } from '#vitrine/bench/serving/metrics/measured-run.js';
 
@@ -56,4 +58,9 @@ export function closedLoad(random: () => number, count: number, places: number):
     const answer = failed ? { error: 'HTTP 500', ttft: undefined, gaps: [] } : { ttft: ttft!, gaps };
     return record({ index, arrivedAt: 0, sentAt, endedAt, completionTokens: failed ? undefined : tokens, ...answer });
   });
+}
+
+/** `requests`, all at once. */
+export function unscheduled(requests: readonly BenchRequest[]): ScheduledWorkload {
+  return { requests, skipped: {}, arrivals: new Float64Array(requests.length), rate: Number.POSITIVE_INFINITY };
 }

@@ -1,25 +1,29 @@
 // The bench-serving program: find the server, build the workload, warm up, send, measure, report.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
-import type { BenchRequest, Workload } from '../datasets/bench-request.js';
-import { loadWorkload } from '../datasets/load-workload.js';
+import { type BenchRequest, countTurns } from '../datasets/bench-request.js';
+import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
+import { assignLora } from '../datasets/lora-names.js';
+import { saveWorkload } from '../datasets/workload-file.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import type { ResultRow } from '../results/figures.js';
 import { sum } from '../statistics.js';
 import { selectBackend } from './backends/select-backend.js';
 import { withBusyNotice } from './busy-notice.js';
-import { checkOptions, idleProfileFlags } from './check-options.js';
+import { checkOptions, checkWorkload, idleProfileFlags } from './check-options.js';
+import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
 import { parseObjectives } from './metrics/goodput.js';
 import { countTokens } from './metrics/measured-run.js';
 import { computeFigures } from './metrics/run-figures.js';
-import { renderFailures, renderRun } from './results/console-report.js';
+import { formatRate, renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
 import { renderRunSummary } from './results/run-summary.js';
@@ -27,6 +31,8 @@ import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
 const WARMUP_OUTPUT_LEN = 32;
+/** From here on a client that cannot keep up is worth a word. */
+const LATE_SECONDS = 0.02;
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
 const WARM_CACHE =
@@ -66,7 +72,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
-    const workload = await busy('Building the workload', options, () => loadWorkload(options, tokenizer, directory));
+    const workload = await busy('Building the workload', options, () => prepareWorkload(options, tokenizer, directory));
     announce(workload, options, output);
     const settings = {
       model: options.servedModelName ?? model,
@@ -89,7 +95,8 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
       let run: RunRecords;
       try {
         if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
-        run = await measureRun(sender, workload, options, { ...deps, runNumber });
+        const tokensOf = async (text: string) => (await tokenizer.encode(text, false)).length;
+        run = await measureRun(sender, workload, options, { ...deps, runNumber, countTokens: tokensOf });
       } finally {
         await profiler?.stop();
       }
@@ -112,18 +119,52 @@ function busy<T>(what: string, { disableTqdm }: BenchServingOptions, work: () =>
   return disableTqdm ? work() : withBusyNotice(what, process.stderr, work);
 }
 
+/** What the requests of a saved workload and their times depend on: flag → value. */
+function workloadFlags(options: BenchServingOptions): Record<string, unknown> {
+  return {
+    ...Object.fromEntries(DATASET_OPTIONS.map(({ flag, key }) => [flag, options[key]])),
+    'request-rate': formatRate(options.requestRate),
+    'use-trace-timestamps': options.useTraceTimestamps,
+    'lora-name': options.loraName,
+    'lora-request-distribution': options.loraRequestDistribution,
+    'lora-zipf-alpha': options.loraZipfAlpha,
+  };
+}
+
 /** Headers may carry keys: their names are enough. */
 function withoutSecrets(options: BenchServingOptions): BenchServingOptions {
   return { ...options, header: options.header?.map((text) => text.replace(/=.*/s, '=…')) };
 }
 
-function announce({ requests, skipped }: Workload, options: BenchServingOptions, output: Output): void {
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  if (requests.length < options.numPrompts) {
-    output.warn(`The dataset gives ${requests.length} of the ${options.numPrompts} requests asked for`);
+/** The requests of the run and their times; written to a file where the user wants to keep them. */
+async function prepareWorkload(
+  options: BenchServingOptions,
+  tokenizer: Tokenizer,
+  directory: string,
+): Promise<ScheduledWorkload> {
+  const loaded = await loadWorkload(options, tokenizer, directory);
+  const { loraName: names = [], loraRequestDistribution: distribution, loraZipfAlpha: zipfAlpha, seed } = options;
+  const requests = assignLora(loaded.requests, { names, distribution, zipfAlpha, seed });
+  const workload = scheduleWorkload({ ...loaded, requests }, options);
+  checkWorkload(workload, options);
+  if (options.saveWorkload !== undefined) {
+    await saveWorkload(options.saveWorkload, workload, workload.arrivals, workloadFlags(options));
   }
-  output.print(`#Input tokens: ${sum(requests.map((request) => request.promptLen))}`);
-  output.print(`#Output tokens: ${sum(requests.map((request) => request.outputLen))}`);
+  return workload;
+}
+
+function announce(workload: ScheduledWorkload, options: BenchServingOptions, output: Output): void {
+  const { requests, skipped, notes = [] } = workload;
+  const turns = requests.flatMap((request) => request.followUps ?? []);
+  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
+  const wanted = requestedCount(options) ?? requests.length;
+  if (requests.length < wanted) {
+    output.warn(`The dataset gives ${requests.length} of the ${wanted} requests asked for`);
+  }
+  for (const note of notes) output.print(note);
+  const inputs = [...requests.map((request) => request.promptLen), ...turns.map((turn) => turn.tokens)];
+  output.print(`#Input tokens: ${sum(inputs)}`);
+  output.print(`#Output tokens: ${sum([...requests, ...turns].map((turn) => turn.outputLen))}`);
 }
 
 async function warmUp(
@@ -149,7 +190,7 @@ async function warmUp(
 interface Finished {
   readonly run: RunRecords;
   readonly runNumber: number;
-  readonly workload: Workload;
+  readonly workload: ScheduledWorkload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
   /** Result file. */
@@ -171,11 +212,16 @@ async function finish(
     objectives: options.goodput && parseObjectives(options.goodput),
     steadyState: options.steadyState,
   });
-  for (const line of renderRun(options, figures)) output.print(line);
+  for (const line of renderRun(options, workload.rate, figures)) output.print(line);
   for (const line of renderFailures(run.records)) output.warn(line);
-  const { completed, failed } = figures.metrics;
+  const { completed, failed, queue } = figures.metrics;
+  const late = queue.percentile(99);
+  // With a limit the wait is the limit's, and requests that all come at once wait for each other.
+  if (!options.maxConcurrency && workload.arrivals.at(-1)! > 0 && late > LATE_SECONDS) {
+    output.warn(`The client sent requests late (p99 ${(late * 1000).toFixed(1)} ms): it lacks processor time`);
+  }
   if (interrupt.aborted) {
-    output.warn(`Interrupted: the figures are those of ${completed} of ${workload.requests.length} requests`);
+    output.warn(`Interrupted: the figures are those of ${completed} of ${countTurns(workload.requests)} requests`);
   }
   const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
   await appendJsonl(file, [row], '--output-file');

@@ -81,7 +81,24 @@ export const BENCH_SERVING_OPTIONS = [
     default: Number.POSITIVE_INFINITY,
     min: 1e-6,
     infinite: true,
-    help: 'Requests per second, with Poisson arrivals; inf sends all at once.',
+    help:
+      'Requests per second, with Poisson arrivals; inf sends all at once, or at the times of a dataset that has some ' +
+      '(mooncake, workload).',
+    group: LOAD,
+  },
+  {
+    flag: 'use-trace-timestamps',
+    key: 'useTraceTimestamps',
+    type: 'flag',
+    default: false,
+    help: 'Send each request when the dataset says that it came (mooncake, workload), whatever --request-rate says.',
+    group: LOAD,
+  },
+  {
+    flag: 'save-workload',
+    key: 'saveWorkload',
+    type: 'string',
+    help: 'Write every request and its arrival time to this JSONL file; --dataset-name workload sends them again.',
     group: LOAD,
   },
   {
@@ -89,7 +106,7 @@ export const BENCH_SERVING_OPTIONS = [
     key: 'maxConcurrency',
     type: 'integer',
     min: 0,
-    help: 'Most requests in flight; others wait their turn in the client. Default and 0: no limit.',
+    help: 'Most requests (or conversations) in flight; others wait their turn in the client. Default and 0: no limit.',
     group: LOAD,
   },
   {
@@ -140,6 +157,30 @@ export const BENCH_SERVING_OPTIONS = [
     type: 'flag',
     default: false,
     help: 'Ask for log-probabilities (backend sglang).',
+    group: REQUEST,
+  },
+  {
+    flag: 'lora-name',
+    key: 'loraName',
+    type: 'strings',
+    help: 'LoRA adapters of the server, after one flag; each request names one.',
+    group: REQUEST,
+  },
+  {
+    flag: 'lora-request-distribution',
+    key: 'loraRequestDistribution',
+    type: 'string',
+    default: 'uniform',
+    choices: ['uniform', 'distinct', 'skewed'],
+    help: 'Which adapter a request names: any at random, one after the other, or the first ones more often.',
+    group: REQUEST,
+  },
+  {
+    flag: 'lora-zipf-alpha',
+    key: 'loraZipfAlpha',
+    type: 'number',
+    default: 1.5,
+    help: 'skewed: adapter i has a probability proportional to alpha^(-i); greater than 1.',
     group: REQUEST,
   },
   {

@@ -1,5 +1,6 @@
 // POST /v1/chat/completions (sglang-oai-chat, vllm-chat): one user message in, deltas of the answer out.
 import { VitrineError } from '../../../util/errors.js';
+import { isTokenIds } from '../../datasets/bench-request.js';
 import type { Backend } from './backend.js';
 import { readOpenAiAnswer, usageRequest } from './openai-answer.js';
 
@@ -20,12 +21,13 @@ export const chatBackend: Backend = {
   countsTokens: false,
 
   payload(request, settings) {
-    if (typeof request.prompt !== 'string') {
+    const { prompt } = request;
+    if (isTokenIds(prompt)) {
       throw new VitrineError('INVALID_OPTION', 'chat backends take text and no token ids', { param: '--backend' });
     }
     return {
       model: settings.model,
-      messages: [{ role: 'user', content: request.prompt }],
+      messages: typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt,
       max_completion_tokens: request.outputLen,
       stream: settings.stream,
       temperature: 0,

@@ -26,8 +26,8 @@ export class RequestSender {
     interrupt.addEventListener('abort', () => this.#cutAll(), { once: true });
   }
 
-  /** `index` and `arrivedAt` (monotonic seconds) only go into the record. */
-  send(request: BenchRequest, index: number, arrivedAt: number): Promise<RequestRecord> {
+  /** `index`, `arrivedAt` (monotonic seconds) and `turn` only go into the record. */
+  send(request: BenchRequest, index: number, arrivedAt: number, turn = 0): Promise<RequestRecord> {
     // Built before the clock starts: writing JSON is the client's time, not the server's.
     const body = Buffer.from(JSON.stringify(this.#backend.payload(request, this.#settings)));
     const cut = new AbortController();
@@ -36,7 +36,7 @@ export class RequestSender {
     const timer = setTimeout(() => cut.abort(), LONGEST_REQUEST_MS);
     const recorder = new AnswerRecorder({
       index,
-      turn: 0,
+      turn,
       promptLen: request.promptLen,
       requestedLen: request.outputLen,
       arrivedAt,

@@ -2,7 +2,7 @@
 // additions have keys of their own. docs/benchmarking.md lists them all.
 import { clusteredMeanInterval, type Interval, meanInterval } from '../../confidence.js';
 import { Sample, sum } from '../../statistics.js';
-import { isSuccess } from '../load/request-record.js';
+import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { MeasuredRun } from './measured-run.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';
 import { outputLength, sharedGaps, timePerOutputToken } from './request-figures.js';
@@ -40,10 +40,12 @@ export interface Metrics {
   readonly itl: Sample;
   /** Send to first token chunk, with or without text. */
   readonly firstToken: Sample;
-  /** Due to sent: the wait for --max-concurrency, in no other figure. */
+  /** Due to sent: the wait for --max-concurrency, and the client's own lateness; in no other figure. */
   readonly queue: Sample;
   /** 95 % confidence intervals of the means, in seconds; undefined for fewer than two requests. */
   readonly meanIntervals: Readonly<Record<'e2e' | 'ttft' | 'tpot' | 'itl', Interval | undefined>>;
+  /** Conversations begun in a second, from the first send to the last; undefined where there are not two. */
+  readonly achievedRate: number | undefined;
 }
 
 export function computeMetrics(input: MetricsInput): Metrics {
@@ -92,5 +94,12 @@ export function computeMetrics(input: MetricsInput): Metrics {
       // The gaps of one request depend on each other.
       itl: clusteredMeanInterval(gaps),
     },
+    achievedRate: achievedRate(records),
   };
+}
+
+function achievedRate(records: readonly RequestRecord[]): number | undefined {
+  const times = Float64Array.from(records.filter(({ turn }) => turn === 0).map(({ sentAt }) => sentAt)).sort();
+  const span = times.length < 2 ? 0 : times.at(-1)! - times[0]!;
+  return span > 0 ? (times.length - 1) / span : undefined;
 }

@@ -20,15 +20,15 @@ function heading(title: string, fill: string): string {
   return title.padStart(title.length + left, fill).padEnd(WIDTH, fill);
 }
 
-export function formatRate(rate: number): string {
-  return Number.isFinite(rate) ? String(rate) : 'inf';
+export function formatRate(rate: number | 'trace'): string {
+  return rate === Number.POSITIVE_INFINITY ? 'inf' : String(rate);
 }
 
-/** The whole block of a run. */
-export function renderRun(options: BenchServingOptions, figures: RunFigures): string[] {
+/** The whole block of a run; `rate` is that of the workload. */
+export function renderRun(options: BenchServingOptions, rate: number | 'trace', figures: RunFigures): string[] {
   const { metrics, goodput, steadyState, run } = figures;
   return [
-    ...renderReport(options, metrics),
+    ...renderReport(options, metrics, rate),
     ...renderAdditions(metrics),
     ...(goodput === undefined ? [] : renderGoodput(goodput)),
     ...(steadyState === undefined ? [] : renderSteadyState(steadyState, run)),
@@ -37,12 +37,12 @@ export function renderRun(options: BenchServingOptions, figures: RunFigures): st
 }
 
 /** SGLang's block, in its wording and order. */
-function renderReport(options: BenchServingOptions, metrics: Metrics): string[] {
+function renderReport(options: BenchServingOptions, metrics: Metrics, rate: number | 'trace'): string[] {
   const rows = [
     '',
     heading(' Serving Benchmark Result ', '='),
     row('Backend:', options.backend),
-    row('Traffic request rate:', formatRate(options.requestRate)),
+    row('Traffic request rate:', formatRate(rate)),
     row('Max request concurrency:', options.maxConcurrency ? String(options.maxConcurrency) : 'not set'),
     count('Successful requests:', metrics.completed),
     real('Benchmark duration (s):', metrics.duration),
@@ -93,6 +93,7 @@ function renderAdditions(metrics: Metrics): string[] {
     row('Output lengths from server / text:', `${metrics.lengthSources.server} / ${metrics.lengthSources.retokenized}`),
   ];
   if (metrics.serverInput !== undefined) rows.push(count('Input tokens by the server:', metrics.serverInput));
+  if (metrics.achievedRate !== undefined) rows.push(real('Achieved request rate (req/s):', metrics.achievedRate));
   rows.push(...latencyRows('client queueing', metrics.queue, [99]), ...percentileTable(metrics));
   const { meanIntervals } = metrics;
   for (const [name, key] of [

@@ -1,8 +1,8 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
-import type { Workload } from '../../datasets/bench-request.js';
 import type { ResultRow } from '../../results/figures.js';
 import type { Sample } from '../../statistics.js';
+import type { ScheduledWorkload } from '../load/arrivals.js';
 import type { Goodput } from '../metrics/goodput.js';
 import type { RunFigures } from '../metrics/run-figures.js';
 import type { NoSteadyState, SteadyState } from '../metrics/steady-state.js';
@@ -12,7 +12,7 @@ import { latencyKeys, meanIntervalKey, PERCENTS, percentileKeys } from './latenc
 
 export interface RowInput extends RunFigures {
   readonly options: BenchServingOptions;
-  readonly workload: Workload;
+  readonly workload: ScheduledWorkload;
   /** From 1 to --num-runs. */
   readonly runNumber: number;
   /** The whole answer of /server_info, or null. */
@@ -21,12 +21,13 @@ export interface RowInput extends RunFigures {
 
 export function resultRow(input: RowInput): ResultRow {
   const { options, metrics } = input;
+  const { rate } = input.workload;
   return {
     tag: options.tag ?? null,
     backend: options.backend,
     dataset_name: options.datasetName,
     // SGLang writes the bare word Infinity, which is not JSON.
-    request_rate: Number.isFinite(options.requestRate) ? options.requestRate : formatRate(options.requestRate),
+    request_rate: Number.isFinite(rate) ? rate : formatRate(rate),
     max_concurrency: options.maxConcurrency ?? null,
     sharegpt_output_len: options.sharegptOutputLen ?? null,
     random_input_len: options.randomInputLen,
@@ -84,6 +85,7 @@ function additions({ options, metrics, workload, run, runNumber }: RowInput): Re
     ...meanIntervalKey('itl', meanIntervals.itl),
     ...latencyKeys('first_token', metrics.firstToken, [99]),
     ...latencyKeys('client_queue', metrics.queue, [99]),
+    achieved_request_rate: metrics.achievedRate ?? null,
     peak_concurrent_requests: metrics.peakConcurrency,
     peak_output_throughput: metrics.peakOutputThroughput,
   };
@@ -143,6 +145,6 @@ function steadyStateObject(state: SteadyState | NoSteadyState, start: number): R
 export function automaticFileName(options: BenchServingOptions, today: Date): string {
   const date = `${today.getMonth() + 1}`.padStart(2, '0') + `${today.getDate()}`.padStart(2, '0');
   const stem = `${options.backend}_${date}_${options.numPrompts}`;
-  if (options.datasetName === 'sharegpt') return `${stem}_sharegpt.jsonl`;
+  if (!options.datasetName.startsWith('random')) return `${stem}_${options.datasetName}.jsonl`;
   return `${stem}_${options.randomInputLen}_${options.randomOutputLen}.jsonl`;
 }
