@@ -176,6 +176,27 @@ describe('rows', () => {
     assert.match(printed, /output_throughput +500\.50 ± 0\.25/);
   });
 
+  test('with other options are another workload, where both save them', async (context) => {
+    const rows = (...all: object[]) => all.map((workload_args) => serving({ workload_args }));
+    const result = await compareJson(context, [rows({}, { gsp_num_groups: 4 }), rows({ gsp_num_groups: 4 }, {})]);
+    const found = result.comparisons.map(({ workload, workload_differences: differences }: Row) => [
+      (workload as Row).gsp_num_groups,
+      differences,
+    ]);
+    assert.deepEqual(found, [
+      [undefined, []],
+      [4, []],
+    ]);
+    const { printed } = await compare(context, [
+      rows({ gsp_num_groups: 4 }),
+      rows({ gsp_num_groups: 8, lora_name: ['x'] }),
+    ]);
+    assert.match(printed, /seed=1 gsp_num_groups=4\n/);
+    assert.match(printed, /The workloads differ: gsp_num_groups 4 → 8; lora_name default → \["x"\]/);
+    const { comparisons } = await compareJson(context, [[SERVING], rows({ gsp_num_groups: 8 })]);
+    assert.deepEqual(comparisons[0].workload_differences, []);
+  });
+
   test('of SGLang: a bare Infinity, and keys that it does not save', async (context) => {
     const { num_prompts: _, seed: __, failed: ___, interrupted: ____, ...row } = SERVING;
     const sglang = JSON.stringify({ ...row, tag: 'Infinity "NaN"', accept_length: 0 })

@@ -12,6 +12,7 @@ import { parseObjectives } from '#vitrine/bench/serving/metrics/goodput.js';
 import { computeFigures } from '#vitrine/bench/serving/metrics/run-figures.js';
 import { type RequestDetails, savedRun } from '#vitrine/bench/serving/results/details.js';
 import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
+import { workloadArguments } from '#vitrine/bench/serving/results/workload-arguments.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
@@ -397,6 +398,14 @@ describe('--num-runs', () => {
       ],
     );
     assert.match(printed, /Summary of 2 runs, without 1 that was cut short\n/);
+  });
+
+  test('options that change the requests are in the row', async () => {
+    const path = join(folder, 'some.json');
+    const { row } = await bench(['--disable-stream', '--extra-request-body', '{"x": 1}', '--seed', '4']);
+    assert.deepEqual(row.workload_args, { disable_stream: true, extra_request_body: { x: 1 } });
+    const { options } = parseArguments(BENCH_SERVING, ['--dataset-path', path], {});
+    assert.deepEqual(workloadArguments(options), { dataset_path: 'some.json' });
   });
 
   test('one run has no summary', async () => {

@@ -4,7 +4,14 @@ import { VitrineError } from '../../util/errors.js';
 import { type ResultRow, readFigures, readKey } from '../results/figures.js';
 import type { ResultFile } from '../results/result-file.js';
 import { type Comparison, compareGroups, isRegression } from './compare-figures.js';
-import { groupRuns, type KeyDifference, type MatchedGroups, matchWorkloads, type RunGroup } from './match-workloads.js';
+import {
+  groupRuns,
+  type KeyDifference,
+  type MatchedGroups,
+  matchWorkloads,
+  type RunGroup,
+  workloadOf,
+} from './match-workloads.js';
 
 export interface WorkloadComparison extends MatchedGroups {
   /** What else differs and may explain the figures: backend, model, lengths, failures. */
@@ -93,14 +100,16 @@ export function regressions(comparisons: readonly FileComparison[], percent: num
 /** Keys as in result files; undefined is null. */
 export function comparisonObject(files: readonly FileComparison[]): object {
   const group = ({ path, rows, cutShort }: RunGroup) => ({ file: path, runs: rows.length, cut_short: cutShort });
-  const workloadOf = ({ kind, rows }: RunGroup) =>
-    Object.fromEntries(kind.workload.map((key) => [key, rows[0]![key] ?? null]));
-  const unmatched = (run: RunGroup) => ({ ...group(run), program: run.kind.program, workload: workloadOf(run) });
+  const unmatched = (run: RunGroup) => ({
+    ...group(run),
+    program: run.kind.program,
+    workload: workloadOf(run.kind, run.rows[0]!),
+  });
   return {
     comparisons: files.flatMap(({ workloads }) =>
       workloads.map(({ a, b, differences, context, comparisons }) => ({
         program: a.kind.program,
-        workload: workloadOf(a),
+        workload: workloadOf(a.kind, a.rows[0]!),
         a: group(a),
         b: group(b),
         workload_differences: differences,

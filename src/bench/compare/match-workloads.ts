@@ -36,7 +36,7 @@ export function groupRuns({ path, rows }: ResultFile): RunGroup[] {
   const groups = new Map<string, { kind: ResultKind; rows: ResultRow[]; cutShort: number }>();
   for (const row of rows) {
     const kind = kindOf(row)!;
-    const key = JSON.stringify([kind.program, ...kind.workload.map((name) => row[name] ?? null)]);
+    const key = JSON.stringify([kind.program, workloadOf(kind, row)]);
     const group = groups.get(key) ?? { kind, rows: [], cutShort: 0 };
     groups.set(key, group);
     if (isWhole(row)) group.rows.push(row);
@@ -45,12 +45,30 @@ export function groupRuns({ path, rows }: ResultFile): RunGroup[] {
   return [...groups.values()].filter((group) => group.rows.length > 0).map((group) => ({ path, ...group }));
 }
 
+/** The keys of the workload that the row has, and the options beyond them. */
+export function workloadOf({ workload }: ResultKind, row: ResultRow): ResultRow {
+  const keys = workload.filter((key) => row[key] !== undefined && row[key] !== null);
+  const given = row.workload_args as ResultRow | undefined;
+  return { ...Object.fromEntries(keys.map((key) => [key, row[key]])), ...given };
+}
+
 /** A key that one side lacks (SGLang saves neither seed nor number of prompts) tells no difference. */
 function differences(a: RunGroup, b: RunGroup): KeyDifference[] {
-  return a.kind.workload.flatMap((key) => {
+  const ofKeys = a.kind.workload.flatMap((key) => {
     const [left, right] = [a.rows[0]![key], b.rows[0]![key]];
     return left === undefined || right === undefined || left === right ? [] : [{ key, a: left, b: right }];
   });
+  return [...ofKeys, ...argumentDifferences(a.rows[0]!, b.rows[0]!)];
+}
+
+/** Options that are not the default are saved: one that is missing beside others is the default. */
+function argumentDifferences(a: ResultRow, b: ResultRow): KeyDifference[] {
+  const [left, right] = [a.workload_args, b.workload_args] as (ResultRow | undefined)[];
+  if (left === undefined || right === undefined) return [];
+  const keys = new Set([...Object.keys(left), ...Object.keys(right)]);
+  const textOf = (row: ResultRow, key: string): string => (key in row ? JSON.stringify(row[key]) : 'default');
+  const all = [...keys].map((key) => ({ key, a: textOf(left, key), b: textOf(right, key) }));
+  return all.filter(({ a, b }) => a !== b);
 }
 
 export function matchWorkloads(a: readonly RunGroup[], b: readonly RunGroup[]): Matches {

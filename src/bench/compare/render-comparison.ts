@@ -1,7 +1,7 @@
 // The tables of bench-compare.
 import type { Comparison, Side } from './compare-figures.js';
 import type { FileComparison, WorkloadComparison } from './compare-results.js';
-import type { KeyDifference, RunGroup } from './match-workloads.js';
+import { type KeyDifference, type RunGroup, workloadOf } from './match-workloads.js';
 
 const RULE = [
   'Values are medians ± half the interquartile range of the runs. The interval is Welch’s 95 % interval of the difference of',
@@ -20,9 +20,8 @@ function renderFile({ baseline, path, workloads, onlyBaseline, onlyOther }: File
 }
 
 function describeWorkload({ kind, rows }: RunGroup): string {
-  const keys = kind.workload.flatMap((key) => {
-    const value = rows[0]![key];
-    return value === undefined || value === null ? [] : [`${key}=${value}`];
+  const keys = Object.entries(workloadOf(kind, rows[0]!)).map(([key, value]) => {
+    return `${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`;
   });
   return `${kind.program} ${keys.join(' ')}`;
 }

@@ -9,6 +9,7 @@ import type { NoSteadyState, SteadyState } from '../metrics/steady-state.js';
 import { countFailures, formatRate } from './console-report.js';
 import { requestDetails } from './details.js';
 import { latencyKeys, meanIntervalKey, PERCENTS, percentileKeys } from './latency-keys.js';
+import { workloadArguments } from './workload-arguments.js';
 
 export interface RowInput extends RunFigures {
   readonly options: BenchServingOptions;
@@ -69,6 +70,7 @@ function additions({ options, metrics, workload, run, runNumber }: RowInput): Re
     num_runs: options.numRuns,
     num_prompts: workload.requests.length,
     seed: options.seed,
+    workload_args: workloadArguments(options),
     failed: metrics.failed,
     interrupted: metrics.interrupted,
     errors_by_message: countFailures(run.records),
