@@ -37,7 +37,8 @@ export class FlagMatcher {
     const wanted = name.replaceAll('_', '-');
     const exact = this.#byName.get(wanted);
     if (exact !== undefined) return exact;
-    if (this.#program.unsupported.includes(wanted)) throw unsupported(name, wanted);
+    const { unsupported: later, multimodal = [] } = this.#program;
+    if (later.includes(wanted) || multimodal.includes(wanted)) throw this.#unsupported(name, wanted);
     const candidates = new Map<string, MatchedFlag>();
     for (const [candidate, match] of this.#byName) {
       // Two names of one option are one candidate.
@@ -45,9 +46,19 @@ export class FlagMatcher {
     }
     if (candidates.size === 1) return [...candidates.values()][0]!;
     if (candidates.size > 1) throw ambiguous(name, [...candidates.values()]);
-    const foreign = this.#program.unsupported.filter((flag) => flag.startsWith(wanted));
-    if (foreign.length > 0) throw unsupported(name, foreign[0]!);
+    const foreign = [...later, ...multimodal].find((flag) => flag.startsWith(wanted));
+    if (foreign !== undefined) throw this.#unsupported(name, foreign);
     throw unknown(name, closest(wanted, [...this.#byName.keys()]), this.#program.name);
+  }
+
+  #unsupported(name: string, flag: string): VitrineError {
+    const meant = name === flag ? '' : ` (--${flag})`;
+    const isMultimodal = this.#program.multimodal?.includes(flag) ?? false;
+    const reason = isMultimodal
+      ? 'about multimodal models, and Vitrine has text models only'
+      : 'that Vitrine does not support yet';
+    const message = `--${name}${meant} is an SGLang option ${reason}`;
+    return new VitrineError('INVALID_OPTION', message, { param: `--${name}` });
   }
 }
 
@@ -56,12 +67,6 @@ const shown = ({ option, negated }: MatchedFlag): string => `--${negated ? 'no-'
 function ambiguous(name: string, candidates: readonly MatchedFlag[]): VitrineError {
   const names = candidates.map(shown).join(', ');
   return new VitrineError('INVALID_OPTION', `--${name} is ambiguous: it could mean ${names}`, { param: `--${name}` });
-}
-
-function unsupported(name: string, flag: string): VitrineError {
-  const meant = name === flag ? '' : ` (--${flag})`;
-  const message = `--${name}${meant} is an SGLang option that Vitrine does not support yet`;
-  return new VitrineError('INVALID_OPTION', message, { param: `--${name}` });
 }
 
 function unknown(name: string, similar: readonly string[], program: string): VitrineError {

@@ -43,6 +43,10 @@ function describeRange({ min, max }: Option): string {
 }
 
 function refuse(option: Option, got: unknown, source = longFlag(option)): never {
+  const reason = typeof got === 'string' ? option.refused?.[got] : undefined;
+  if (reason !== undefined) {
+    throw new VitrineError('INVALID_OPTION', `${source}: '${got}' ${reason}`, { param: longFlag(option) });
+  }
   const shown = typeof got === 'string' ? `'${got}'` : JSON.stringify(got);
   throw new VitrineError('INVALID_OPTION', `${source}: expected ${describeExpected(option)}, got ${shown}`, {
     param: longFlag(option),

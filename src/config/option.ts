@@ -28,6 +28,8 @@ export interface Option {
   /** Values without a flag before them are this option’s (text only; at most one option of a program). */
   readonly positional?: boolean;
   readonly choices?: readonly string[];
+  /** Values that SGLang has and this option refuses by name → the end of the sentence that says why. */
+  readonly refused?: Readonly<Record<string, string>>;
   readonly min?: number;
   readonly max?: number;
   /** `inf` is a legal value (numbers only). */

@@ -14,6 +14,8 @@ export interface Program<Table extends readonly Option[] = readonly Option[]> {
   readonly inert?: { readonly options: readonly Option[]; readonly reason: string };
   /** SGLang’s flags of the same program that do not exist here: refused by name. */
   readonly unsupported: readonly string[];
+  /** Those about images and the like: refused too, for good. */
+  readonly multimodal?: readonly string[];
   /** Example lines for --help. */
   readonly examples: readonly string[];
 }

@@ -2,13 +2,18 @@
 
 import type { Option } from './option.js';
 import type { Program } from './program.js';
+import { BENCH_COMPARE_OPTIONS } from './tables/bench-compare-options.js';
 import { BENCH_SERVING_OPTIONS } from './tables/bench-serving-options.js';
 import { GENERATE_OPTIONS } from './tables/generate-options.js';
 import { ONE_BATCH_OPTIONS } from './tables/one-batch-options.js';
 import { PROFILER_OPTIONS } from './tables/profiler-options.js';
 import { SEND_ONE_OPTIONS } from './tables/send-one-options.js';
 import { SERVER_OPTIONS } from './tables/server-options.js';
-import { UNSUPPORTED_BENCH_SERVING_FLAGS, UNSUPPORTED_SERVER_FLAGS } from './tables/sglang-flags.js';
+import {
+  MULTIMODAL_BENCH_FLAGS,
+  UNSUPPORTED_BENCH_SERVING_FLAGS,
+  UNSUPPORTED_SERVER_FLAGS,
+} from './tables/sglang-flags.js';
 import { MERGE_TRACES_OPTIONS, TRACE_SUMMARY_OPTIONS } from './tables/trace-options.js';
 
 export const LAUNCH_SERVER: Program<typeof SERVER_OPTIONS> = {
@@ -53,9 +58,21 @@ export const BENCH_SERVING: Program<typeof BENCH_SERVING_OPTIONS> = {
   summary: 'Send requests to a running server and measure latencies and throughput.',
   options: BENCH_SERVING_OPTIONS,
   unsupported: UNSUPPORTED_BENCH_SERVING_FLAGS,
+  multimodal: MULTIMODAL_BENCH_FLAGS,
   examples: [
     'vitrine bench-serving --backend sglang --dataset-name random --num-prompts 64 --random-input 128 --random-output 64',
     'vitrine bench-serving --backend vllm --base-url http://127.0.0.1:8000 --dataset-path sharegpt.json --request-rate 4',
+  ],
+};
+
+export const BENCH_COMPARE: Program<typeof BENCH_COMPARE_OPTIONS> = {
+  name: 'bench-compare',
+  summary: 'Compare files of benchmark results, and say which differences exceed the spread of runs.',
+  options: BENCH_COMPARE_OPTIONS,
+  unsupported: [],
+  examples: [
+    'vitrine bench-compare before.jsonl after.jsonl',
+    'vitrine bench-compare a.jsonl b.jsonl --metrics output_throughput p99_ttft_ms --fail-on-regression 5',
   ],
 };
 
@@ -74,8 +91,8 @@ export const SEND_ONE: Program<typeof SEND_ONE_OPTIONS> = {
   name: 'send-one',
   summary: 'Send one request to a running server and say how fast it was answered.',
   options: SEND_ONE_OPTIONS,
-  // There are no multimodal models.
-  unsupported: ['image', 'many-images'],
+  unsupported: [],
+  multimodal: ['image', 'many-images'],
   examples: ['vitrine send-one', 'vitrine send-one --batch-size 8 --max-new-tokens 64 --profile'],
 };
 
@@ -103,6 +120,7 @@ export const PROGRAMS: readonly Program[] = [
   GENERATE,
   BENCH_ONE_BATCH,
   BENCH_SERVING,
+  BENCH_COMPARE,
   PROFILER,
   SEND_ONE,
   MERGE_TRACES,

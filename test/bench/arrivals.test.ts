@@ -4,6 +4,9 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { arrivalTimes } from '#vitrine/bench/serving/load/arrivals.js';
 import { generateLoad } from '#vitrine/bench/serving/load/load-generator.js';
+import type { Behaviour } from '../support/fake-llm-server.js';
+import { runServing } from '../support/serving-run.js';
+import { temporaryDirectory } from '../support/temporary-directory.js';
 
 const never = new AbortController().signal;
 
@@ -17,8 +20,8 @@ describe('arrival times', () => {
     assert.equal(times[0], 0);
     const gaps = Array.from(times.subarray(1), (time, i) => time - times[i]!);
     assert.ok(gaps.every((gap) => gap >= 0));
-    const mean = times.at(-1)! / 20_000;
-    assert.ok(Math.abs(mean * 200 - 1) < 0.02, `mean ${mean}`);
+    const mean = 1 / 200;
+    assert.ok(Math.abs(times.at(-1)! - 100) < 1e-9, 'the load is the one that was asked for');
     const spread = Math.sqrt(gaps.reduce((sum, gap) => sum + (gap - mean) ** 2, 0) / gaps.length);
     assert.ok(Math.abs(spread / mean - 1) < 0.03, `spread ${spread}`);
   });
@@ -26,8 +29,12 @@ describe('arrival times', () => {
   test('depend on the seed alone', () => {
     assert.deepEqual(arrivalTimes(50, 10, 9), arrivalTimes(50, 10, 9));
     assert.notDeepEqual(arrivalTimes(50, 10, 9), arrivalTimes(50, 10, 8));
-    // A longer run begins like a shorter one.
-    assert.deepEqual(arrivalTimes(100, 10, 9).subarray(0, 50), arrivalTimes(50, 10, 9));
+    // Another rate stretches the same arrivals.
+    const slower = arrivalTimes(50, 5, 9).map((time) => time / 2);
+    arrivalTimes(50, 10, 9).forEach((time, i) => {
+      assert.ok(Math.abs(time - slower[i]!) < 1e-9);
+    });
+    assert.deepEqual([...arrivalTimes(1, 10, 9)], [0]);
   });
 });
 
@@ -92,5 +99,32 @@ describe('load generator', () => {
     setTimeout(() => interrupt.abort(), 5);
     const send = async () => {};
     await generateLoad({ arrivals: Float64Array.from([0, 3600]), maxConcurrency: 1, signal: interrupt.signal, send });
+  });
+});
+
+describe('a client that cannot keep up', () => {
+  const FLAGS = ['--dataset-name', 'random-ids', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
+
+  /** Holds the thread of client and server while all the other requests are due. */
+  const behave = (index: number): Behaviour => {
+    const until = performance.now() + (index === 0 ? 200 : 0);
+    while (performance.now() < until);
+    return 'good';
+  };
+
+  test('says so, and its lateness is client queueing', async (context) => {
+    const folder = await temporaryDirectory(context);
+    const { row, warned } = await runServing([...FLAGS, '--request-rate', '100'], { folder, behave });
+    assert.match(warned, /^The client sent requests late \(p99 \d+\.\d ms\): it lacks processor time$/);
+    assert.ok((row.p99_client_queue_ms as number) > 20);
+    assert.ok((row.achieved_request_rate as number) < 100);
+  });
+
+  test('waiting for --max-concurrency is not its fault', async (context) => {
+    const folder = await temporaryDirectory(context);
+    const flags = [...FLAGS, '--request-rate', '100', '--max-concurrency', '1'];
+    const { row, warned } = await runServing(flags, { folder, behave });
+    assert.equal(warned, '');
+    assert.ok((row.p99_client_queue_ms as number) > 20);
   });
 });

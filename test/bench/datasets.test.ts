@@ -5,13 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { customWorkload } from '#vitrine/bench/datasets/custom.js';
 import { readJsonArray } from '#vitrine/bench/datasets/json-array.js';
+import { readJsonLines } from '#vitrine/bench/datasets/json-lines.js';
+import { loadWorkload } from '#vitrine/bench/datasets/load-workload.js';
+import type { QuestionSettings } from '#vitrine/bench/datasets/questions.js';
 import { randomWorkload } from '#vitrine/bench/datasets/random.js';
 import { randomIdsWorkload } from '#vitrine/bench/datasets/random-ids.js';
 import { drawLengths } from '#vitrine/bench/datasets/random-lengths.js';
 import { RowCounter } from '#vitrine/bench/datasets/row-counter.js';
-import { type ShareGptSettings, shareGptWorkload } from '#vitrine/bench/datasets/sharegpt.js';
-import { findShareGpt, readConversations } from '#vitrine/bench/datasets/sharegpt-file.js';
+import { shareGptWorkload } from '#vitrine/bench/datasets/sharegpt.js';
+import { findShareGpt, readShareGpt } from '#vitrine/bench/datasets/sharegpt-file.js';
+import { parseArguments } from '#vitrine/config/parse.js';
+import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 
@@ -25,8 +31,7 @@ before(async () => {
 });
 
 const RANDOM = { numPrompts: 20, seed: 1, inputLen: 50, outputLen: 9, rangeRatio: 0, tokenizePrompt: false };
-const SHAREGPT: ShareGptSettings = {
-  path: SMALL,
+const SHAREGPT: QuestionSettings = {
   numPrompts: 10,
   seed: 1,
   outputLen: undefined,
@@ -145,22 +150,22 @@ describe('random', () => {
 
 describe('sharegpt', () => {
   test('prompts are first turns, output lengths those of the answers', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, SHAREGPT);
+    const { requests, skipped } = await shareGptWorkload(tokenizer, SMALL, SHAREGPT);
     assert.equal(requests.length, 10);
     assert.deepEqual(skipped, {});
-    const conversations = await readConversations(SMALL, new RowCounter());
+    const conversations = await readShareGpt(SMALL, new RowCounter());
     for (const { prompt, promptLen, outputLen } of requests) {
       const source = conversations.find(({ question }) => question === prompt);
       assert.ok(source !== undefined);
       assert.equal(promptLen, (await tokenizer.encode(source.question, true)).length);
       assert.equal(outputLen, (await tokenizer.encode(source.answer, true)).length);
     }
-    assert.deepEqual((await shareGptWorkload(tokenizer, SHAREGPT)).requests, requests);
-    assert.notDeepEqual((await shareGptWorkload(tokenizer, { ...SHAREGPT, seed: 2 })).requests, requests);
+    assert.deepEqual((await shareGptWorkload(tokenizer, SMALL, SHAREGPT)).requests, requests);
+    assert.notDeepEqual((await shareGptWorkload(tokenizer, SMALL, { ...SHAREGPT, seed: 2 })).requests, requests);
   });
 
   test('fixed output length, context limit, suffix', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, {
+    const { requests, skipped } = await shareGptWorkload(tokenizer, SMALL, {
       ...SHAREGPT,
       numPrompts: 100,
       outputLen: 16,
@@ -177,7 +182,7 @@ describe('sharegpt', () => {
   });
 
   test('odd rows are left out and counted, the rest is used', async () => {
-    const { requests, skipped } = await shareGptWorkload(tokenizer, { ...SHAREGPT, path: EDGE, numPrompts: 100 });
+    const { requests, skipped } = await shareGptWorkload(tokenizer, EDGE, { ...SHAREGPT, numPrompts: 100 });
     const left = Object.values(skipped).reduce((sum, count) => sum + count, 0);
     assert.equal(requests.length + left, 20);
     assert.equal(skipped['fewer than two turns'], 3);
@@ -202,6 +207,94 @@ describe('sharegpt', () => {
       assert.equal(await findShareGpt('', environment), file);
       assert.equal(await findShareGpt('given.json', environment), 'given.json');
     }));
+});
+
+describe('custom', () => {
+  const CUSTOM = fixture('datasets/custom_edge.jsonl');
+
+  test('the rules of sharegpt over JSON lines; odd rows are left out and counted', async () => {
+    const { requests, skipped } = await customWorkload(tokenizer, CUSTOM, { ...SHAREGPT, numPrompts: 100 });
+    assert.deepEqual(requests.map(({ prompt }) => prompt).sort(), [
+      'A line separator \u2028 inside a string.',
+      'Content wins.',
+      'Where does the river end?',
+      'Who lives in the old house?',
+    ]);
+    const river = requests.find(({ prompt }) => prompt === 'Where does the river end?')!;
+    assert.equal(river.outputLen, (await tokenizer.encode('It ends in the sea, behind the last hill.', true)).length);
+    assert.deepEqual(skipped, {
+      'not valid JSON': 2,
+      'no list of conversations': 2,
+      'a turn without text': 2,
+      'fewer than two turns': 1,
+      'row is not an object': 1,
+      'prompt or answer shorter than two tokens': 1,
+    });
+  });
+
+  test('is shuffled by the seed', async () => {
+    const order = async (seed: number) =>
+      (await customWorkload(tokenizer, CUSTOM, { ...SHAREGPT, seed })).requests.map(({ prompt }) => prompt);
+    assert.deepEqual(await order(1), await order(1));
+    const orders = await Promise.all([1, 2, 3, 4, 5].map(order));
+    assert.ok(new Set(orders.map(String)).size > 1);
+  });
+});
+
+describe('a dataset that cannot be used', () => {
+  const load = (flags: readonly string[]) => {
+    const { options } = parseArguments(BENCH_SERVING, flags, {});
+    return loadWorkload(options, tokenizer, fixture('models/stories260K'));
+  };
+
+  test('a file without a usable row is an error with the reasons', () =>
+    withFolder(async (folder) => {
+      const path = join(folder, 'rows.jsonl');
+      await writeFile(path, '{"conversations": []}\nnonsense\n{"conversations": [1]}\n');
+      await assert.rejects(load(['--dataset-name', 'custom', '--dataset-path', path]), (error) => {
+        assert.ok(error instanceof VitrineError);
+        assert.equal(error.code, 'BENCH_FAILED');
+        const reasons = 'left out: 2 × fewer than two turns, 1 × not valid JSON';
+        assert.equal(error.message, `--dataset-path ${path}: no row can be used; ${reasons}`);
+        return true;
+      });
+      for (const name of ['openai', 'mooncake']) {
+        await assert.rejects(load(['--dataset-name', name, '--dataset-path', path]), /no row can be used; left out: /);
+      }
+    }));
+
+  test('a file is needed, and must be there', async () => {
+    for (const name of ['custom', 'openai', 'workload']) {
+      const needs = new RegExp(`^--dataset-name ${name} needs a file: give one with --dataset-path$`);
+      await assert.rejects(load(['--dataset-name', name]), { message: needs, code: 'INVALID_OPTION' });
+      await assert.rejects(load(['--dataset-name', name, '--dataset-path', '/nonexistent']), {
+        message: /^--dataset-path \/nonexistent: ENOENT/,
+        code: 'INVALID_OPTION',
+      });
+    }
+  });
+});
+
+describe('JSON lines', () => {
+  async function read(text: string): Promise<unknown[]> {
+    const rows: unknown[] = [];
+    await withFolder(async (folder) => {
+      const path = join(folder, 'rows.jsonl');
+      await writeFile(path, text);
+      for await (const row of readJsonLines(path, '--dataset-path')) rows.push('value' in row ? row.value : 'bad');
+    });
+    return rows;
+  }
+
+  test('byte-order mark, CRLF, empty lines, no newline at the end', async () => {
+    assert.deepEqual(await read('\ufeff{"a": 1}\r\n\r\n  \n[2]\n"three"'), [{ a: 1 }, [2], 'three']);
+    assert.deepEqual(await read(''), []);
+  });
+
+  test('rows longer than a read are whole, and a broken one costs only itself', async () => {
+    const long = { text: `é石${'x'.repeat(1_500_000)}é` };
+    assert.deepEqual(await read(`${JSON.stringify(long)}\n{broken\n${JSON.stringify(long)}\n`), [long, 'bad', long]);
+  });
 });
 
 describe('JSON arrays are read element by element', () => {

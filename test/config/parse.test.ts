@@ -73,9 +73,22 @@ describe('flags', () => {
     refused(() => server(['--tp-size', '2']), /^--tp-size is an SGLang option that Vitrine does not support yet$/);
     refused(() => server(['--disaggregation-mode', 'prefill']), /does not support yet/);
     refused(() => server(['--disable_cuda_graph']), /does not support yet/);
-    refused(() => serving(['--lora-name', 'x']), /^--lora-name is an SGLang option/);
-    refused(() => serving(['--gsp-num-g', '3']), /--gsp-num-g \(--gsp-num-groups\) is an SGLang option/);
+    refused(() => serving(['--dataset-offset', '3']), /^--dataset-offset is an SGLang option/);
+    refused(() => serving(['--speed-bench-c', 'x']), /--speed-bench-c \(--speed-bench-category\) is an SGLang option/);
     refused(() => oneBatch(['--tp', '2']), /^--tp \(--tp-size\) is an SGLang option/);
+  });
+
+  test('what is about images is refused for good, and so are datasets that are not there', () => {
+    refused(() => serving(['--image-count', '2']), /^--image-count is an SGLang option about multimodal models/);
+    refused(
+      () => serving(['--image-res', '4k']),
+      /^--image-res \(--image-resolution\) .* Vitrine has text models only$/,
+    );
+    const dataset = (name: string) => () => serving(['--dataset-name', name]);
+    refused(dataset('image'), /^--dataset-name: 'image' is multimodal, and Vitrine benches text models only$/);
+    refused(dataset('mmmu'), /'mmmu' is multimodal/);
+    refused(dataset('speed-bench'), /'speed-bench' is a dataset of SGLang that Vitrine does not support yet$/);
+    refused(dataset('sharegtp'), /^--dataset-name: expected one of sharegpt, custom, .*, got 'sharegtp'$/);
   });
 
   test('negative numbers are values', () => {

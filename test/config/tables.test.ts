@@ -19,8 +19,10 @@ for (const program of PROGRAMS) {
       if (option.default !== undefined) checkValue(option, option.default);
       assert.match(option.help, /[.?]$/, `${option.flag}: help is a sentence`);
       if (option.negatable) assert.equal(option.type, 'flag');
+      for (const value of Object.keys(option.refused ?? {})) assert.ok(!option.choices?.includes(value), value);
     }
-    for (const flag of program.unsupported) assert.ok(!names.includes(flag), `--${flag} is supported`);
+    for (const flag of [...program.unsupported, ...(program.multimodal ?? [])])
+      assert.ok(!names.includes(flag), `--${flag} is supported`);
   });
 }
 

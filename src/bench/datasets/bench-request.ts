@@ -9,6 +9,8 @@ export interface ChatMessage {
 /** Text, token ids that are sent as such, or the messages of a chat. */
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
 
+export const isTokenIds = (prompt: Prompt): prompt is readonly number[] => typeof prompt[0] === 'number';
+
 export interface BenchRequest {
   readonly prompt: Prompt;
   /** Prompt tokens by the client's count. */
@@ -27,6 +29,11 @@ export interface BenchRequest {
   readonly lora?: string;
 }
 
+/** Messages that the requests send in all: one for each turn. */
+export function countTurns(requests: readonly BenchRequest[]): number {
+  return requests.reduce((turns, { followUps = [] }) => turns + 1 + followUps.length, 0);
+}
+
 export interface FollowUp {
   readonly text: string;
   /** Tokens of `text` alone. */
@@ -39,4 +46,6 @@ export interface Workload {
   readonly requests: readonly BenchRequest[];
   /** Reason → number of rows of the source file that could not be used. */
   readonly skipped: Readonly<Record<string, number>>;
+  /** What else there is to say of it, for people. */
+  readonly notes?: readonly string[];
 }

@@ -16,16 +16,19 @@ export interface RandomLengths {
   readonly outputs: readonly number[];
 }
 
+/** `count` integers from [max(floor(longest * ratio), 1), longest]. */
+export function uniformLengths(random: Random, longest: number, ratio: number, count: number): number[] {
+  const shortest = Math.max(Math.floor(longest * ratio), 1);
+  return Array.from({ length: count }, () => random.integer(shortest, longest));
+}
+
 /**
  * All input lengths are drawn first, then all output lengths. Text prompts are shortened by the `specialTokens` that the
  * server adds around them, but never below one token: an empty prompt is an error and not a measure.
  */
 export function drawLengths(settings: RandomSettings, specialTokens: number): RandomLengths {
   const random = new Random(settings.seed, 'random lengths');
-  const draw = (longest: number): number[] => {
-    const shortest = Math.max(Math.floor(longest * settings.rangeRatio), 1);
-    return Array.from({ length: settings.numPrompts }, () => random.integer(shortest, longest));
-  };
+  const draw = (longest: number) => uniformLengths(random, longest, settings.rangeRatio, settings.numPrompts);
   const inputs = draw(settings.inputLen);
   const outputs = draw(settings.outputLen);
   if (settings.tokenizePrompt) return { inputs, outputs };

@@ -4,7 +4,7 @@ import { Random } from '../random.js';
 import type { BenchRequest, Workload } from './bench-request.js';
 import { drawLengths, type RandomLengths, type RandomSettings } from './random-lengths.js';
 import { RowCounter } from './row-counter.js';
-import { readConversations } from './sharegpt-file.js';
+import { readShareGpt } from './sharegpt-file.js';
 import { VocabularyText } from './vocabulary-text.js';
 
 /** `path`: a ShareGPT file, or '' for none. Nothing is downloaded. */
@@ -33,7 +33,7 @@ async function shareGptText(
   lengths: RandomLengths,
 ): Promise<Workload> {
   const skipped = new RowCounter();
-  const conversations = await readConversations(path, skipped);
+  const conversations = await readShareGpt(path, skipped);
   new Random(settings.seed, 'random order').shuffle(conversations);
   const requests: BenchRequest[] = [];
   for (const { question } of conversations) {

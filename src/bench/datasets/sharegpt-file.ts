@@ -1,18 +1,14 @@
-// ShareGPT conversations: where the file is, and the first question and answer of each conversation.
+// The ShareGPT file: where it is, and its conversations.
 import { readdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { VitrineError } from '../../util/errors.js';
+import { type Conversation, collectConversations } from './conversation-rows.js';
 import { readJsonArray } from './json-array.js';
 import type { RowCounter } from './row-counter.js';
 
 const REPOSITORY = 'anon8231489123/ShareGPT_Vicuna_unfiltered';
 const FILE = 'ShareGPT_V3_unfiltered_cleaned_split.json';
-
-export interface Conversation {
-  readonly question: string;
-  readonly answer: string;
-}
 
 /**
  * `path` if given, else the copy in the Hugging Face cache. Nothing is downloaded.
@@ -36,25 +32,6 @@ export async function findShareGpt(path: string, environment = process.env): Pro
   );
 }
 
-/** The first two turns of every row that has them; other rows are counted and left out. */
-export async function readConversations(path: string, skipped: RowCounter): Promise<Conversation[]> {
-  const conversations: Conversation[] = [];
-  for await (const element of readJsonArray(path, '--dataset-path')) {
-    const turns = 'value' in element ? turnsOf(element.value) : 'not valid JSON';
-    if (typeof turns === 'string') skipped.skip(turns);
-    else conversations.push(turns);
-  }
-  return conversations;
-}
-
-/** The conversation, or why the row has none. */
-function turnsOf(row: unknown): Conversation | string {
-  if (typeof row !== 'object' || row === null) return 'row is not an object';
-  const { conversations, conversation } = row as Record<string, unknown>;
-  const turns = conversations ?? conversation;
-  if (!Array.isArray(turns)) return 'no list of conversations';
-  if (turns.length < 2) return 'fewer than two turns';
-  const [question, answer] = turns.slice(0, 2).map((turn: unknown) => (turn as { value?: unknown } | null)?.value);
-  if (typeof question !== 'string' || typeof answer !== 'string') return 'a turn without text';
-  return { question, answer };
+export function readShareGpt(path: string, skipped: RowCounter): Promise<Conversation[]> {
+  return collectConversations(readJsonArray(path, '--dataset-path'), skipped);
 }

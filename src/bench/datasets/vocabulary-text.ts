@@ -39,6 +39,12 @@ export class VocabularyText {
     return { text, ids };
   }
 
+  /** A text of `length` words that is not encoded again: of as many tokens with most tokenizers, but nobody has looked. */
+  draft(length: number): string {
+    const made = Array.from({ length }, () => this.#word());
+    return this.#tokenizer.decode(made, true);
+  }
+
   #word(): number {
     return this.#words[this.#random.integer(0, this.#words.length - 1)]!;
   }

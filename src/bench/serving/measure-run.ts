@@ -1,8 +1,9 @@
 // One pass over a workload: every request sent when it is due, every answer recorded.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
-import type { Workload } from '../datasets/bench-request.js';
+import { countTurns } from '../datasets/bench-request.js';
 import type { Output } from '../output.js';
-import { arrivalTimes } from './load/arrivals.js';
+import type { ScheduledWorkload } from './load/arrivals.js';
+import { converse } from './load/conversation.js';
 import { generateLoad } from './load/load-generator.js';
 import type { RequestRecord, RunRecords } from './load/request-record.js';
 import type { RequestSender } from './load/send-request.js';
@@ -12,34 +13,54 @@ export interface RunDeps {
   readonly output: Output;
   /** Ends the run early. */
   readonly interrupt: AbortSignal;
+  /** From 1 to --num-runs. */
+  readonly runNumber: number;
+  /** Tokens of a text, for conversations with servers that do not count them. */
+  readonly countTokens: (text: string) => Promise<number>;
 }
 
 export async function measureRun(
   sender: RequestSender,
-  { requests }: Workload,
+  { requests, arrivals }: ScheduledWorkload,
   options: BenchServingOptions,
-  { output, interrupt }: RunDeps,
+  { output, interrupt, runNumber, countTokens }: RunDeps,
 ): Promise<RunRecords> {
-  const progress = new Progress(requests.length, !options.disableTqdm && process.stderr.isTTY === true);
+  const progress = new Progress({
+    total: countTurns(requests),
+    label: options.numRuns > 1 ? `Run ${runNumber}/${options.numRuns} ` : '',
+    stream: process.stderr,
+    isDisabled: options.disableTqdm,
+  });
   const log = options.printRequests ? (line: string) => output.print(line) : undefined;
   const records: RequestRecord[] = [];
   let lastEnd = 0;
+  const onRecord = (record: RequestRecord): void => {
+    const seconds = (record.endedAt - record.sentAt).toFixed(3);
+    const outcome = record.error === '' ? JSON.stringify(record.text) : record.error;
+    log?.(`request ${nameOf(record.index, record.turn)} end: ${seconds} s, ${outcome}`);
+    records.push(record);
+    lastEnd = Math.max(lastEnd, record.endedAt);
+    progress.add(record);
+  };
   const startedAt = Date.now();
   const start = await generateLoad({
-    arrivals: arrivalTimes(requests.length, options.requestRate, options.seed),
+    arrivals,
     maxConcurrency: options.maxConcurrency || Number.POSITIVE_INFINITY,
     signal: interrupt,
-    send: async (index, arrivedAt) => {
-      log?.(`request ${index} start: ${requests[index]!.promptLen} prompt tokens`);
-      const record = await sender.send(requests[index]!, index, arrivedAt);
-      const seconds = (record.endedAt - record.sentAt).toFixed(3);
-      log?.(`request ${index} end: ${seconds} s, ${record.error === '' ? JSON.stringify(record.text) : record.error}`);
-      records.push(record);
-      lastEnd = Math.max(lastEnd, record.endedAt);
-      progress.add(record);
-    },
+    send: (index, arrivedAt) =>
+      converse(requests[index]!, arrivedAt, {
+        send: (request, turn, due) => {
+          log?.(`request ${nameOf(index, turn)} start: ${request.promptLen} prompt tokens`);
+          return sender.send(request, index, due, turn);
+        },
+        onRecord,
+        countTokens,
+        signal: interrupt,
+      }),
   });
   progress.stop();
   records.sort((a, b) => a.index - b.index || a.turn - b.turn);
   return { records, start, startedAt, duration: Math.max(0, lastEnd - start) };
 }
+
+const nameOf = (index: number, turn: number): string => (turn === 0 ? String(index) : `${index} turn ${turn}`);

@@ -1,34 +1,45 @@
 // The bench-serving program: find the server, build the workload, warm up, send, measure, report.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
-import type { BenchRequest, Workload } from '../datasets/bench-request.js';
-import { loadWorkload } from '../datasets/load-workload.js';
+import { type BenchRequest, countTurns } from '../datasets/bench-request.js';
+import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
+import { assignLora } from '../datasets/lora-names.js';
+import { saveWorkload } from '../datasets/workload-file.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
+import type { ResultRow } from '../results/figures.js';
 import { sum } from '../statistics.js';
-import { checkPrompts } from './backends/check-backend.js';
 import { openFilesWarning } from './backends/open-files.js';
 import { payloadSettings } from './backends/payload-settings.js';
 import { selectBackend } from './backends/select-backend.js';
-import { checkOptions, idleProfileFlags } from './check-options.js';
+import { withBusyNotice } from './busy-notice.js';
+import { checkOptions, checkWorkload, idleProfileFlags } from './check-options.js';
+import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
-import { computeMetrics } from './metrics/metrics.js';
-import { countGapTokens, retokenize } from './metrics/retokenize.js';
+import { parseObjectives } from './metrics/goodput.js';
+import { countTokens } from './metrics/measured-run.js';
+import { computeFigures } from './metrics/run-figures.js';
 import { renderCacheReport } from './results/cache-report.js';
-import { renderAdditions, renderFailures, renderReport } from './results/console-report.js';
+import { formatRate, renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
+import { renderRunSummary } from './results/run-summary.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
 const WARMUP_OUTPUT_LEN = 32;
+/** From here on a client that cannot keep up is worth a word. */
+const LATE_SECONDS = 0.02;
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
+const WARM_CACHE =
+  'Runs after the first find their prompts in the server’s prefix cache, where it has one: --flush-cache empties it before each';
 
 export interface ServingDeps {
   readonly output: Output;
@@ -38,12 +49,14 @@ export interface ServingDeps {
 }
 
 export interface ServingResult {
-  readonly row: Readonly<Record<string, unknown>>;
+  /** One for each run that was begun; at least one. */
+  readonly rows: readonly ResultRow[];
+  /** Requests of all runs. */
   readonly failed: number;
 }
 
 /**
- * Runs the benchmark, prints the report and appends the row to the result file.
+ * Runs the benchmark, prints a report and appends a row to the result file for each run.
  * Errors: INVALID_OPTION, NOT_READY, UNAUTHORIZED, BENCH_FAILED (no request could be made at all). Failed requests are no
  * error here: they are counted in the result.
  */
@@ -62,10 +75,9 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
-    const workload = await loadWorkload(options, tokenizer, directory);
+    const workload = await busy('Building the workload', options, () => prepareWorkload(options, tokenizer, directory));
     throwIfInterrupted(deps, 'before anything was sent');
     announce(workload, options, output);
-    checkPrompts(workload, options);
     const tooFewFiles = await openFilesWarning(options, workload.requests.length);
     if (tooFewFiles !== undefined) output.warn(tooFewFiles);
     const settings = {
@@ -74,18 +86,31 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     };
     const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
-    if (options.flushCache) await server.flushCache(output, deps.interrupt);
-    if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
-    await profiler?.start();
-    let run: RunRecords;
-    try {
-      throwIfInterrupted(deps, 'before anything was measured');
-      run = await measureRun(sender, workload, options, deps);
-    } finally {
-      await profiler?.stop();
+    if (options.numRuns > 1 && !options.flushCache) output.warn(WARM_CACHE);
+    const rows: ResultRow[] = [];
+    let failed = 0;
+    for (let runNumber = 1; runNumber <= options.numRuns; runNumber++) {
+      if (options.flushCache) await server.flushCache(output, deps.interrupt);
+      if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
+      if (deps.interrupt.aborted && rows.length > 0) break;
+      if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
+      await profiler?.start();
+      let run: RunRecords;
+      try {
+        throwIfInterrupted(deps, 'before anything was measured');
+        const tokensOf = async (text: string) => (await tokenizer.encode(text, false)).length;
+        run = await measureRun(sender, workload, options, { ...deps, runNumber, countTokens: tokensOf });
+      } finally {
+        await profiler?.stop();
+      }
+      const serverInfo = await server.serverInfo(deps.interrupt);
+      const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
+      rows.push(finished.row);
+      failed += finished.failed;
+      if (deps.interrupt.aborted) break;
     }
-    const serverInfo = await server.serverInfo(deps.interrupt);
-    return await finish(options, deps, { run, workload, tokenizer, serverInfo, file });
+    if (options.numRuns > 1) for (const line of renderRunSummary(rows)) output.print(line);
+    return { rows, failed };
   } finally {
     client.close();
     profiler?.close();
@@ -96,18 +121,57 @@ function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
   if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
 }
 
+/** Shows nothing where the progress bar is off. */
+function busy<T>(what: string, { disableTqdm }: BenchServingOptions, work: () => Promise<T>): Promise<T> {
+  return disableTqdm ? work() : withBusyNotice(what, process.stderr, work);
+}
+
+/** What the requests of a saved workload and their times depend on: flag → value. */
+function workloadFlags(options: BenchServingOptions): Record<string, unknown> {
+  return {
+    ...Object.fromEntries(DATASET_OPTIONS.map(({ flag, key }) => [flag, options[key]])),
+    'request-rate': formatRate(options.requestRate),
+    'use-trace-timestamps': options.useTraceTimestamps,
+    'lora-name': options.loraName,
+    'lora-request-distribution': options.loraRequestDistribution,
+    'lora-zipf-alpha': options.loraZipfAlpha,
+  };
+}
+
 /** Headers may carry keys: their names are enough. */
 function withoutSecrets(options: BenchServingOptions): BenchServingOptions {
   return { ...options, header: options.header?.map((text) => text.replace(/=.*/s, '=…')) };
 }
 
-function announce({ requests, skipped }: Workload, options: BenchServingOptions, output: Output): void {
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  if (requests.length < options.numPrompts) {
-    output.warn(`The dataset gives ${requests.length} of the ${options.numPrompts} requests asked for`);
+/** The requests of the run and their times; written to a file where the user wants to keep them. */
+async function prepareWorkload(
+  options: BenchServingOptions,
+  tokenizer: Tokenizer,
+  directory: string,
+): Promise<ScheduledWorkload> {
+  const loaded = await loadWorkload(options, tokenizer, directory);
+  const { loraName: names = [], loraRequestDistribution: distribution, loraZipfAlpha: zipfAlpha, seed } = options;
+  const requests = assignLora(loaded.requests, { names, distribution, zipfAlpha, seed });
+  const workload = scheduleWorkload({ ...loaded, requests }, options);
+  checkWorkload(workload, options);
+  if (options.saveWorkload !== undefined) {
+    await saveWorkload(options.saveWorkload, workload, workload.arrivals, workloadFlags(options));
   }
-  output.print(`#Input tokens: ${sum(requests.map((request) => request.promptLen))}`);
-  output.print(`#Output tokens: ${sum(requests.map((request) => request.outputLen))}`);
+  return workload;
+}
+
+function announce(workload: ScheduledWorkload, options: BenchServingOptions, output: Output): void {
+  const { requests, skipped, notes = [] } = workload;
+  const turns = requests.flatMap((request) => request.followUps ?? []);
+  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
+  const wanted = requestedCount(options) ?? requests.length;
+  if (requests.length < wanted) {
+    output.warn(`The dataset gives ${requests.length} of the ${wanted} requests asked for`);
+  }
+  for (const note of notes) output.print(note);
+  const inputs = [...requests.map((request) => request.promptLen), ...turns.map((turn) => turn.tokens)];
+  output.print(`#Input tokens: ${sum(inputs)}`);
+  output.print(`#Output tokens: ${sum([...requests, ...turns].map((turn) => turn.outputLen))}`);
 }
 
 async function warmUp(
@@ -134,36 +198,44 @@ async function warmUp(
 
 interface Finished {
   readonly run: RunRecords;
-  readonly workload: Workload;
+  readonly runNumber: number;
+  readonly workload: ScheduledWorkload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
   /** Result file. */
   readonly file: string;
 }
 
-async function finish(options: BenchServingOptions, deps: ServingDeps, finished: Finished): Promise<ServingResult> {
-  const { run, tokenizer, serverInfo, workload, file } = finished;
-  const { records } = run;
-  const { output } = deps;
+/** The row is in the file when this resolves: what comes later cannot lose it. */
+async function finish(
+  options: BenchServingOptions,
+  { output, interrupt }: ServingDeps,
+  { run, runNumber, tokenizer, serverInfo, workload, file }: Finished,
+): Promise<{ readonly row: ResultRow; readonly failed: number }> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
-  const sharesGaps = acceptLength !== undefined && acceptLength > 0 && !selectBackend(options.backend).countsTokens;
-  const retokenized = await retokenize(tokenizer, records);
-  const metrics = computeMetrics({
-    records,
-    duration: run.duration,
-    retokenized,
-    acceptLength,
-    gapTokens: sharesGaps ? await countGapTokens(tokenizer, records) : undefined,
+  const { countsTokens } = selectBackend(options.backend);
+  const measured = await busy('Counting tokens', options, () =>
+    countTokens(run, tokenizer, acceptLength, countsTokens),
+  );
+  const figures = computeFigures(measured, {
+    objectives: options.goodput && parseObjectives(options.goodput),
+    steadyState: options.steadyState,
   });
-  for (const line of [...renderReport(options, metrics), ...renderAdditions(metrics)]) output.print(line);
-  if (options.cacheReport) for (const line of renderCacheReport(records)) output.print(line);
-  for (const line of renderFailures(records)) output.warn(line);
-  if (deps.interrupt.aborted) {
-    output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
+  for (const line of renderRun(options, workload.rate, figures)) output.print(line);
+  if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
+  for (const line of renderFailures(run.records)) output.warn(line);
+  const { completed, failed, queue } = figures.metrics;
+  const late = queue.percentile(99);
+  // With a limit the wait is the limit's, and requests that all come at once wait for each other.
+  if (!options.maxConcurrency && workload.arrivals.at(-1)! > 0 && late > LATE_SECONDS) {
+    output.warn(`The client sent requests late (p99 ${(late * 1000).toFixed(1)} ms): it lacks processor time`);
   }
-  const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
+  if (interrupt.aborted) {
+    output.warn(`Interrupted: the figures are those of ${completed} of ${countTurns(workload.requests)} requests`);
+  }
+  const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
   await appendJsonl(file, [row], '--output-file');
-  return { row, failed: metrics.failed };
+  return { row, failed };
 }
 
 function readAcceptLength(serverInfo: unknown): number | undefined {

@@ -2,6 +2,20 @@
 import type { Option, OptionsOf } from '../option.js';
 
 const DATA = 'Workload';
+const PREFIX = 'Dataset generated-shared-prefix';
+const MOONCAKE = 'Dataset mooncake';
+
+/** SGLang's other datasets, and why they are refused. */
+const TEXT_ONLY = 'is multimodal, and Vitrine benches text models only';
+const NOT_YET = 'is a dataset of SGLang that Vitrine does not support yet';
+const REFUSED_DATASETS = {
+  image: TEXT_ONLY,
+  mmmu: TEXT_ONLY,
+  'agentic-trace': NOT_YET,
+  autobench: NOT_YET,
+  longbench_v2: NOT_YET,
+  'speed-bench': NOT_YET,
+} as const;
 
 export const DATASET_OPTIONS = [
   {
@@ -9,8 +23,20 @@ export const DATASET_OPTIONS = [
     key: 'datasetName',
     type: 'string',
     default: 'sharegpt',
-    choices: ['sharegpt', 'random', 'random-ids'],
-    help: 'Where the prompts come from: conversations, text of random lengths, or random token ids.',
+    choices: [
+      'sharegpt',
+      'custom',
+      'openai',
+      'random',
+      'random-ids',
+      'generated-shared-prefix',
+      'mooncake',
+      'workload',
+    ],
+    refused: REFUSED_DATASETS,
+    help:
+      'Where the requests come from: conversations (sharegpt, custom), chat requests (openai), random text or token ids, ' +
+      'prompts that share prefixes, a traffic trace (mooncake), or a file of --save-workload (workload).',
     group: DATA,
   },
   {
@@ -18,7 +44,9 @@ export const DATASET_OPTIONS = [
     key: 'datasetPath',
     type: 'string',
     default: '',
-    help: 'ShareGPT JSON file for sharegpt (default: the copy in the Hugging Face cache) and random (default: vocabulary).',
+    help:
+      'File of the dataset: ShareGPT JSON for sharegpt (default: the copy in the Hugging Face cache) and random (default: ' +
+      'vocabulary), JSONL for custom, openai, mooncake and workload.',
     group: DATA,
   },
   {
@@ -27,7 +55,7 @@ export const DATASET_OPTIONS = [
     type: 'integer',
     default: 1000,
     min: 1,
-    help: 'Requests to send.',
+    help: 'Requests to send (generated-shared-prefix and workload have a number of their own).',
     group: DATA,
   },
   {
@@ -35,7 +63,7 @@ export const DATASET_OPTIONS = [
     key: 'sharegptOutputLen',
     type: 'integer',
     min: 4,
-    help: 'Output length of every sharegpt request. Default: that of the reference answer.',
+    help: 'Output length of every sharegpt, custom or openai request. Default: that of the reference answer, or of the row.',
     group: DATA,
   },
   {
@@ -43,7 +71,7 @@ export const DATASET_OPTIONS = [
     key: 'sharegptContextLen',
     type: 'integer',
     min: 1,
-    help: 'Leave out sharegpt rows whose prompt and output exceed it.',
+    help: 'Leave out sharegpt and custom rows whose prompt and output exceed it.',
     group: DATA,
   },
   {
@@ -79,7 +107,7 @@ export const DATASET_OPTIONS = [
     key: 'applyChatTemplate',
     type: 'flag',
     default: false,
-    help: 'Render sharegpt prompts with the tokenizer’s chat template.',
+    help: 'Render sharegpt and custom prompts with the tokenizer’s chat template.',
     group: DATA,
   },
   {
@@ -87,7 +115,7 @@ export const DATASET_OPTIONS = [
     key: 'promptSuffix',
     type: 'string',
     default: '',
-    help: 'Text put after each sharegpt prompt, before a closing "Assistant:".',
+    help: 'Text put after each sharegpt or custom prompt, before a closing "Assistant:".',
     group: DATA,
   },
   {
@@ -106,6 +134,121 @@ export const DATASET_OPTIONS = [
     min: 0,
     help: 'Seed of prompts, lengths, order and arrival times.',
     group: DATA,
+  },
+  {
+    flag: 'gsp-num-groups',
+    key: 'gspNumGroups',
+    type: 'integer',
+    default: 64,
+    min: 1,
+    help: 'Groups; each has a system prompt of its own.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-prompts-per-group',
+    key: 'gspPromptsPerGroup',
+    type: 'integer',
+    default: 16,
+    min: 1,
+    help: 'Prompts of each group.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-system-prompt-len',
+    key: 'gspSystemPromptLen',
+    type: 'integer',
+    default: 2048,
+    min: 1,
+    help: 'Longest system prompt, in tokens.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-question-len',
+    key: 'gspQuestionLen',
+    type: 'integer',
+    default: 128,
+    min: 1,
+    help: 'Longest question, in tokens.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-output-len',
+    key: 'gspOutputLen',
+    type: 'integer',
+    default: 256,
+    min: 1,
+    help: 'Longest output, in tokens.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-range-ratio',
+    key: 'gspRangeRatio',
+    type: 'number',
+    default: 1,
+    min: 0,
+    max: 1,
+    help: 'Lengths are uniform from this share of the longest up to it; 1: all are the longest.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-fast-prepare',
+    key: 'gspFastPrepare',
+    type: 'flag',
+    default: false,
+    help: 'Do not encode the texts again: prompt lengths are the nominal ones.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-send-routing-key',
+    key: 'gspSendRoutingKey',
+    type: 'flag',
+    default: false,
+    help: 'Send a key for each group as X-SMG-Routing-Key, for routers.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-ordered',
+    key: 'gspOrdered',
+    type: 'flag',
+    default: false,
+    help: 'Send group after group and do not shuffle.',
+    group: PREFIX,
+  },
+  {
+    flag: 'gsp-num-turns',
+    key: 'gspNumTurns',
+    type: 'integer',
+    default: 1,
+    min: 1,
+    help: 'Questions of each conversation; more than 1 needs a chat backend.',
+    group: PREFIX,
+  },
+  {
+    flag: 'mooncake-workload',
+    key: 'mooncakeWorkload',
+    type: 'string',
+    default: 'conversation',
+    choices: ['mooncake', 'conversation', 'synthetic', 'toolagent'],
+    help: 'Trace to use where --dataset-path is the folder of the Mooncake repository’s FAST25 release.',
+    group: MOONCAKE,
+  },
+  {
+    flag: 'mooncake-slowdown-factor',
+    key: 'mooncakeSlowdownFactor',
+    type: 'number',
+    default: 1,
+    min: 0,
+    help: 'Factor on the time between arrivals.',
+    group: MOONCAKE,
+  },
+  {
+    flag: 'mooncake-num-rounds',
+    key: 'mooncakeNumRounds',
+    type: 'integer',
+    default: 1,
+    min: 1,
+    help: 'Questions of each conversation; more than 1 needs a chat backend.',
+    group: MOONCAKE,
   },
 ] as const satisfies readonly Option[];
 

@@ -53,9 +53,11 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
 
 /** Of `bench_serving`. */
 export const UNSUPPORTED_BENCH_SERVING_FLAGS: readonly string[] = words(`
-  agentic-max-turns dataset-offset fake-prefill gsp-fast-prepare gsp-group-distribution gsp-num-groups
-  gsp-num-turns gsp-ordered gsp-output-len gsp-prompts-per-group gsp-question-len gsp-range-ratio gsp-send-routing-key
-  gsp-system-prompt-len gsp-zipf-alpha image-content image-count image-format image-resolution
-  lora-name lora-request-distribution lora-zipf-alpha mooncake-num-rounds mooncake-slowdown-factor mooncake-workload
-  plot-throughput random-image-count speed-bench-category speed-bench-output-len use-trace-timestamps
+  agentic-max-turns dataset-offset fake-prefill gsp-group-distribution gsp-zipf-alpha plot-throughput speed-bench-category
+  speed-bench-output-len
+`);
+
+/** Of the benches, about images. */
+export const MULTIMODAL_BENCH_FLAGS: readonly string[] = words(`
+  image-content image-count image-format image-resolution random-image-count
 `);

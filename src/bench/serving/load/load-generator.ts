@@ -12,8 +12,11 @@ export interface LoadPlan {
   readonly send: (index: number, arrivedAt: number) => Promise<void>;
 }
 
-// setTimeout rounds up to whole milliseconds; waking a little early and looking again keeps to the plan.
 const LONGEST_SLEEP_MS = 2 ** 31 - 1;
+
+// Timers count whole milliseconds and come about one late. So they wake the client a millisecond early, and the event loop
+// turns, reading answers as they come, until the moment is there.
+const TIMER_ERROR_MS = 1;
 
 /** Resolves with the start time (monotonic seconds) once every request that was started has ended. */
 export function generateLoad(plan: LoadPlan): Promise<number> {
@@ -22,14 +25,20 @@ export function generateLoad(plan: LoadPlan): Promise<number> {
   let next = 0;
   let inFlight = 0;
   let timer: NodeJS.Timeout | undefined;
+  let turn: NodeJS.Immediate | undefined;
   return new Promise((resolve) => {
     const advance = (): void => {
       clearTimeout(timer);
+      clearImmediate(turn);
       while (!signal.aborted && next < arrivals.length && inFlight < maxConcurrency) {
         const arrivedAt = start + arrivals[next]!;
-        const wait = arrivedAt - monotonicSeconds();
-        if (wait > 0) {
-          timer = setTimeout(advance, Math.min(wait * 1000, LONGEST_SLEEP_MS));
+        const waitMs = (arrivedAt - monotonicSeconds()) * 1000;
+        if (waitMs > TIMER_ERROR_MS) {
+          timer = setTimeout(advance, Math.min(waitMs - TIMER_ERROR_MS, LONGEST_SLEEP_MS));
+          return;
+        }
+        if (waitMs > 0) {
+          turn = setImmediate(advance);
           return;
         }
         inFlight += 1;
