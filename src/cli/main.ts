@@ -8,6 +8,7 @@ import type { OptionsOf } from '../config/option.js';
 import { canonicalise, collect } from '../config/parse.js';
 import type { Program } from '../config/program.js';
 import {
+  BENCH_COMPARE,
   BENCH_OFFLINE_THROUGHPUT,
   BENCH_ONE_BATCH,
   BENCH_ONE_BATCH_SERVER,
@@ -50,6 +51,7 @@ const ENTRIES: readonly Entry[] = [
   entry(BENCH_ONE_BATCH_SERVER, () => import('./bench-one-batch-server.js')),
   entry(BENCH_OFFLINE_THROUGHPUT, () => import('./bench-offline-throughput.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
+  entry(BENCH_COMPARE, () => import('./bench-compare.js')),
   entry(PROFILER, () => import('./profiler.js')),
   entry(SEND_ONE, () => import('./send-one.js')),
   entry(MERGE_TRACES, () => import('./merge-traces.js')),

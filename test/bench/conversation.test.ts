@@ -42,7 +42,7 @@ async function play(
       const { promptLen, outputLen } = request;
       const times = { arrivedAt, sentAt: arrivedAt + 1, endedAt: arrivedAt + 10, ttft: 1, firstToken: 1, gaps: [1] };
       const answer = { text: `answer ${turn}`, error: '', interrupted: false, gapTexts: [], completionTokens: 2 };
-      const lens = { promptLen, requestedLen: outputLen, promptTokens: undefined };
+      const lens = { promptLen, requestedLen: outputLen, promptTokens: undefined, cachedTokens: undefined };
       return { index: 8, turn, ...times, ...answer, ...lens, ...answers[turn] };
     },
     onRecord: (record) => records.push(record),

@@ -7,11 +7,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { ResultRow } from '#vitrine/bench/results/figures.js';
+import { parseObjectives } from '#vitrine/bench/serving/metrics/goodput.js';
+import { computeFigures } from '#vitrine/bench/serving/metrics/run-figures.js';
+import { type RequestDetails, savedRun } from '#vitrine/bench/serving/results/details.js';
+import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
+import { workloadArguments } from '#vitrine/bench/serving/results/workload-arguments.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { monotonicSeconds } from '#vitrine/util/clock.js';
 import { VitrineError } from '#vitrine/util/errors.js';
+import { unscheduled } from '../support/bench-records.js';
 import {
   type Behaviour,
   FakeLlmServer,
@@ -30,11 +37,13 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 interface Run extends ServingResult {
+  /** Of the last run. */
+  readonly row: ResultRow;
   readonly printed: string;
   readonly warned: string;
   readonly server: FakeLlmServer;
   /** The rows of the result file. */
-  readonly rows: Record<string, unknown>[];
+  readonly saved: Record<string, unknown>[];
 }
 
 let runs = 0;
@@ -72,10 +81,11 @@ async function bench(
     const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
     return {
       ...result,
+      row: result.rows.at(-1)!,
       printed: printed.join('\n'),
       warned: warned.join('\n'),
       server,
-      rows: rows.map((row) => JSON.parse(row) as Record<string, unknown>),
+      saved: rows.map((row) => JSON.parse(row) as Record<string, unknown>),
     };
   } finally {
     await server.close();
@@ -89,15 +99,17 @@ const PATHS = {
   vllm: '/v1/completions',
   'sglang-oai-chat': '/v1/chat/completions',
   'vllm-chat': '/v1/chat/completions',
+  lmdeploy: '/v1/completions',
+  'lmdeploy-chat': '/v1/chat/completions',
 } as const;
 
 for (const [backend, path] of Object.entries(PATHS)) {
   describe(`backend ${backend}`, () => {
     test('a good run: lengths, texts and times of every request', async () => {
-      const { row, rows, server, failed, warned } = await bench(['--backend', backend, '--output-details']);
+      const { row, saved, server, failed, warned } = await bench(['--backend', backend, '--output-details']);
       assert.equal(failed, 0);
       assert.equal(warned, '');
-      assert.deepEqual(rows, [row]);
+      assert.deepEqual(saved, [row]);
       assert.equal(row.backend, backend);
       assert.equal(row.completed, 8);
       assert.equal(row.total_output_tokens, 8 * GOOD_TOKENS);
@@ -163,6 +175,20 @@ for (const [backend, path] of Object.entries(PATHS)) {
   });
 }
 
+describe('backends without counts', () => {
+  for (const backend of ['trt', 'truss']) {
+    test(`${backend}: lengths come from the text`, async () => {
+      const { row, failed, server } = await bench(['--backend', backend, '--model', 'm', '--output-details']);
+      assert.equal(failed, 0);
+      assert.deepEqual(row.generated_texts, Array(8).fill(GOOD_TEXT));
+      assert.equal((row.output_len_sources as { retokenized: number }).retokenized, backend === 'trt' ? 8 : 0);
+      const path = backend === 'trt' ? '/v2/models/ensemble/generate_stream' : '/v1/models/model:predict';
+      assert.ok(server.received.every((request) => request.path === path));
+      for (const gaps of row.itls as number[][]) assert.equal(gaps.length, GOOD_TOKENS - 1);
+    });
+  }
+});
+
 describe('payloads', () => {
   const one = ['--num-prompts', '1', '--random-range-ratio', '1'];
 
@@ -216,6 +242,55 @@ describe('payloads', () => {
       ignore_eos: true,
       stream_options: { include_usage: true },
     });
+  });
+
+  test('trt', async () => {
+    const flags = [...one, '--backend', 'trt', '--model', 'm'];
+    const { text_input: text, ...rest } = (await bench(flags)).server.received[0]!.body;
+    assert.equal(typeof text, 'string');
+    const greedy = { accumulate_tokens: true, temperature: 1e-6, top_p: 1, max_tokens: 6, stream: true };
+    assert.deepEqual(rest, { ...greedy, min_length: 6, end_id: 1048576 });
+    const free = (await bench([...flags, '--disable-ignore-eos', '--temperature', '0.5'])).server.received[0]!.body;
+    assert.deepEqual(free, { ...greedy, temperature: 0.5, text_input: free.text_input });
+  });
+
+  test('truss', async () => {
+    const { server } = await bench([...one, '--backend', 'truss', '--model', 'm']);
+    const { prompt, ...rest } = server.received[0]!.body;
+    assert.equal(typeof prompt, 'string');
+    assert.deepEqual(rest, { model: 'm', best_of: 1, max_tokens: 6, stream: true, temperature: 0, ignore_eos: true });
+  });
+
+  test('token ids for completions', async () => {
+    for (const backend of ['sglang-oai', 'vllm']) {
+      const { server } = await bench([...one, '--backend', backend, '--tokenize-prompt']);
+      assert.equal((server.received[0]!.body.prompt as number[]).length, 6);
+    }
+  });
+
+  test('sampling and log-probabilities', async () => {
+    const sampling = ['--temperature', '0.7', '--top-p', '0.9'];
+    const logprobs = ['--return-logprob', '--logprob-start-len', '0', '--top-logprobs-num', '2'];
+    const more = ['--token-ids-logprob', '5', '6', '--return-routed-experts'];
+    const native = (await bench([...one, ...sampling, ...logprobs, ...more])).server.received[0]!.body;
+    assert.deepEqual(native, {
+      text: native.text,
+      sampling_params: { temperature: 0.7, top_p: 0.9, max_new_tokens: 6, ignore_eos: true },
+      stream: true,
+      return_logprob: true,
+      logprob_start_len: 0,
+      top_logprobs_num: 2,
+      token_ids_logprob: [5, 6],
+      return_routed_experts: true,
+    });
+    const chat = (await bench([...one, ...sampling, '--backend', 'vllm-chat'])).server.received[0]!.body;
+    assert.deepEqual([chat.temperature, chat.top_p], [0.7, 0.9]);
+  });
+
+  test('--extra-request-body wins, and replaces whole values', async () => {
+    const body = { sampling_params: { temperature: 1 }, stream: true };
+    const { server } = await bench([...one, '--temperature', '0.5', '--extra-request-body', JSON.stringify(body)]);
+    assert.deepEqual(server.received[0]!.body.sampling_params, { temperature: 1 });
   });
 
   test('headers and keys', async () => {
@@ -299,7 +374,7 @@ describe('the run', () => {
     const { row, printed, warned, failed } = await bench(
       ['--output-details', '--max-concurrency', '4'],
       (index) => (index < 2 ? 'good' : 'slow'),
-      { interrupt: interrupt.signal, onServer: (server) => void abortWhenBusy(server, interrupt) },
+      { interrupt: interrupt.signal, onServer: (server) => void abortWhenBusy(server, interrupt, 6) },
     );
     assert.equal(failed, 0);
     assert.equal(row.completed, 2);
@@ -316,6 +391,32 @@ describe('the run', () => {
     assert.match(printed, /Accept length: +2\.50/);
   });
 
+  test('--cache-report', async () => {
+    for (const backend of ['sglang', 'sglang-oai', 'vllm-chat']) {
+      const { row, printed } = await bench(['--backend', backend, '--cache-report']);
+      assert.deepEqual(row.cache_report, {
+        total_cached_tokens: 8 * 4,
+        total_prompt_tokens: 8 * 7,
+        cache_hit_rate: 4 / 7,
+        requests_with_report: 8,
+        requests_with_hit: 8,
+      });
+      assert.match(printed, /-Cache Hit Details-[\s\S]*Total cached tokens: +32[\s\S]*Cache hit rate \(%\): +57\.14/);
+    }
+    const { row, printed } = await bench(['--backend', 'vllm', '--cache-report'], () => 'no-usage');
+    assert.equal(row.cache_report, null);
+    assert.match(printed, /No answer told what was cached/);
+    assert.equal('cache_report' in (await bench([])).row, false);
+  });
+
+  test('--request-timeout-sec: a stalled request fails alone', async () => {
+    const flags = ['--request-timeout-sec', '0.3', '--output-details'];
+    const { row, failed } = await bench(flags, (index) => (index % 2 === 0 ? 'good' : 'slow'));
+    assert.equal(failed, 4);
+    assert.equal(row.completed, 4);
+    assert.deepEqual(row.errors_by_message, { 'no complete answer within 0.3 s (--request-timeout-sec)': 4 });
+  });
+
   test('--print-requests', async () => {
     const { printed } = await bench(['--print-requests', '--num-prompts', '2']);
     assert.match(printed, /request 0 start: \d+ prompt tokens/);
@@ -323,10 +424,197 @@ describe('the run', () => {
   });
 });
 
-async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController): Promise<void> {
-  // Two have ended and four hang.
-  while (server.received.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+/** Once `count` requests have come, of which the last hang. */
+async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController, count: number): Promise<void> {
+  while (server.received.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
   setTimeout(() => interrupt.abort(), 20);
+}
+
+describe('--num-runs', () => {
+  test('a row and a report for each run of one workload, then medians and spreads', async () => {
+    const { saved, printed, warned, server, rows } = await bench(['--num-runs', '3', '--max-concurrency', '1']);
+    assert.deepEqual(saved, rows);
+    assert.deepEqual(
+      saved.map(({ run, num_runs: all, completed }) => [run, all, completed]),
+      [1, 2, 3].map((run) => [run, 3, 8]),
+    );
+    const texts = server.received.map(({ body }) => body.text);
+    assert.deepEqual(texts.slice(8, 16), texts.slice(0, 8));
+    assert.deepEqual(texts.slice(16), texts.slice(0, 8));
+    assert.equal(printed.match(/= Serving Benchmark Result =/g)?.length, 3);
+    assert.match(printed, /Run 3 of 3/);
+    const values = saved.map((row) => row.output_throughput as number).sort((a, b) => a - b);
+    const [min, median, max] = values.map((value) => value.toFixed(2));
+    const line = printed.split('\n').find((text) => text.startsWith('output_throughput '))!;
+    assert.deepEqual(line.split(/ +/).slice(1, 4), [median, min, max]);
+    assert.match(line, / \d+\.\d\d %$/);
+    assert.match(printed, /Summary of 3 runs\n/);
+    assert.match(warned, /Runs after the first find their prompts in the server’s prefix cache.*--flush-cache/);
+  });
+
+  test('one warm-up; with --flush-cache the cache is emptied before each', async () => {
+    const flags = ['--num-runs', '2', '--flush-cache', '--warmup-requests', '1', '--num-prompts', '2'];
+    const { server, warned, printed } = await bench(flags);
+    assert.equal(server.flushes, 2);
+    assert.equal(server.received.length, 1 + 2 * 2);
+    assert.equal(warned, '');
+    assert.equal(printed.match(/Starting warmup/g)?.length, 1);
+  });
+
+  test('failures of every run count', async () => {
+    const { failed, saved } = await bench(['--num-runs', '2'], (index) => (index % 8 === 0 ? 'cut' : 'good'));
+    assert.equal(failed, 2);
+    assert.deepEqual(
+      saved.map((row) => row.failed),
+      [1, 1],
+    );
+  });
+
+  test('an interrupt in a later run keeps the rows so far, and what was measured of that run', async () => {
+    const interrupt = new AbortController();
+    const { saved, printed } = await bench(
+      ['--num-runs', '4', '--max-concurrency', '4'],
+      (index) => (index < 18 ? 'good' : 'slow'),
+      {
+        interrupt: interrupt.signal,
+        onServer: (server) => void abortWhenBusy(server, interrupt, 22),
+      },
+    );
+    assert.deepEqual(
+      saved.map(({ run, completed, interrupted }) => [run, completed, interrupted]),
+      [
+        [1, 8, 0],
+        [2, 8, 0],
+        [3, 2, 4],
+      ],
+    );
+    assert.match(printed, /Summary of 2 runs, without 1 that was cut short\n/);
+  });
+
+  test('options that change the requests are in the row', async () => {
+    const path = join(folder, 'some.json');
+    const { row } = await bench(['--disable-stream', '--extra-request-body', '{"x": 1}', '--seed', '4']);
+    assert.deepEqual(row.workload_args, { disable_stream: true, extra_request_body: { x: 1 } });
+    const { options } = parseArguments(BENCH_SERVING, ['--dataset-path', path], {});
+    assert.deepEqual(workloadArguments(options), { dataset_path: 'some.json' });
+  });
+
+  test('one run has no summary', async () => {
+    const { printed, row } = await bench([]);
+    assert.doesNotMatch(printed, /Summary|Run 1/);
+    assert.deepEqual([row.run, row.num_runs], [1, 1]);
+  });
+});
+
+describe('goodput and steady state', () => {
+  test('are in the report and in the row', async () => {
+    const flags = [
+      '--goodput',
+      'ttft:60000',
+      'e2el:0.001',
+      '--steady-state',
+      '--max-concurrency',
+      '2',
+      '--output-details',
+    ];
+    const { row, printed } = await bench(flags);
+    assert.deepEqual(row.goodput_slos, { ttft: 60000, e2e: 0.001 });
+    assert.deepEqual(row.goodput_attainment, { ttft: 1, e2e: 0 });
+    assert.deepEqual([row.goodput, row.good_requests, row.good_share], [0, 0, 0]);
+    assert.deepEqual(row.good, Array(8).fill(false));
+    assert.match(
+      printed,
+      /-Goodput-+\nRequest goodput \(req\/s\): +0\.00 +\nRequests that meet all objectives: +0 \(0\.00 %\)/,
+    );
+    assert.match(printed, /\nTTFT within 60000 ms: +100\.00 % +\nE2E within 0\.001 ms: +0\.00 %/);
+    const steady = row.steady_state as Record<string, number> & { window: [number, number]; goodput_slos: object };
+    const [from, to] = steady.window;
+    assert.ok(from > 0 && from < to && to < (row.duration as number));
+    assert.ok(steady.requests! >= 2 && steady.requests! < 8);
+    assert.ok(steady.output_throughput! > 0 && steady.median_ttft_ms! > 0 && steady.max_itl_ms! > 0);
+    assert.ok(steady.concurrency! > 1 && steady.concurrency! <= 2);
+    assert.deepEqual(steady.goodput_slos, { ttft: 60000, e2e: 0.001 });
+    assert.match(printed, /-Steady State-+\nWindow \(s after the start\): +\d\.\d\d … \d\.\d\d/);
+  });
+
+  test('where there is no steady state the report and the row say why', async () => {
+    const { row, printed } = await bench(['--steady-state']);
+    assert.deepEqual(row.steady_state, { window: null, reason: 'all 8 requests were in flight at once' });
+    assert.match(printed, /None: all 8 requests were in flight at once\./);
+  });
+
+  test('are absent when nobody asked', async () => {
+    const { row } = await bench([]);
+    assert.equal('goodput' in row || 'steady_state' in row, false);
+  });
+
+  test('wrong objectives and a profile of several runs are refused before anything is sent', async () => {
+    await assert.rejects(bench(['--goodput', 'ttfb:5']), /--goodput: expected one of ttft/);
+    await assert.rejects(
+      bench(['--profile', '--num-runs', '2']),
+      /--profile works with one run, not with --num-runs 2/,
+    );
+  });
+});
+
+describe('a row with details', () => {
+  test('holds all that its figures are computed from', async () => {
+    const kinds: Behaviour[] = ['good', 'cut', 'silent-first', 'no-usage', 'too-many', 'good', 'good', 'good'];
+    const info = { internal_states: [{ avg_spec_accept_length: 2.5 }] };
+    for (const backend of ['sglang', 'sglang-oai']) {
+      const flags = ['--backend', backend, '--output-details', '--max-concurrency', '2', '--steady-state'];
+      const { saved } = await bench([...flags, '--goodput', 'ttft:10', 'itl:4'], (index) => kinds[index]!, { info });
+      const [row] = saved;
+      const figures = computeFigures(savedRun(row!), {
+        objectives: parseObjectives(['ttft:10', 'itl:4']),
+        steadyState: true,
+      });
+      const { options } = parseArguments(BENCH_SERVING, flags, {});
+      const again = resultRow({
+        ...figures,
+        options,
+        workload: unscheduled([]),
+        runNumber: 1,
+        serverInfo: null,
+      });
+      const of = (given: object) =>
+        Object.fromEntries(
+          Object.entries(given)
+            .filter(([key]) =>
+              /_ms$|throughput|concurr|total_|goodput|good_|completed|failed|len_sources|steady|started/.test(key),
+            )
+            .map(([key, value]) => [key, rounded(value)]),
+        );
+      assert.deepEqual(of(again), of(row!));
+      assert.ok(Object.keys(of(again)).length > 50);
+    }
+  });
+
+  test('has the times of every request, also of those that failed', async () => {
+    const { row } = await bench(['--output-details', '--max-concurrency', '1'], (index) =>
+      index === 1 ? 'cut' : 'good',
+    );
+    const { starts, ends, arrivals, first_tokens: first } = row as unknown as RequestDetails;
+    assert.deepEqual(row.statuses, ['ok', 'failed', ...Array(6).fill('ok')]);
+    assert.deepEqual(row.request_indices, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert.deepEqual(row.turns, Array(8).fill(0));
+    assert.deepEqual(arrivals, Array(8).fill(0));
+    for (let i = 0; i < 8; i++) {
+      assert.ok(ends[i]! > starts[i]! && first[i]! > 0);
+      if (i > 0) assert.ok(starts[i]! >= ends[i - 1]!);
+    }
+  });
+
+  test('without them says so', async () => {
+    const { row } = await bench([]);
+    assert.throws(() => savedRun(row), /no times of single requests: save it with --output-details/);
+  });
+});
+
+/** Numbers to nine digits: times are saved as differences from the start. */
+function rounded(value: unknown): unknown {
+  const text = JSON.stringify(value, (_, part) => (typeof part === 'number' ? Number(part.toPrecision(9)) : part));
+  return JSON.parse(text);
 }
 
 describe('--profile', () => {
@@ -483,7 +771,7 @@ describe('--profile', () => {
     const { server, row } = await bench(['--profile', '--max-concurrency', '4'], (i) => (i < 2 ? 'good' : 'slow'), {
       profile: sglang,
       interrupt: interrupt.signal,
-      onServer: (fake) => void abortWhenBusy(fake, interrupt),
+      onServer: (fake) => void abortWhenBusy(fake, interrupt, 6),
     });
     assert.equal(row.completed, 2);
     assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);
@@ -500,8 +788,24 @@ describe('refused before anything is sent', () => {
     });
 
   test('combinations that make no sense', async () => {
-    await refused(['--tokenize-prompt', '--backend', 'vllm'], /--tokenize-prompt works with --backend sglang/);
-    await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with/);
+    for (const backend of ['vllm-chat', 'lmdeploy', 'lmdeploy-chat']) {
+      await refused(
+        ['--tokenize-prompt', '--backend', backend],
+        /--tokenize-prompt sends token ids, which work with --backend sglang, sglang-oai and vllm, not with/,
+      );
+    }
+    await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with --backend sglang/);
+    await refused(
+      ['--return-routed-experts', '--backend', 'vllm'],
+      /--return-routed-experts works with --backend sglang/,
+    );
+    await refused(['--top-logprobs-num', '2'], /--top-logprobs-num works with --return-logprob, not without it/);
+    await refused(['--backend', 'trt'], /--model is required with --backend trt/);
+    await refused(['--backend', 'truss'], /--model is required with --backend truss/);
+    const trt = ['--backend', 'trt', '--model', 'm'];
+    await refused([...trt, '--disable-stream'], /--disable-stream does not work with trt/);
+    await refused([...trt, '--cache-report'], /--cache-report does not work with trt/);
+    assert.throws(() => parseArguments(BENCH_SERVING, ['--backend', 'gserver'], {}), /--backend.*gserver/);
     await refused(['--apply-chat-template'], /--apply-chat-template works with --dataset-name sharegpt/);
     await refused(['--prompt-suffix', 'x'], /--prompt-suffix works with/);
     await refused(

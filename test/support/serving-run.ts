@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ResultRow } from '#vitrine/bench/results/figures.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
@@ -10,6 +11,8 @@ import { type Behaviour, FakeLlmServer } from './fake-llm-server.js';
 const TOKENIZER = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
 
 export interface ServingRun extends ServingResult {
+  /** Of the last run. */
+  readonly row: ResultRow;
   readonly printed: string;
   readonly warned: string;
   readonly server: FakeLlmServer;
@@ -38,7 +41,7 @@ export async function runServing(flags: readonly string[], settings: ServingRunS
       interrupt: settings.interrupt ?? new AbortController().signal,
       environment: {},
     });
-    return { ...result, printed: printed.join('\n'), warned: warned.join('\n'), server };
+    return { ...result, row: result.rows.at(-1)!, printed: printed.join('\n'), warned: warned.join('\n'), server };
   } finally {
     await server.close();
   }

@@ -20,10 +20,10 @@ export async function waitUntilReady(
 ): Promise<TextResponse> {
   const deadline = monotonicSeconds() + timeoutSeconds;
   for (let attempt = 0; ; attempt++) {
-    const outcome = await client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS }).catch(toError);
+    const outcome = await client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS, signal }).catch(toError);
+    if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${client.baseUrl}`);
     const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
     if (reason === undefined) return outcome as TextResponse;
-    if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${client.baseUrl}`);
     if (monotonicSeconds() >= deadline) {
       const waited = `waited ${timeoutSeconds} s (--ready-timeout-sec)`;
       throw new VitrineError('NOT_READY', `No server at ${client.baseUrl}: ${reason}; ${waited}`);

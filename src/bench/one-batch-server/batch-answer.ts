@@ -75,7 +75,7 @@ abstract class BatchReader {
   protected readonly sequences: readonly Sequence[];
   readonly #request: BatchRequest;
   readonly #sentAt: number;
-  readonly #events = new SseParser((payload) => this.#onEvent(payload));
+  readonly #events = new SseParser((payload) => this.#onEvent(payload.toString()));
   readonly #body: Buffer[] = [];
   #status = 0;
   #reason = '';

@@ -2,15 +2,15 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
-import { selectBackend } from './backends/select-backend.js';
+import { checkBackend } from './backends/check-backend.js';
 import { checkDataset } from './check-dataset.js';
+import { parseObjectives } from './metrics/goodput.js';
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: BenchServingOptions): void {
-  const isNative = selectBackend(options.backend).countsTokens;
-  if (options.tokenizePrompt && !isNative) refuse('--tokenize-prompt', 'works with --backend sglang', options.backend);
-  if (options.returnLogprob && !isNative) refuse('--return-logprob', 'works with --backend sglang', options.backend);
+  checkBackend(options);
   checkDataset(options);
+  if (options.goodput !== undefined) parseObjectives(options.goodput);
   checkProfile(options);
 }
 
@@ -20,6 +20,9 @@ function checkProfile(options: BenchServingOptions): void {
   if (prefill !== undefined && decode !== undefined) {
     refuse('--profile-decode-url', 'profiles decode servers alone', '--profile-prefill-url');
   }
+  // A profiled run is slower than the others: no run to take a median with.
+  if (options.profile && options.numRuns > 1)
+    refuse('--profile', 'works with one run', `--num-runs ${options.numRuns}`);
   if (options.pdSeparated) return;
   const url = prefill !== undefined ? '--profile-prefill-url' : '--profile-decode-url';
   if (prefill !== undefined || decode !== undefined) refuse(url, 'works with --pd-separated', 'one server');

@@ -13,6 +13,8 @@ export interface RunDeps {
   readonly output: Output;
   /** Ends the run early. */
   readonly interrupt: AbortSignal;
+  /** From 1 to --num-runs. */
+  readonly runNumber: number;
   /** Tokens of a text, for conversations with servers that do not count them. */
   readonly countTokens: (text: string) => Promise<number>;
 }
@@ -21,9 +23,14 @@ export async function measureRun(
   sender: RequestSender,
   { requests, arrivals }: ScheduledWorkload,
   options: BenchServingOptions,
-  { output, interrupt, countTokens }: RunDeps,
+  { output, interrupt, runNumber, countTokens }: RunDeps,
 ): Promise<RunRecords> {
-  const progress = new Progress(countTurns(requests), !options.disableTqdm && process.stderr.isTTY === true);
+  const progress = new Progress({
+    total: countTurns(requests),
+    label: options.numRuns > 1 ? `Run ${runNumber}/${options.numRuns} ` : '',
+    stream: process.stderr,
+    isDisabled: options.disableTqdm,
+  });
   const log = options.printRequests ? (line: string) => output.print(line) : undefined;
   const records: RequestRecord[] = [];
   let lastEnd = 0;

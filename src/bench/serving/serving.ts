@@ -11,19 +11,26 @@ import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
+import type { ResultRow } from '../results/figures.js';
 import { sum } from '../statistics.js';
+import { openFilesWarning } from './backends/open-files.js';
+import { payloadSettings } from './backends/payload-settings.js';
 import { selectBackend } from './backends/select-backend.js';
+import { withBusyNotice } from './busy-notice.js';
 import { checkWorkload } from './check-dataset.js';
 import { checkOptions, idleProfileFlags } from './check-options.js';
 import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
-import { computeMetrics } from './metrics/metrics.js';
-import { countGapTokens, retokenize } from './metrics/retokenize.js';
-import { formatRate, renderAdditions, renderFailures, renderReport } from './results/console-report.js';
+import { parseObjectives } from './metrics/goodput.js';
+import { countTokens } from './metrics/measured-run.js';
+import { computeFigures } from './metrics/run-figures.js';
+import { renderCacheReport } from './results/cache-report.js';
+import { formatRate, renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
+import { renderRunSummary } from './results/run-summary.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
@@ -32,6 +39,8 @@ const WARMUP_OUTPUT_LEN = 32;
 const LATE_SECONDS = 0.02;
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
+const WARM_CACHE =
+  'Runs after the first find their prompts in the server’s prefix cache, where it has one: --flush-cache empties it before each';
 
 export interface ServingDeps {
   readonly output: Output;
@@ -41,12 +50,14 @@ export interface ServingDeps {
 }
 
 export interface ServingResult {
-  readonly row: Readonly<Record<string, unknown>>;
+  /** One for each run that was begun; at least one. */
+  readonly rows: readonly ResultRow[];
+  /** Requests of all runs. */
   readonly failed: number;
 }
 
 /**
- * Runs the benchmark, prints the report and appends the row to the result file.
+ * Runs the benchmark, prints a report and appends a row to the result file for each run.
  * Errors: INVALID_OPTION, NOT_READY, UNAUTHORIZED, BENCH_FAILED (no request could be made at all). Failed requests are no
  * error here: they are counted in the result.
  */
@@ -65,34 +76,55 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
-    const workload = await prepareWorkload(options, tokenizer, directory);
+    const workload = await busy('Building the workload', options, () => prepareWorkload(options, tokenizer, directory));
+    throwIfInterrupted(deps, 'before anything was sent');
     announce(workload, options, output);
+    const tooFewFiles = await openFilesWarning(options, workload.requests.length);
+    if (tooFewFiles !== undefined) output.warn(tooFewFiles);
     const settings = {
-      model: options.servedModelName ?? model,
-      stream: !options.disableStream,
-      ignoreEos: !options.disableIgnoreEos,
-      returnLogprob: options.returnLogprob,
-      extraBody: options.extraRequestBody,
+      payload: payloadSettings(options, options.servedModelName ?? model),
+      timeoutSeconds: options.requestTimeoutSec,
     };
     const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
-    if (options.flushCache) await server.flushCache(output);
-    if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
-    await profiler?.start();
-    let run: RunRecords;
-    try {
-      if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
-      const countTokens = async (text: string) => (await tokenizer.encode(text, false)).length;
-      run = await measureRun(sender, workload, options, { ...deps, countTokens });
-    } finally {
-      await profiler?.stop();
+    if (options.numRuns > 1 && !options.flushCache) output.warn(WARM_CACHE);
+    const rows: ResultRow[] = [];
+    let failed = 0;
+    for (let runNumber = 1; runNumber <= options.numRuns; runNumber++) {
+      if (options.flushCache) await server.flushCache(output, deps.interrupt);
+      if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
+      if (deps.interrupt.aborted && rows.length > 0) break;
+      if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
+      await profiler?.start();
+      let run: RunRecords;
+      try {
+        throwIfInterrupted(deps, 'before anything was measured');
+        const tokensOf = async (text: string) => (await tokenizer.encode(text, false)).length;
+        run = await measureRun(sender, workload, options, { ...deps, runNumber, countTokens: tokensOf });
+      } finally {
+        await profiler?.stop();
+      }
+      const serverInfo = await server.serverInfo(deps.interrupt);
+      const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
+      rows.push(finished.row);
+      failed += finished.failed;
+      if (deps.interrupt.aborted) break;
     }
-    const serverInfo = await server.serverInfo();
-    return await finish(options, deps, { run, workload, tokenizer, serverInfo, file });
+    if (options.numRuns > 1) for (const line of renderRunSummary(rows)) output.print(line);
+    return { rows, failed };
   } finally {
     client.close();
     profiler?.close();
   }
+}
+
+function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
+  if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
+}
+
+/** Shows nothing where the progress bar is off. */
+function busy<T>(what: string, { disableTqdm }: BenchServingOptions, work: () => Promise<T>): Promise<T> {
+  return disableTqdm ? work() : withBusyNotice(what, process.stderr, work);
 }
 
 /** What the requests of a saved workload and their times depend on: flag → value. */
@@ -147,13 +179,15 @@ async function warmUp(
   sender: RequestSender,
   first: BenchRequest,
   { warmupRequests: count }: BenchServingOptions,
-  { output }: ServingDeps,
+  deps: ServingDeps,
 ): Promise<void> {
   if (count === 0) return;
+  const { output } = deps;
   output.print(`Starting warmup with ${count} sequences...`);
   const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
   const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0)));
-  const failure = records.find((record) => record.error !== '' && !record.interrupted);
+  throwIfInterrupted(deps, 'in the warm-up');
+  const failure = records.find((record) => record.error !== '');
   if (failure !== undefined) {
     throw new VitrineError(
       'BENCH_FAILED',
@@ -165,6 +199,7 @@ async function warmUp(
 
 interface Finished {
   readonly run: RunRecords;
+  readonly runNumber: number;
   readonly workload: ScheduledWorkload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
@@ -172,36 +207,36 @@ interface Finished {
   readonly file: string;
 }
 
-async function finish(options: BenchServingOptions, deps: ServingDeps, finished: Finished): Promise<ServingResult> {
-  const { run, tokenizer, serverInfo, workload, file } = finished;
-  const { records } = run;
-  const { output } = deps;
+/** The row is in the file when this resolves: what comes later cannot lose it. */
+async function finish(
+  options: BenchServingOptions,
+  { output, interrupt }: ServingDeps,
+  { run, runNumber, tokenizer, serverInfo, workload, file }: Finished,
+): Promise<{ readonly row: ResultRow; readonly failed: number }> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
-  const sharesGaps = acceptLength !== undefined && acceptLength > 0 && !selectBackend(options.backend).countsTokens;
-  const retokenized = await retokenize(tokenizer, records);
-  const metrics = computeMetrics({
-    records,
-    duration: run.duration,
-    retokenized,
-    acceptLength,
-    gapTokens: sharesGaps ? await countGapTokens(tokenizer, records) : undefined,
+  const { countsTokens } = selectBackend(options.backend);
+  const measured = await busy('Counting tokens', options, () =>
+    countTokens(run, tokenizer, acceptLength, countsTokens),
+  );
+  const figures = computeFigures(measured, {
+    objectives: options.goodput && parseObjectives(options.goodput),
+    steadyState: options.steadyState,
   });
-  for (const line of [...renderReport(options, metrics, workload.rate), ...renderAdditions(metrics)])
-    output.print(line);
-  for (const line of renderFailures(records)) output.warn(line);
-  const late = metrics.queue.percentile(99);
+  for (const line of renderRun(options, workload.rate, figures)) output.print(line);
+  if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
+  for (const line of renderFailures(run.records)) output.warn(line);
+  const { completed, failed, queue } = figures.metrics;
+  const late = queue.percentile(99);
   // With a limit the wait is the limit's, and requests that all come at once wait for each other.
   if (!options.maxConcurrency && workload.arrivals.at(-1)! > 0 && late > LATE_SECONDS) {
     output.warn(`The client sent requests late (p99 ${(late * 1000).toFixed(1)} ms): it lacks processor time`);
   }
-  if (deps.interrupt.aborted) {
-    output.warn(
-      `Interrupted: the figures are those of ${metrics.completed} of ${countTurns(workload.requests)} requests`,
-    );
+  if (interrupt.aborted) {
+    output.warn(`Interrupted: the figures are those of ${completed} of ${countTurns(workload.requests)} requests`);
   }
-  const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
+  const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
   await appendJsonl(file, [row], '--output-file');
-  return { row, failed: metrics.failed };
+  return { row, failed };
 }
 
 function readAcceptLength(serverInfo: unknown): number | undefined {

@@ -10,6 +10,7 @@ import type { Output } from '../output.js';
 import { defaultPort } from './backends/select-backend.js';
 
 const ANSWER_MS = 10_000;
+const IMPATIENT_MS = 1000;
 
 /** Address and headers of the server under test. @throws VitrineError INVALID_OPTION */
 export function httpTarget(options: BenchServingOptions, environment: Environment): HttpTarget {
@@ -77,20 +78,21 @@ export class TargetServer {
     });
   }
 
-  /** The answer of /server_info (formerly /get_server_info), or null. */
-  serverInfo(): Promise<unknown> {
-    return this.#firstJson(['/server_info', '/get_server_info']);
+  /** The answer of /server_info (formerly /get_server_info), or null. `signal`: the user will not wait for it. */
+  serverInfo(signal: AbortSignal): Promise<unknown> {
+    return this.#firstJson(['/server_info', '/get_server_info'], signal.aborted ? IMPATIENT_MS : ANSWER_MS);
   }
 
-  async flushCache(output: Output): Promise<void> {
-    const answer = await this.#client.fetchText('POST', '/flush_cache', { timeoutMs: ANSWER_MS }).catch(toError);
+  async flushCache(output: Output, signal: AbortSignal): Promise<void> {
+    const asked = this.#client.fetchText('POST', '/flush_cache', { timeoutMs: ANSWER_MS, signal });
+    const answer = await asked.catch(toError);
     const problem = answer instanceof Error ? answer.message : answer.status === 200 ? '' : `HTTP ${answer.status}`;
     if (problem !== '') output.warn(`--flush-cache: the cache was not flushed (${problem})`);
   }
 
-  async #firstJson(paths: readonly string[]): Promise<unknown> {
+  async #firstJson(paths: readonly string[], timeoutMs = ANSWER_MS): Promise<unknown> {
     for (const path of paths) {
-      const answer = await this.#client.fetchText('GET', path, { timeoutMs: ANSWER_MS }).catch(() => undefined);
+      const answer = await this.#client.fetchText('GET', path, { timeoutMs }).catch(() => undefined);
       const json = answer?.status === 200 ? parseJson(answer.text) : undefined;
       if (json !== undefined) return json;
     }
