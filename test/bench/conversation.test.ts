@@ -42,7 +42,7 @@ async function play(
       const { promptLen, outputLen } = request;
       const times = { arrivedAt, sentAt: arrivedAt + 1, endedAt: arrivedAt + 10, ttft: 1, firstToken: 1, gaps: [1] };
       const answer = { text: `answer ${turn}`, error: '', interrupted: false, gapTexts: [], completionTokens: 2 };
-      const lens = { promptLen, requestedLen: outputLen, promptTokens: undefined };
+      const lens = { promptLen, requestedLen: outputLen, promptTokens: undefined, cachedTokens: undefined };
       return { index: 8, turn, ...times, ...answer, ...lens, ...answers[turn] };
     },
     onRecord: (record) => records.push(record),
@@ -190,7 +190,7 @@ describe('in a run', () => {
     const flags = ['--dataset-name', 'workload', '--dataset-path', path];
     await assert.rejects(runServing(flags, { folder }), {
       code: 'INVALID_OPTION',
-      message: /^--dataset-name workload has conversations and needs a chat backend \(.*\), not with sglang$/,
+      message: /^--dataset-name workload gives messages, and --backend sglang \(\/generate\) takes text or token ids$/,
     });
     const { row: result } = await runServing([...flags, '--backend', 'vllm-chat'], { folder });
     assert.equal(result.completed, 2);

@@ -15,14 +15,24 @@ import { runOf, unscheduled } from '../support/bench-records.js';
 type Chunk = readonly [number, string];
 
 function play(backend: BackendName, index: number, sentAt: number, chunks: readonly Chunk[]): RequestRecord {
-  const { reader, countsTokens } = selectBackend(backend);
+  const { reader, countsTokens, namesEnd } = selectBackend(backend);
   const recorder = new AnswerRecorder({
-    ...{ index, turn: 0, promptLen: 10, requestedLen: 9, arrivedAt: sentAt, sentAt, countsTokens, stream: true },
+    ...{
+      index,
+      turn: 0,
+      promptLen: 10,
+      requestedLen: 9,
+      arrivedAt: sentAt,
+      sentAt,
+      countsTokens,
+      namesEnd,
+      stream: true,
+    },
     reader: reader(),
   });
   recorder.head(200, 'OK', 'text/event-stream');
   for (const [ms, text] of chunks) recorder.chunk(Buffer.from(text), sentAt + ms / 1000);
-  return recorder.finish(undefined, false);
+  return recorder.finish(undefined, false, sentAt + chunks.at(-1)![0] / 1000);
 }
 
 const close = (actual: unknown, expected: number, what: string): void =>

@@ -99,6 +99,8 @@ const PATHS = {
   vllm: '/v1/completions',
   'sglang-oai-chat': '/v1/chat/completions',
   'vllm-chat': '/v1/chat/completions',
+  lmdeploy: '/v1/completions',
+  'lmdeploy-chat': '/v1/chat/completions',
 } as const;
 
 for (const [backend, path] of Object.entries(PATHS)) {
@@ -173,6 +175,20 @@ for (const [backend, path] of Object.entries(PATHS)) {
   });
 }
 
+describe('backends without counts', () => {
+  for (const backend of ['trt', 'truss']) {
+    test(`${backend}: lengths come from the text`, async () => {
+      const { row, failed, server } = await bench(['--backend', backend, '--model', 'm', '--output-details']);
+      assert.equal(failed, 0);
+      assert.deepEqual(row.generated_texts, Array(8).fill(GOOD_TEXT));
+      assert.equal((row.output_len_sources as { retokenized: number }).retokenized, backend === 'trt' ? 8 : 0);
+      const path = backend === 'trt' ? '/v2/models/ensemble/generate_stream' : '/v1/models/model:predict';
+      assert.ok(server.received.every((request) => request.path === path));
+      for (const gaps of row.itls as number[][]) assert.equal(gaps.length, GOOD_TOKENS - 1);
+    });
+  }
+});
+
 describe('payloads', () => {
   const one = ['--num-prompts', '1', '--random-range-ratio', '1'];
 
@@ -226,6 +242,55 @@ describe('payloads', () => {
       ignore_eos: true,
       stream_options: { include_usage: true },
     });
+  });
+
+  test('trt', async () => {
+    const flags = [...one, '--backend', 'trt', '--model', 'm'];
+    const { text_input: text, ...rest } = (await bench(flags)).server.received[0]!.body;
+    assert.equal(typeof text, 'string');
+    const greedy = { accumulate_tokens: true, temperature: 1e-6, top_p: 1, max_tokens: 6, stream: true };
+    assert.deepEqual(rest, { ...greedy, min_length: 6, end_id: 1048576 });
+    const free = (await bench([...flags, '--disable-ignore-eos', '--temperature', '0.5'])).server.received[0]!.body;
+    assert.deepEqual(free, { ...greedy, temperature: 0.5, text_input: free.text_input });
+  });
+
+  test('truss', async () => {
+    const { server } = await bench([...one, '--backend', 'truss', '--model', 'm']);
+    const { prompt, ...rest } = server.received[0]!.body;
+    assert.equal(typeof prompt, 'string');
+    assert.deepEqual(rest, { model: 'm', best_of: 1, max_tokens: 6, stream: true, temperature: 0, ignore_eos: true });
+  });
+
+  test('token ids for completions', async () => {
+    for (const backend of ['sglang-oai', 'vllm']) {
+      const { server } = await bench([...one, '--backend', backend, '--tokenize-prompt']);
+      assert.equal((server.received[0]!.body.prompt as number[]).length, 6);
+    }
+  });
+
+  test('sampling and log-probabilities', async () => {
+    const sampling = ['--temperature', '0.7', '--top-p', '0.9'];
+    const logprobs = ['--return-logprob', '--logprob-start-len', '0', '--top-logprobs-num', '2'];
+    const more = ['--token-ids-logprob', '5', '6', '--return-routed-experts'];
+    const native = (await bench([...one, ...sampling, ...logprobs, ...more])).server.received[0]!.body;
+    assert.deepEqual(native, {
+      text: native.text,
+      sampling_params: { temperature: 0.7, top_p: 0.9, max_new_tokens: 6, ignore_eos: true },
+      stream: true,
+      return_logprob: true,
+      logprob_start_len: 0,
+      top_logprobs_num: 2,
+      token_ids_logprob: [5, 6],
+      return_routed_experts: true,
+    });
+    const chat = (await bench([...one, ...sampling, '--backend', 'vllm-chat'])).server.received[0]!.body;
+    assert.deepEqual([chat.temperature, chat.top_p], [0.7, 0.9]);
+  });
+
+  test('--extra-request-body wins, and replaces whole values', async () => {
+    const body = { sampling_params: { temperature: 1 }, stream: true };
+    const { server } = await bench([...one, '--temperature', '0.5', '--extra-request-body', JSON.stringify(body)]);
+    assert.deepEqual(server.received[0]!.body.sampling_params, { temperature: 1 });
   });
 
   test('headers and keys', async () => {
@@ -324,6 +389,32 @@ describe('the run', () => {
     const { row, printed } = await bench(['--backend', 'sglang-oai'], undefined, { info });
     assert.equal(row.accept_length, 2.5);
     assert.match(printed, /Accept length: +2\.50/);
+  });
+
+  test('--cache-report', async () => {
+    for (const backend of ['sglang', 'sglang-oai', 'vllm-chat']) {
+      const { row, printed } = await bench(['--backend', backend, '--cache-report']);
+      assert.deepEqual(row.cache_report, {
+        total_cached_tokens: 8 * 4,
+        total_prompt_tokens: 8 * 7,
+        cache_hit_rate: 4 / 7,
+        requests_with_report: 8,
+        requests_with_hit: 8,
+      });
+      assert.match(printed, /-Cache Hit Details-[\s\S]*Total cached tokens: +32[\s\S]*Cache hit rate \(%\): +57\.14/);
+    }
+    const { row, printed } = await bench(['--backend', 'vllm', '--cache-report'], () => 'no-usage');
+    assert.equal(row.cache_report, null);
+    assert.match(printed, /No answer told what was cached/);
+    assert.equal('cache_report' in (await bench([])).row, false);
+  });
+
+  test('--request-timeout-sec: a stalled request fails alone', async () => {
+    const flags = ['--request-timeout-sec', '0.3', '--output-details'];
+    const { row, failed } = await bench(flags, (index) => (index % 2 === 0 ? 'good' : 'slow'));
+    assert.equal(failed, 4);
+    assert.equal(row.completed, 4);
+    assert.deepEqual(row.errors_by_message, { 'no complete answer within 0.3 s (--request-timeout-sec)': 4 });
   });
 
   test('--print-requests', async () => {
@@ -697,8 +788,24 @@ describe('refused before anything is sent', () => {
     });
 
   test('combinations that make no sense', async () => {
-    await refused(['--tokenize-prompt', '--backend', 'vllm'], /--tokenize-prompt works with --backend sglang/);
-    await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with/);
+    for (const backend of ['vllm-chat', 'lmdeploy', 'lmdeploy-chat']) {
+      await refused(
+        ['--tokenize-prompt', '--backend', backend],
+        /--tokenize-prompt works with --backend sglang, sglang-oai and vllm, not with/,
+      );
+    }
+    await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with --backend sglang/);
+    await refused(
+      ['--return-routed-experts', '--backend', 'vllm'],
+      /--return-routed-experts works with --backend sglang/,
+    );
+    await refused(['--top-logprobs-num', '2'], /--top-logprobs-num works with --return-logprob, not without it/);
+    await refused(['--backend', 'trt'], /--model is required with --backend trt/);
+    await refused(['--backend', 'truss'], /--model is required with --backend truss/);
+    const trt = ['--backend', 'trt', '--model', 'm'];
+    await refused([...trt, '--disable-stream'], /--disable-stream does not work with trt/);
+    await refused([...trt, '--cache-report'], /--cache-report does not work with trt/);
+    assert.throws(() => parseArguments(BENCH_SERVING, ['--backend', 'gserver'], {}), /--backend.*gserver/);
     await refused(['--apply-chat-template'], /--apply-chat-template works with --dataset-name sharegpt/);
     await refused(['--prompt-suffix', 'x'], /--prompt-suffix works with/);
     await refused(

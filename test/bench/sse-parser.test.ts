@@ -6,7 +6,7 @@ import { Random } from '#vitrine/bench/random.js';
 
 function parse(chunks: readonly Buffer[]): string[] {
   const payloads: string[] = [];
-  const parser = new SseParser((payload) => payloads.push(payload));
+  const parser = new SseParser((payload) => payloads.push(payload.toString()));
   for (const chunk of chunks) parser.push(chunk);
   parser.end();
   return payloads;

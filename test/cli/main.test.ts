@@ -104,7 +104,10 @@ describe('usage errors exit with 2 and one line', () => {
     [['bench-serving', '--request-rate', 'fast'], /^vitrine: --request-rate: expected a number .* got 'fast'\n$/],
     [['bench-serving', '--plot-throughput'], /^vitrine: --plot-throughput is an SGLang option .* not support yet\n$/],
     [['profiler', '--rpd'], /^vitrine: --rpd: RPD is a profiler of ROCm/],
-    [['send_one', '--image'], /^vitrine: --image is an SGLang option that Vitrine does not support yet\n$/],
+    [
+      ['send_one', '--image'],
+      /^vitrine: --image is an SGLang option about multimodal models, and Vitrine has text models/,
+    ],
     [['generate', '--model', 'm', 'stray'], /^vitrine: unexpected argument 'stray'/],
     [['bench-serving', '--base-url', 'nowhere'], /^vitrine: --base-url: expected an http/],
   ];

@@ -23,6 +23,7 @@ export function record(given: Partial<RequestRecord>): RequestRecord {
     text: 'abcd',
     completionTokens: 4,
     promptTokens: 11,
+    cachedTokens: undefined,
     ...given,
   };
 }

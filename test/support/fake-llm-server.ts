@@ -1,4 +1,4 @@
-// A small server that speaks the three dialects of the benches, well or badly, on a port of its own.
+// A small server that speaks the dialects of the benches, well or badly, on a port of its own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +40,14 @@ export interface ProfileAnswer {
 
 /** How the profiling routes answer; without it the server has none. */
 export type ProfileBehaviour = (call: ProfileCall) => ProfileAnswer | Promise<ProfileAnswer>;
+
+const GENERATION_PATHS = [
+  '/generate',
+  '/v1/completions',
+  '/v1/chat/completions',
+  '/v2/models/ensemble/generate_stream',
+  '/v1/models/model:predict',
+];
 
 const PROFILE_PATHS = ['/start_profile', '/stop_profile', '/profile_status'];
 
@@ -108,7 +116,7 @@ export class FakeLlmServer {
       this.#flushes += 1;
       return sendJson(response, 200, {});
     }
-    if (!['/generate', '/v1/completions', '/v1/chat/completions'].includes(path)) return sendJson(response, 404, {});
+    if (!GENERATION_PATHS.includes(path)) return sendJson(response, 404, {});
     const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>;
     const index = this.received.length;
     this.received.push({ path, headers: request.headers, body });
@@ -127,23 +135,33 @@ function sendJson(response: ServerResponse, status: number, body: object): void 
   response.end(JSON.stringify(body));
 }
 
+/** Of the 7 prompt tokens that every answer reports. */
+const CACHED_TOKENS = 4;
+
+const usageOf = (count: number): object => ({
+  prompt_tokens: 7,
+  completion_tokens: count,
+  prompt_tokens_details: { cached_tokens: CACHED_TOKENS },
+});
+
 type Dialect = (words: readonly string[], count: number, finish: string | null) => object;
 
 /** One event: `words` are the new texts, `count` all tokens so far. */
 function dialectOf(path: string, withUsage: boolean): Dialect {
   const usage = (count: number, finish: string | null) =>
-    withUsage && finish !== null ? { usage: { prompt_tokens: 7, completion_tokens: count } } : {};
+    withUsage && finish !== null ? { usage: usageOf(count) } : {};
   if (path === '/generate') {
     let text = '';
     return (words, count, finish) => {
       text += words.join('');
-      const tokens = withUsage ? { completion_tokens: count } : {};
+      const tokens = withUsage ? { completion_tokens: count, cached_tokens: CACHED_TOKENS } : {};
       const reason = finish === null ? null : { type: finish, message: 'out of memory' };
       const latency = finish === null ? {} : { e2e_latency: 0.5 };
       return { text, meta_info: { id: 'x', prompt_tokens: 7, ...tokens, finish_reason: reason, ...latency } };
     };
   }
-  if (path === '/v1/completions') {
+  if (path.startsWith('/v2/')) return (words) => ({ model_name: 'ensemble', text_output: words.join('') });
+  if (path !== '/v1/chat/completions') {
     return (words, count, finish) => ({
       choices: [{ index: 0, text: words.join(''), finish_reason: finish }],
       ...usage(count, finish),
@@ -212,9 +230,13 @@ async function generate(
     await sleep(2);
   }
   if (!['error-event', 'abort', 'garbage'].includes(behaviour)) {
+    if (path.startsWith('/v2/')) {
+      response.end();
+      return;
+    }
     await send(JSON.stringify(event([], WORDS.length, 'length')));
     if (path !== '/generate' && behaviour !== 'no-usage') {
-      await send(JSON.stringify({ choices: [], usage: { prompt_tokens: 7, completion_tokens: WORDS.length } }));
+      await send(JSON.stringify({ choices: [], usage: usageOf(WORDS.length) }));
     }
   }
   response.end('data: [DONE]\n\n');

@@ -2,10 +2,12 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 
+type Headers = Readonly<Record<string, string>>;
+
 export interface HttpTarget {
   /** Without a slash at the end. */
   readonly baseUrl: string;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Headers;
 }
 
 export interface ResponseListener {
@@ -27,7 +29,7 @@ export interface FetchOptions {
   readonly timeoutMs: number;
   /** JSON. */
   readonly body?: object;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Headers;
   /** Cuts the connection. */
   readonly signal?: AbortSignal;
 }
@@ -36,7 +38,7 @@ interface Call {
   readonly method: string;
   readonly path: string;
   readonly body: Buffer | undefined;
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly headers?: Headers | undefined;
   readonly signal: AbortSignal;
   readonly listener: ResponseListener;
 }
@@ -59,8 +61,8 @@ export class HttpClient {
   }
 
   /** POSTs JSON and reports what comes back; `signal` cuts the connection. */
-  post(path: string, body: Buffer, signal: AbortSignal, listener: ResponseListener): void {
-    this.#request({ method: 'POST', path, body, signal, listener }, true);
+  post(path: string, body: Buffer, signal: AbortSignal, listener: ResponseListener, headers: Headers = {}): void {
+    this.#request({ method: 'POST', path, body, headers, signal, listener });
   }
 
   /** A small request, read whole. Rejects when there is no connection or no answer in time. */
@@ -82,7 +84,7 @@ export class HttpClient {
         },
       };
       const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-      this.#request({ method, path, body: bytes, headers, signal, listener }, true);
+      this.#request({ method, path, body: bytes, headers, signal, listener });
     });
   }
 
@@ -91,7 +93,7 @@ export class HttpClient {
     this.#agent.destroy();
   }
 
-  #request(call: Call, mayRetry: boolean): void {
+  #request(call: Call): void {
     const { method, path, body, signal, listener } = call;
     let answered = false;
     let ended = false;
@@ -108,32 +110,41 @@ export class HttpClient {
     const url = `${this.#target.baseUrl}${path}`;
     const request = this.#send(url, { method, agent: this.#agent, signal, headers }, (response) => {
       answered = true;
+      const coding = response.headers['content-encoding'] ?? 'identity';
+      if (coding !== 'identity') {
+        // Nobody asked for it, and unpacking would hide when the pieces came.
+        response.destroy();
+        end(new Error(`the answer is compressed (content-encoding: ${coding}), which was not asked for`));
+        return;
+      }
       listener.onHead(response.statusCode!, response.statusMessage ?? '', response.headers['content-type'] ?? '');
       response.on('data', (chunk: Buffer) => listener.onChunk(chunk));
       response.on('end', () => end());
-      response.on('error', (error) => end(describe(error)));
-      response.on('close', () => end(new Error('the connection was cut in the middle of the answer')));
+      response.on('error', (error) => end(describe(error, answered)));
+      response.on('close', () => end(new Error(CUT)));
     });
     // Tokens come in packets far smaller than a segment.
     request.setNoDelay(true);
     request.on('error', (error: NodeJS.ErrnoException) => {
-      // The server may close an idle connection at the moment we reuse it; nothing was processed then.
+      // The server may close idle connections at the moment we reuse them; nothing was processed then. This ends: each
+      // try takes one of them out of the agent, and a new connection is not stale.
       const isStale = request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-      if (isStale && mayRetry && !signal.aborted) {
+      if (isStale && !signal.aborted) {
         ended = true;
-        this.#request(call, false);
+        this.#request(call);
       } else {
-        end(describe(error));
+        end(describe(error, answered));
       }
     });
     request.end(body);
   }
 }
 
-function describe(error: NodeJS.ErrnoException): Error {
-  if (error.code === 'ECONNRESET' && error.message === 'aborted') {
-    return new Error('the connection was cut in the middle of the answer', { cause: error });
-  }
+const CUT = 'the connection was cut in the middle of the answer';
+
+/** `answered`: the head of the answer was there. */
+function describe(error: NodeJS.ErrnoException, answered: boolean): Error {
+  if (answered && error.code === 'ECONNRESET') return new Error(CUT, { cause: error });
   // Several addresses were tried: the message of the aggregate is empty.
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors[0] as Error;
   return error;

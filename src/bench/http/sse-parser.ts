@@ -7,15 +7,15 @@ const SPACE = 0x20;
 const DATA = Buffer.from('data:');
 
 /**
- * Calls `onData` with the payload of every `data:` line. Lines are not joined to events: payloads are JSON, which has no
+ * Calls `onData` with the payload of every `data:` line, as a view of the chunk. Lines are not joined to events: payloads are JSON, which has no
  * raw line ends, and servers exist that leave out the blank line between events.
  */
 export class SseParser {
-  readonly #onData: (payload: string) => void;
+  readonly #onData: (payload: Buffer) => void;
   /** The line that has not ended yet, in pieces: each byte is searched once and copied once. */
   #pieces: Buffer[] = [];
 
-  constructor(onData: (payload: string) => void) {
+  constructor(onData: (payload: Buffer) => void) {
     this.#onData = onData;
   }
 
@@ -42,6 +42,6 @@ export class SseParser {
     const length = line.length > 0 && line[line.length - 1] === RETURN ? line.length - 1 : line.length;
     if (length < DATA.length || line.compare(DATA, 0, DATA.length, 0, DATA.length) !== 0) return;
     const from = line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length;
-    if (length > from) this.#onData(line.toString('utf8', from, length));
+    if (length > from) this.#onData(line.subarray(from, length));
   }
 }

@@ -49,7 +49,7 @@ const failed = (reason: string) => new VitrineError('BENCH_FAILED', `The request
 
 class AnswerReader {
   readonly #onText: (text: string) => void;
-  readonly #events = new SseParser((payload) => this.#onEvent(payload));
+  readonly #events = new SseParser((payload) => this.#onEvent(payload.toString()));
   readonly #body: Buffer[] = [];
   #status = 0;
   #reason = '';

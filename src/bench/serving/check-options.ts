@@ -3,7 +3,7 @@ import type { BenchServingOptions } from '../../config/tables/bench-serving-opti
 import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { isTokenIds, type Workload } from '../datasets/bench-request.js';
-import { selectBackend } from './backends/select-backend.js';
+import { checkBackend, checkPrompts } from './backends/check-backend.js';
 import { parseObjectives } from './metrics/goodput.js';
 
 const NEEDS_CHAT = 'needs a chat backend (one that ends in -chat)';
@@ -12,9 +12,7 @@ const isChat = ({ backend }: BenchServingOptions): boolean => backend.endsWith('
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: BenchServingOptions): void {
-  const isNative = selectBackend(options.backend).countsTokens;
-  if (options.tokenizePrompt && !isNative) refuse('--tokenize-prompt', 'works with --backend sglang', options.backend);
-  if (options.returnLogprob && !isNative) refuse('--return-logprob', 'works with --backend sglang', options.backend);
+  checkBackend(options);
   checkDataset(options);
   checkLora(options);
   if (options.goodput !== undefined) parseObjectives(options.goodput);
@@ -35,7 +33,6 @@ function checkDataset(options: BenchServingOptions): void {
   }
   if (isChat(options)) return;
   const { backend } = options;
-  if (datasetName === 'openai') refuse('--dataset-name openai', NEEDS_CHAT, backend);
   if (datasetName === 'generated-shared-prefix' && options.gspNumTurns > 1) {
     refuse('--gsp-num-turns', NEEDS_CHAT, backend);
   }
@@ -56,18 +53,11 @@ function checkLora({ loraName: names = [], ...options }: BenchServingOptions): v
 }
 
 /** What only the requests tell. @throws VitrineError INVALID_OPTION */
-export function checkWorkload({ requests }: Workload, options: BenchServingOptions): void {
-  const dataset = `--dataset-name ${options.datasetName}`;
-  for (const { prompt, followUps = [] } of requests) {
-    const isIds = isTokenIds(prompt);
-    const isMessages = typeof prompt !== 'string' && !isIds;
-    if (isIds && followUps.length > 0) refuse(dataset, 'has conversations, which begin with text', 'token ids');
-    if ((isMessages || followUps.length > 0) && !isChat(options)) {
-      refuse(dataset, `has conversations and ${NEEDS_CHAT}`, options.backend);
-    }
-    if (isIds && !selectBackend(options.backend).countsTokens) {
-      refuse(dataset, 'has token ids, which work with --backend sglang', options.backend);
-    }
+export function checkWorkload(workload: Workload, options: BenchServingOptions): void {
+  checkPrompts(workload, options);
+  for (const { prompt, followUps } of workload.requests) {
+    if (followUps === undefined || !isTokenIds(prompt)) continue;
+    refuse(`--dataset-name ${options.datasetName}`, 'has conversations, which begin with text', 'token ids');
   }
 }
 

@@ -13,6 +13,8 @@ import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import type { ResultRow } from '../results/figures.js';
 import { sum } from '../statistics.js';
+import { openFilesWarning } from './backends/open-files.js';
+import { payloadSettings } from './backends/payload-settings.js';
 import { selectBackend } from './backends/select-backend.js';
 import { withBusyNotice } from './busy-notice.js';
 import { checkOptions, checkWorkload, idleProfileFlags } from './check-options.js';
@@ -23,6 +25,7 @@ import { measureRun } from './measure-run.js';
 import { parseObjectives } from './metrics/goodput.js';
 import { countTokens } from './metrics/measured-run.js';
 import { computeFigures } from './metrics/run-figures.js';
+import { renderCacheReport } from './results/cache-report.js';
 import { formatRate, renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
@@ -73,13 +76,13 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
     const workload = await busy('Building the workload', options, () => prepareWorkload(options, tokenizer, directory));
+    throwIfInterrupted(deps, 'before anything was sent');
     announce(workload, options, output);
+    const tooFewFiles = await openFilesWarning(options, workload.requests.length);
+    if (tooFewFiles !== undefined) output.warn(tooFewFiles);
     const settings = {
-      model: options.servedModelName ?? model,
-      stream: !options.disableStream,
-      ignoreEos: !options.disableIgnoreEos,
-      returnLogprob: options.returnLogprob,
-      extraBody: options.extraRequestBody,
+      payload: payloadSettings(options, options.servedModelName ?? model),
+      timeoutSeconds: options.requestTimeoutSec,
     };
     const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
@@ -87,20 +90,20 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const rows: ResultRow[] = [];
     let failed = 0;
     for (let runNumber = 1; runNumber <= options.numRuns; runNumber++) {
-      if (options.flushCache) await server.flushCache(output);
+      if (options.flushCache) await server.flushCache(output, deps.interrupt);
       if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
       if (deps.interrupt.aborted && rows.length > 0) break;
       if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
       await profiler?.start();
       let run: RunRecords;
       try {
-        if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
+        throwIfInterrupted(deps, 'before anything was measured');
         const tokensOf = async (text: string) => (await tokenizer.encode(text, false)).length;
         run = await measureRun(sender, workload, options, { ...deps, runNumber, countTokens: tokensOf });
       } finally {
         await profiler?.stop();
       }
-      const serverInfo = await server.serverInfo();
+      const serverInfo = await server.serverInfo(deps.interrupt);
       const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
       rows.push(finished.row);
       failed += finished.failed;
@@ -129,6 +132,10 @@ function workloadFlags(options: BenchServingOptions): Record<string, unknown> {
     'lora-request-distribution': options.loraRequestDistribution,
     'lora-zipf-alpha': options.loraZipfAlpha,
   };
+}
+
+function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
+  if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
 }
 
 /** Headers may carry keys: their names are enough. */
@@ -171,13 +178,15 @@ async function warmUp(
   sender: RequestSender,
   first: BenchRequest,
   { warmupRequests: count }: BenchServingOptions,
-  { output }: ServingDeps,
+  deps: ServingDeps,
 ): Promise<void> {
   if (count === 0) return;
+  const { output } = deps;
   output.print(`Starting warmup with ${count} sequences...`);
   const request = { ...first, outputLen: Math.min(first.outputLen, WARMUP_OUTPUT_LEN) };
   const records = await Promise.all(Array.from({ length: count }, () => sender.send(request, 0, 0)));
-  const failure = records.find((record) => record.error !== '' && !record.interrupted);
+  throwIfInterrupted(deps, 'in the warm-up');
+  const failure = records.find((record) => record.error !== '');
   if (failure !== undefined) {
     throw new VitrineError(
       'BENCH_FAILED',
@@ -213,6 +222,7 @@ async function finish(
     steadyState: options.steadyState,
   });
   for (const line of renderRun(options, workload.rate, figures)) output.print(line);
+  if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
   for (const line of renderFailures(run.records)) output.warn(line);
   const { completed, failed, queue } = figures.metrics;
   const late = queue.percentile(99);

@@ -12,6 +12,7 @@ import { defaultPort } from './backends/select-backend.js';
 
 const POLL_MS = 500;
 const ANSWER_MS = 10_000;
+const IMPATIENT_MS = 1000;
 
 /** Address and headers of the server under test. @throws VitrineError INVALID_OPTION */
 export function httpTarget(options: BenchServingOptions, environment: Environment): HttpTarget {
@@ -47,10 +48,11 @@ export class TargetServer {
   async waitUntilReady(output: Output, signal: AbortSignal): Promise<TextResponse> {
     const deadline = monotonicSeconds() + this.#options.readyTimeoutSec;
     for (let attempt = 0; ; attempt++) {
-      const outcome = await this.#client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS }).catch(toError);
+      const asked = this.#client.fetchText('GET', '/v1/models', { timeoutMs: ANSWER_MS, signal });
+      const outcome = await asked.catch(toError);
+      if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${this.#baseUrl}`);
       const reason = outcome instanceof Error ? outcome.message : notReadyReason(outcome);
       if (reason === undefined) return outcome as TextResponse;
-      if (signal.aborted) throw new VitrineError('ABORTED', `Interrupted while waiting for ${this.#baseUrl}`);
       if (monotonicSeconds() >= deadline) {
         const waited = `waited ${this.#options.readyTimeoutSec} s (--ready-timeout-sec)`;
         throw new VitrineError('NOT_READY', `No server at ${this.#baseUrl}: ${reason}; ${waited}`);
@@ -91,20 +93,21 @@ export class TargetServer {
     });
   }
 
-  /** The answer of /server_info (formerly /get_server_info), or null. */
-  serverInfo(): Promise<unknown> {
-    return this.#firstJson(['/server_info', '/get_server_info']);
+  /** The answer of /server_info (formerly /get_server_info), or null. `signal`: the user will not wait for it. */
+  serverInfo(signal: AbortSignal): Promise<unknown> {
+    return this.#firstJson(['/server_info', '/get_server_info'], signal.aborted ? IMPATIENT_MS : ANSWER_MS);
   }
 
-  async flushCache(output: Output): Promise<void> {
-    const answer = await this.#client.fetchText('POST', '/flush_cache', { timeoutMs: ANSWER_MS }).catch(toError);
+  async flushCache(output: Output, signal: AbortSignal): Promise<void> {
+    const asked = this.#client.fetchText('POST', '/flush_cache', { timeoutMs: ANSWER_MS, signal });
+    const answer = await asked.catch(toError);
     const problem = answer instanceof Error ? answer.message : answer.status === 200 ? '' : `HTTP ${answer.status}`;
     if (problem !== '') output.warn(`--flush-cache: the cache was not flushed (${problem})`);
   }
 
-  async #firstJson(paths: readonly string[]): Promise<unknown> {
+  async #firstJson(paths: readonly string[], timeoutMs = ANSWER_MS): Promise<unknown> {
     for (const path of paths) {
-      const answer = await this.#client.fetchText('GET', path, { timeoutMs: ANSWER_MS }).catch(() => undefined);
+      const answer = await this.#client.fetchText('GET', path, { timeoutMs }).catch(() => undefined);
       const json = answer?.status === 200 ? parseJson(answer.text) : undefined;
       if (json !== undefined) return json;
     }

@@ -123,7 +123,7 @@ export const DATASET_OPTIONS = [
     key: 'tokenizePrompt',
     type: 'flag',
     default: false,
-    help: 'Send token ids and not text, for exact prompt lengths (backend sglang; random and random-ids).',
+    help: 'Send token ids and not text, for exact prompt lengths (backends sglang, sglang-oai and vllm; random and random-ids).',
     group: DATA,
   },
   {

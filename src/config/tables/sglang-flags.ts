@@ -53,9 +53,8 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
 
 /** Of `bench_serving`. */
 export const UNSUPPORTED_BENCH_SERVING_FLAGS: readonly string[] = words(`
-  agentic-max-turns cache-report dataset-offset fake-prefill gsp-group-distribution gsp-zipf-alpha logprob-start-len
-  plot-throughput return-routed-experts speed-bench-category speed-bench-output-len temperature token-ids-logprob
-  top-logprobs-num top-p
+  agentic-max-turns dataset-offset fake-prefill gsp-group-distribution gsp-zipf-alpha plot-throughput
+  speed-bench-category speed-bench-output-len
 `);
 
 /** Of the benches, about images. */

@@ -64,5 +64,6 @@ function notSent(earlier: RequestRecord, turn: number, followUp: FollowUp): Requ
     text: '',
     completionTokens: undefined,
     promptTokens: undefined,
+    cachedTokens: undefined,
   };
 }

@@ -11,7 +11,7 @@ export interface RequestRecord {
   /** When the request was due, and when it was sent: the time between is queueing in the client. */
   readonly arrivedAt: number;
   readonly sentAt: number;
-  /** Last byte of the answer. */
+  /** Last byte of the answer; of a failure, when it was known. */
   readonly endedAt: number;
   /** '' for a success. */
   readonly error: string;
@@ -29,6 +29,8 @@ export interface RequestRecord {
   /** By the server; undefined where it did not say. */
   readonly completionTokens: number | undefined;
   readonly promptTokens: number | undefined;
+  /** Prompt tokens that came from the server's prefix cache. */
+  readonly cachedTokens: number | undefined;
 }
 
 export const isSuccess = (record: RequestRecord): boolean => record.error === '' && !record.interrupted;

@@ -6,18 +6,24 @@ import type { Backend, PayloadSettings } from '../backends/backend.js';
 import { AnswerRecorder } from './answer-recorder.js';
 import type { RequestRecord } from './request-record.js';
 
-/** As SGLang: six hours. */
-const LONGEST_REQUEST_MS = 6 * 3600 * 1000;
+/** Read by routers that keep the requests of one user at one server. */
+const ROUTING_KEY_HEADER = 'x-smg-routing-key';
+
+export interface SenderSettings {
+  readonly payload: PayloadSettings;
+  /** A request without a complete answer has failed by then. */
+  readonly timeoutSeconds: number;
+}
 
 export class RequestSender {
   readonly #client: HttpClient;
   readonly #backend: Backend;
-  readonly #settings: PayloadSettings;
+  readonly #settings: SenderSettings;
   readonly #interrupt: AbortSignal;
   readonly #running = new Set<AbortController>();
 
   /** `interrupt`: the user wants to stop; requests that it cuts have neither failed nor succeeded. */
-  constructor(client: HttpClient, backend: Backend, settings: PayloadSettings, interrupt: AbortSignal) {
+  constructor(client: HttpClient, backend: Backend, settings: SenderSettings, interrupt: AbortSignal) {
     this.#client = client;
     this.#backend = backend;
     this.#settings = settings;
@@ -26,14 +32,20 @@ export class RequestSender {
     interrupt.addEventListener('abort', () => this.#cutAll(), { once: true });
   }
 
-  /** `index`, `arrivedAt` (monotonic seconds) and `turn` only go into the record. */
+  /** `index`, `turn` and `arrivedAt` (monotonic seconds) only go into the record. */
   send(request: BenchRequest, index: number, arrivedAt: number, turn = 0): Promise<RequestRecord> {
+    const { payload, timeoutSeconds } = this.#settings;
     // Built before the clock starts: writing JSON is the client's time, not the server's.
-    const body = Buffer.from(JSON.stringify(this.#backend.payload(request, this.#settings)));
+    const body = Buffer.from(JSON.stringify(this.#backend.payload(request, payload)));
+    const headers = request.routingKey === undefined ? {} : { [ROUTING_KEY_HEADER]: request.routingKey };
     const cut = new AbortController();
     this.#running.add(cut);
     if (this.#interrupt.aborted) cut.abort();
-    const timer = setTimeout(() => cut.abort(), LONGEST_REQUEST_MS);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      cut.abort();
+    }, timeoutSeconds * 1000);
     const recorder = new AnswerRecorder({
       index,
       turn,
@@ -43,22 +55,30 @@ export class RequestSender {
       sentAt: monotonicSeconds(),
       reader: this.#backend.reader(),
       countsTokens: this.#backend.countsTokens,
-      stream: this.#settings.stream,
+      stream: payload.stream,
+      namesEnd: this.#backend.namesEnd,
     });
     return new Promise((resolve) => {
-      this.#client.post(this.#backend.path, body, cut.signal, {
-        onHead: (status, reason, contentType) => recorder.head(status, reason, contentType),
-        onChunk: (chunk) => recorder.chunk(chunk, monotonicSeconds()),
-        onEnd: (error) => {
+      const listener = {
+        onHead: (status: number, reason: string, contentType: string) => recorder.head(status, reason, contentType),
+        onChunk: (chunk: Buffer) => recorder.chunk(chunk, monotonicSeconds()),
+        onEnd: (error: Error | undefined) => {
           clearTimeout(timer);
           this.#running.delete(cut);
-          resolve(recorder.finish(error, error !== undefined && this.#interrupt.aborted));
+          const why = isLate && error !== undefined ? late(timeoutSeconds) : error;
+          const interrupted = error !== undefined && !isLate && this.#interrupt.aborted;
+          resolve(recorder.finish(why, interrupted, monotonicSeconds()));
         },
-      });
+      };
+      this.#client.post(this.#backend.path, body, cut.signal, listener, headers);
     });
   }
 
   #cutAll(): void {
     for (const cut of this.#running) cut.abort();
   }
+}
+
+function late(seconds: number): Error {
+  return new Error(`no complete answer within ${seconds} s (--request-timeout-sec)`);
 }

@@ -6,6 +6,7 @@ import type { ScheduledWorkload } from '../load/arrivals.js';
 import type { Goodput } from '../metrics/goodput.js';
 import type { RunFigures } from '../metrics/run-figures.js';
 import type { NoSteadyState, SteadyState } from '../metrics/steady-state.js';
+import { cacheReport } from './cache-report.js';
 import { countFailures, formatRate } from './console-report.js';
 import { requestDetails } from './details.js';
 import { latencyKeys, meanIntervalKey, PERCENTS, percentileKeys } from './latency-keys.js';
@@ -55,6 +56,7 @@ export function resultRow(input: RowInput): ResultRow {
     max_output_tokens_per_s: metrics.maxOutputTokensPerSecond,
     max_concurrent_requests: metrics.maxConcurrentRequests,
     ...additions(input),
+    ...(options.cacheReport ? { cache_report: cacheReport(input.run.records) } : {}),
     ...(input.goodput === undefined ? {} : goodputKeys(input.goodput)),
     ...(input.steadyState === undefined ? {} : { steady_state: steadyStateObject(input.steadyState, input.run.start) }),
     ...(options.outputDetails ? requestDetails(input.workload.requests, input.run) : {}),
