@@ -5,9 +5,6 @@ import type { Workload } from '../../datasets/bench-request.js';
 import { promptKind } from './backend.js';
 import { needsModel, selectBackend } from './select-backend.js';
 
-/** Datasets whose prompts are chats, whatever the other flags say. */
-const CHAT_DATASETS: readonly string[] = ['openai'];
-
 /** @throws VitrineError INVALID_OPTION */
 export function checkBackend(options: BenchServingOptions): void {
   const { backend: name } = options;
@@ -23,12 +20,6 @@ export function checkBackend(options: BenchServingOptions): void {
   }
   if (options.cacheReport && !backend.reportsCache) {
     refuse('--cache-report', `does not work with ${name}: its answers do not tell what was cached`);
-  }
-  if (CHAT_DATASETS.includes(options.datasetName) && !backend.prompts.includes('messages')) {
-    refuse(
-      '--dataset-name',
-      `${options.datasetName} gives messages and works with the …-chat backends, not with ${name}`,
-    );
   }
   checkNativeFlags(options);
 }
