@@ -81,6 +81,6 @@ test('messages are sent as they are; backends without messages are refused', asy
   ]);
   await assert.rejects(runServing(flags, { folder }), {
     code: 'INVALID_OPTION',
-    message: /^--dataset-name openai gives messages and works with the …-chat backends, not with sglang$/,
+    message: /^--dataset-name openai needs a chat backend \(one that ends in -chat\), not with sglang$/,
   });
 });
