@@ -99,7 +99,7 @@ export function computeMetrics(input: MetricsInput): Metrics {
 }
 
 /** Inter-token latencies: the recorded gaps, each shared among its chunk's tokens where these were counted. */
-function gapsOf(record: RequestRecord, tokens: readonly number[] | undefined): readonly number[] {
+export function gapsOf(record: RequestRecord, tokens: readonly number[] | undefined): readonly number[] {
   if (tokens === undefined) return record.gaps;
   return record.gaps.flatMap((gap, i) => {
     const count = Math.max(1, tokens[i] ?? 1);
