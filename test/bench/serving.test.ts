@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { ResultRow } from '#vitrine/bench/serving/results/result-row.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
@@ -30,11 +31,13 @@ before(async () => {
 after(() => rm(folder, { recursive: true }));
 
 interface Run extends ServingResult {
+  /** Of the last run. */
+  readonly row: ResultRow;
   readonly printed: string;
   readonly warned: string;
   readonly server: FakeLlmServer;
   /** The rows of the result file. */
-  readonly rows: Record<string, unknown>[];
+  readonly saved: Record<string, unknown>[];
 }
 
 let runs = 0;
@@ -72,10 +75,11 @@ async function bench(
     const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
     return {
       ...result,
+      row: result.rows.at(-1)!,
       printed: printed.join('\n'),
       warned: warned.join('\n'),
       server,
-      rows: rows.map((row) => JSON.parse(row) as Record<string, unknown>),
+      saved: rows.map((row) => JSON.parse(row) as Record<string, unknown>),
     };
   } finally {
     await server.close();
@@ -94,10 +98,10 @@ const PATHS = {
 for (const [backend, path] of Object.entries(PATHS)) {
   describe(`backend ${backend}`, () => {
     test('a good run: lengths, texts and times of every request', async () => {
-      const { row, rows, server, failed, warned } = await bench(['--backend', backend, '--output-details']);
+      const { row, saved, server, failed, warned } = await bench(['--backend', backend, '--output-details']);
       assert.equal(failed, 0);
       assert.equal(warned, '');
-      assert.deepEqual(rows, [row]);
+      assert.deepEqual(saved, [row]);
       assert.equal(row.backend, backend);
       assert.equal(row.completed, 8);
       assert.equal(row.total_output_tokens, 8 * GOOD_TOKENS);

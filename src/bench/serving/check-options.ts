@@ -3,6 +3,7 @@ import type { BenchServingOptions } from '../../config/tables/bench-serving-opti
 import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { selectBackend } from './backends/select-backend.js';
+import { parseObjectives } from './metrics/goodput.js';
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: BenchServingOptions): void {
@@ -17,6 +18,7 @@ export function checkOptions(options: BenchServingOptions): void {
   if (options.promptSuffix !== '' && !isShareGpt) {
     refuse('--prompt-suffix', 'works with --dataset-name sharegpt', options.datasetName);
   }
+  if (options.goodput !== undefined) parseObjectives(options.goodput);
   checkProfile(options);
 }
 
@@ -26,6 +28,9 @@ function checkProfile(options: BenchServingOptions): void {
   if (prefill !== undefined && decode !== undefined) {
     refuse('--profile-decode-url', 'profiles decode servers alone', '--profile-prefill-url');
   }
+  // A profiled run is slower than the others: no run to take a median with.
+  if (options.profile && options.numRuns > 1)
+    refuse('--profile', 'works with one run', `--num-runs ${options.numRuns}`);
   if (options.pdSeparated) return;
   const url = prefill !== undefined ? '--profile-prefill-url' : '--profile-decode-url';
   if (prefill !== undefined || decode !== undefined) refuse(url, 'works with --pd-separated', 'one server');

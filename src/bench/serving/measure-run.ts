@@ -12,15 +12,22 @@ export interface RunDeps {
   readonly output: Output;
   /** Ends the run early. */
   readonly interrupt: AbortSignal;
+  /** From 1 to --num-runs. */
+  readonly runNumber: number;
 }
 
 export async function measureRun(
   sender: RequestSender,
   { requests }: Workload,
   options: BenchServingOptions,
-  { output, interrupt }: RunDeps,
+  { output, interrupt, runNumber }: RunDeps,
 ): Promise<RunRecords> {
-  const progress = new Progress(requests.length, !options.disableTqdm && process.stderr.isTTY === true);
+  const progress = new Progress({
+    total: requests.length,
+    label: options.numRuns > 1 ? `Run ${runNumber}/${options.numRuns} ` : '',
+    stream: process.stderr,
+    isDisabled: options.disableTqdm,
+  });
   const log = options.printRequests ? (line: string) => output.print(line) : undefined;
   const records: RequestRecord[] = [];
   let lastEnd = 0;

@@ -14,17 +14,21 @@ import { checkOptions, idleProfileFlags } from './check-options.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
-import { computeMetrics } from './metrics/metrics.js';
-import { countGapTokens, retokenize } from './metrics/retokenize.js';
-import { renderAdditions, renderFailures, renderReport } from './results/console-report.js';
+import { parseObjectives } from './metrics/goodput.js';
+import { countTokens } from './metrics/measured-run.js';
+import { computeFigures } from './metrics/run-figures.js';
+import { renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
-import { automaticFileName, resultRow } from './results/result-row.js';
+import { automaticFileName, type ResultRow, resultRow } from './results/result-row.js';
+import { renderRunSummary } from './results/run-summary.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
 const WARMUP_OUTPUT_LEN = 32;
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
+const WARM_CACHE =
+  'Runs after the first find their prompts in the server’s prefix cache, where it has one: --flush-cache empties it before each';
 
 export interface ServingDeps {
   readonly output: Output;
@@ -34,12 +38,14 @@ export interface ServingDeps {
 }
 
 export interface ServingResult {
-  readonly row: Readonly<Record<string, unknown>>;
+  /** One for each run that was begun; at least one. */
+  readonly rows: readonly ResultRow[];
+  /** Requests of all runs. */
   readonly failed: number;
 }
 
 /**
- * Runs the benchmark, prints the report and appends the row to the result file.
+ * Runs the benchmark, prints a report and appends a row to the result file for each run.
  * Errors: INVALID_OPTION, NOT_READY, UNAUTHORIZED, BENCH_FAILED (no request could be made at all). Failed requests are no
  * error here: they are counted in the result.
  */
@@ -69,18 +75,30 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     };
     const sender = new RequestSender(client, selectBackend(options.backend), settings, deps.interrupt);
     await warmUp(sender, workload.requests[0]!, options, deps);
-    if (options.flushCache) await server.flushCache(output);
-    if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
-    await profiler?.start();
-    let run: RunRecords;
-    try {
-      if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
-      run = await measureRun(sender, workload, options, deps);
-    } finally {
-      await profiler?.stop();
+    if (options.numRuns > 1 && !options.flushCache) output.warn(WARM_CACHE);
+    const rows: ResultRow[] = [];
+    let failed = 0;
+    for (let runNumber = 1; runNumber <= options.numRuns; runNumber++) {
+      if (options.flushCache) await server.flushCache(output);
+      if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: deps.interrupt }).catch(() => {});
+      if (deps.interrupt.aborted && rows.length > 0) break;
+      if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
+      await profiler?.start();
+      let run: RunRecords;
+      try {
+        if (deps.interrupt.aborted) throw new VitrineError('ABORTED', 'Interrupted before anything was measured');
+        run = await measureRun(sender, workload, options, { ...deps, runNumber });
+      } finally {
+        await profiler?.stop();
+      }
+      const serverInfo = await server.serverInfo();
+      const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
+      rows.push(finished.row);
+      failed += finished.failed;
+      if (deps.interrupt.aborted) break;
     }
-    const serverInfo = await server.serverInfo();
-    return await finish(options, deps, { run, workload, tokenizer, serverInfo, file });
+    if (options.numRuns > 1) for (const line of renderRunSummary(rows)) output.print(line);
+    return { rows, failed };
   } finally {
     client.close();
     profiler?.close();
@@ -123,6 +141,7 @@ async function warmUp(
 
 interface Finished {
   readonly run: RunRecords;
+  readonly runNumber: number;
   readonly workload: Workload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
@@ -130,28 +149,27 @@ interface Finished {
   readonly file: string;
 }
 
-async function finish(options: BenchServingOptions, deps: ServingDeps, finished: Finished): Promise<ServingResult> {
-  const { run, tokenizer, serverInfo, workload, file } = finished;
-  const { records } = run;
-  const { output } = deps;
+/** The row is in the file when this resolves: what comes later cannot lose it. */
+async function finish(
+  options: BenchServingOptions,
+  { output, interrupt }: ServingDeps,
+  { run, runNumber, tokenizer, serverInfo, workload, file }: Finished,
+): Promise<{ readonly row: ResultRow; readonly failed: number }> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
-  const sharesGaps = acceptLength !== undefined && acceptLength > 0 && !selectBackend(options.backend).countsTokens;
-  const retokenized = await retokenize(tokenizer, records);
-  const metrics = computeMetrics({
-    records,
-    duration: run.duration,
-    retokenized,
-    acceptLength,
-    gapTokens: sharesGaps ? await countGapTokens(tokenizer, records) : undefined,
+  const measured = await countTokens(run, tokenizer, acceptLength, selectBackend(options.backend).countsTokens);
+  const figures = computeFigures(measured, {
+    objectives: options.goodput && parseObjectives(options.goodput),
+    steadyState: options.steadyState,
   });
-  for (const line of [...renderReport(options, metrics), ...renderAdditions(metrics)]) output.print(line);
-  for (const line of renderFailures(records)) output.warn(line);
-  if (deps.interrupt.aborted) {
-    output.warn(`Interrupted: the figures are those of ${metrics.completed} of ${workload.requests.length} requests`);
+  for (const line of renderRun(options, figures)) output.print(line);
+  for (const line of renderFailures(run.records)) output.warn(line);
+  const { completed, failed } = figures.metrics;
+  if (interrupt.aborted) {
+    output.warn(`Interrupted: the figures are those of ${completed} of ${workload.requests.length} requests`);
   }
-  const row = resultRow({ options, metrics, workload, records, retokenized, serverInfo });
+  const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
   await appendJsonl(file, [row], '--output-file');
-  return { row, failed: metrics.failed };
+  return { row, failed };
 }
 
 function readAcceptLength(serverInfo: unknown): number | undefined {

@@ -1,20 +1,14 @@
 // The figures of a run from the records of its requests. Keys that SGLang has keep SGLang's formulas; corrections and
 // additions have keys of their own. docs/benchmarking.md lists them all.
+import { clusteredMeanInterval, type Interval, meanInterval } from '../../confidence.js';
 import { Sample, sum } from '../../statistics.js';
-import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { isSuccess } from '../load/request-record.js';
+import type { MeasuredRun } from './measured-run.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';
+import { outputLength, sharedGaps, timePerOutputToken } from './request-figures.js';
 
-export interface MetricsInput {
-  readonly records: readonly RequestRecord[];
-  /** Seconds from the first send to the last byte of the last answer. */
-  readonly duration: number;
-  /** Tokens of each record's text, encoded again without special tokens; by position in `records`. */
-  readonly retokenized: readonly number[];
-  /** Mean accepted tokens per step under speculative decoding, if the server reports it. */
-  readonly acceptLength: number | undefined;
-  /** Tokens of `gapTexts` per record, for servers with an accept length; gaps are shared among them. */
-  readonly gapTokens: readonly (readonly number[])[] | undefined;
-}
+/** All of a run but the moment of its start: figures are differences. */
+export type MetricsInput = Omit<MeasuredRun, 'start' | 'startedAt'>;
 
 export interface Metrics {
   readonly completed: number;
@@ -48,11 +42,8 @@ export interface Metrics {
   readonly firstToken: Sample;
   /** Due to sent: the wait for --max-concurrency, in no other figure. */
   readonly queue: Sample;
-}
-
-/** Generated tokens of a successful request: the server's count, else that of its text. */
-export function outputLength(record: RequestRecord, retokenized: number): number {
-  return record.completionTokens ?? retokenized;
+  /** 95 % confidence intervals of the means, in seconds; undefined for fewer than two requests. */
+  readonly meanIntervals: Readonly<Record<'e2e' | 'ttft' | 'tpot' | 'itl', Interval | undefined>>;
 }
 
 export function computeMetrics(input: MetricsInput): Metrics {
@@ -63,10 +54,9 @@ export function computeMetrics(input: MetricsInput): Metrics {
   const latencies = good.map((record) => record.endedAt - record.sentAt);
   const totalInput = sum(good.map((record) => record.promptLen));
   const totalOutput = sum(lengths);
-  const tpots = good.flatMap((record, i) => {
-    const tokens = lengths[i]!;
-    return tokens > 1 && record.ttft !== undefined ? [(latencies[i]! - record.ttft) / (tokens - 1)] : [];
-  });
+  const ttfts = good.flatMap(({ ttft }) => (ttft === undefined ? [] : [ttft]));
+  const tpots = good.flatMap((record, i) => timePerOutputToken(record, lengths[i]!) ?? []);
+  const gaps = positions.map((i) => sharedGaps(records[i]!.gaps, input.gapTokens?.[i]));
   const perSecond = (count: number): number => (duration > 0 ? count / duration : 0);
   const promptCounts = good.flatMap(({ promptTokens }) => (promptTokens === undefined ? [] : [promptTokens]));
   const fromServer = good.filter((record) => record.completionTokens !== undefined).length;
@@ -90,19 +80,17 @@ export function computeMetrics(input: MetricsInput): Metrics {
     peakConcurrency: peakConcurrency(records),
     peakOutputThroughput: peakThroughput(good),
     e2e: new Sample(latencies),
-    ttft: new Sample(good.flatMap(({ ttft }) => (ttft === undefined ? [] : [ttft]))),
+    ttft: new Sample(ttfts),
     tpot: new Sample(tpots),
-    itl: new Sample(positions.flatMap((i) => gapsOf(records[i]!, input.gapTokens?.[i]))),
+    itl: new Sample(gaps.flat()),
     firstToken: new Sample(good.flatMap(({ firstToken }) => (firstToken === undefined ? [] : [firstToken]))),
     queue: new Sample(good.map((record) => Math.max(0, record.sentAt - record.arrivedAt))),
+    meanIntervals: {
+      e2e: meanInterval(latencies),
+      ttft: meanInterval(ttfts),
+      tpot: meanInterval(tpots),
+      // The gaps of one request depend on each other.
+      itl: clusteredMeanInterval(gaps),
+    },
   };
-}
-
-/** Inter-token latencies: the recorded gaps, each shared among its chunk's tokens where these were counted. */
-export function gapsOf(record: RequestRecord, tokens: readonly number[] | undefined): readonly number[] {
-  if (tokens === undefined) return record.gaps;
-  return record.gaps.flatMap((gap, i) => {
-    const count = Math.max(1, tokens[i] ?? 1);
-    return Array.from({ length: count }, () => gap / count);
-  });
 }

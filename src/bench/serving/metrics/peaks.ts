@@ -1,13 +1,9 @@
 // The busiest moments of a run: SGLang's figures over fixed one-second buckets, and exact ones.
 import type { RequestRecord } from '../load/request-record.js';
+import { tokenTimes } from './request-figures.js';
 
-/** When each token of a request came: the first, then one after each gap. */
-function tokenTimes(record: RequestRecord): number[] {
-  if (record.ttft === undefined) return [];
-  const times = [record.sentAt + record.ttft];
-  for (const gap of record.gaps) times.push(times.at(-1)! + gap);
-  return times;
-}
+/** The life of a request, or of a conversation; same clock. */
+export type InFlight = Pick<RequestRecord, 'sentAt' | 'endedAt'>;
 
 export interface BucketPeaks {
   /** Tokens in the fullest bucket. */
@@ -36,7 +32,7 @@ export function bucketPeaks(records: readonly RequestRecord[]): BucketPeaks {
 const bucketOf = (seconds: number, count: number): number => Math.min(Math.floor(seconds), count - 1);
 
 /** Most requests in flight at one moment. A request that ends when another starts does not overlap it. */
-export function peakConcurrency(records: readonly RequestRecord[]): number {
+export function peakConcurrency(records: readonly InFlight[]): number {
   const events = records.flatMap((record) => [
     { time: record.sentAt, change: 1 },
     { time: record.endedAt, change: -1 },

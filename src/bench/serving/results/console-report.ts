@@ -1,8 +1,11 @@
 // The console block of a run: SGLang's rows as they are, then what SGLang does not tell.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { Sample } from '../../statistics.js';
-import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { isSuccess, type RequestRecord, type RunRecords } from '../load/request-record.js';
+import type { Goodput, ObjectiveName } from '../metrics/goodput.js';
 import type { Metrics } from '../metrics/metrics.js';
+import type { RunFigures } from '../metrics/run-figures.js';
+import { isGrowing, type NoSteadyState, type SteadyState } from '../metrics/steady-state.js';
 
 const WIDTH = 50;
 const MOST_FAILURE_KINDS = 10;
@@ -21,8 +24,20 @@ export function formatRate(rate: number): string {
   return Number.isFinite(rate) ? String(rate) : 'inf';
 }
 
+/** The whole block of a run. */
+export function renderRun(options: BenchServingOptions, figures: RunFigures): string[] {
+  const { metrics, goodput, steadyState, run } = figures;
+  return [
+    ...renderReport(options, metrics),
+    ...renderAdditions(metrics),
+    ...(goodput === undefined ? [] : renderGoodput(goodput)),
+    ...(steadyState === undefined ? [] : renderSteadyState(steadyState, run)),
+    '='.repeat(WIDTH),
+  ];
+}
+
 /** SGLang's block, in its wording and order. */
-export function renderReport(options: BenchServingOptions, metrics: Metrics): string[] {
+function renderReport(options: BenchServingOptions, metrics: Metrics): string[] {
   const rows = [
     '',
     heading(' Serving Benchmark Result ', '='),
@@ -68,7 +83,7 @@ function latencyRows(name: string, sample: Sample, percents: readonly number[]):
 }
 
 /** Our own figures, below SGLang's block. */
-export function renderAdditions(metrics: Metrics): string[] {
+function renderAdditions(metrics: Metrics): string[] {
   const rows = [
     heading(' More ', '-'),
     count('Failed requests:', metrics.failed),
@@ -78,11 +93,64 @@ export function renderAdditions(metrics: Metrics): string[] {
     row('Output lengths from server / text:', `${metrics.lengthSources.server} / ${metrics.lengthSources.retokenized}`),
   ];
   if (metrics.serverInput !== undefined) rows.push(count('Input tokens by the server:', metrics.serverInput));
-  rows.push(...latencyRows('client queueing', metrics.queue, [99]), ...percentileTable(metrics), '='.repeat(WIDTH));
+  rows.push(...latencyRows('client queueing', metrics.queue, [99]), ...percentileTable(metrics));
+  const { meanIntervals } = metrics;
+  for (const [name, key] of [
+    ['TTFT', 'ttft'],
+    ['TPOT', 'tpot'],
+    ['ITL', 'itl'],
+    ['E2E', 'e2e'],
+  ] as const) {
+    const interval = meanIntervals[key];
+    const text =
+      interval === undefined ? 'too few requests' : interval.map((end) => (end * 1000).toFixed(2)).join(' … ');
+    rows.push(row(`95% interval of mean ${name} (ms):`, text));
+  }
   return rows;
 }
 
-function percentileTable(metrics: Metrics): string[] {
+/** The share of the requests that keep the objectives of --goodput. */
+function renderGoodput(goodput: Goodput): string[] {
+  const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
+  const objectives = Object.entries(goodput.objectives).map(([name, seconds]) => {
+    const label = `${name.toUpperCase()} within ${Number((seconds * 1000).toFixed(6))} ms:`;
+    return row(label, percent(goodput.attainment[name as ObjectiveName]!));
+  });
+  return [
+    heading('Goodput', '-'),
+    real('Request goodput (req/s):', goodput.rate),
+    row('Requests that meet all objectives:', `${goodput.goodRequests} (${percent(goodput.share)})`),
+    ...objectives,
+  ];
+}
+
+/** The time between ramp-up and drain; `run` is the whole. */
+function renderSteadyState(state: SteadyState | NoSteadyState, run: RunRecords): string[] {
+  const title = heading('Steady State', '-');
+  if (state.window === undefined) return [title, `None: ${state.reason}.`];
+  const { window } = state;
+  const rows = [
+    title,
+    row('Window (s after the start):', [window.start, window.end].map((at) => (at - run.start).toFixed(2)).join(' … ')),
+    row('Share of the duration:', `${(((window.end - window.start) / run.duration) * 100).toFixed(1)} %`),
+    row('Requests sent / completed in it:', `${state.requests} / ${state.completed}`),
+    real('Request throughput (req/s):', state.requestThroughput),
+    real('Input token throughput (tok/s):', state.inputThroughput),
+    real('Output token throughput (tok/s):', state.outputThroughput),
+    real('Total token throughput (tok/s):', state.totalThroughput),
+    real('Concurrency:', state.concurrency),
+    ...(state.goodput === undefined ? [] : [real('Request goodput (req/s):', state.goodput.rate)]),
+    ...percentileTable(state),
+  ];
+  if (isGrowing(state)) {
+    const [first, second] = state.concurrencyOfHalves.map((mean) => mean.toFixed(1));
+    rows.push(`Not steady: ${first} requests in flight in its first half, ${second} in its second;`);
+    rows.push('the server falls behind the arrivals.');
+  }
+  return rows;
+}
+
+function percentileTable(metrics: Pick<Metrics, 'ttft' | 'tpot' | 'itl' | 'e2e'>): string[] {
   const columns = [50, 90, 95, 99, 99.9];
   const line = (cells: readonly string[]): string => cells.map((cell, i) => cell.padStart(i === 0 ? 6 : 10)).join('');
   const header = line(['(ms)', ...columns.map((percent) => `p${percent}`), 'max']);

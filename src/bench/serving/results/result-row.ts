@@ -2,23 +2,25 @@
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { Workload } from '../../datasets/bench-request.js';
 import type { Sample } from '../../statistics.js';
-import { isSuccess, type RequestRecord } from '../load/request-record.js';
-import { type Metrics, outputLength } from '../metrics/metrics.js';
+import type { Goodput } from '../metrics/goodput.js';
+import type { RunFigures } from '../metrics/run-figures.js';
+import type { NoSteadyState, SteadyState } from '../metrics/steady-state.js';
 import { countFailures, formatRate } from './console-report.js';
+import { requestDetails } from './details.js';
+import { latencyKeys, meanIntervalKey, PERCENTS, percentileKeys } from './latency-keys.js';
 
-export interface RowInput {
+export interface RowInput extends RunFigures {
   readonly options: BenchServingOptions;
-  readonly metrics: Metrics;
   readonly workload: Workload;
-  readonly records: readonly RequestRecord[];
-  readonly retokenized: readonly number[];
+  /** From 1 to --num-runs. */
+  readonly runNumber: number;
   /** The whole answer of /server_info, or null. */
   readonly serverInfo: unknown;
 }
 
-const MS = 1000;
+export type ResultRow = Readonly<Record<string, unknown>>;
 
-export function resultRow(input: RowInput): Record<string, unknown> {
+export function resultRow(input: RowInput): ResultRow {
   const { options, metrics } = input;
   return {
     tag: options.tag ?? null,
@@ -52,44 +54,35 @@ export function resultRow(input: RowInput): Record<string, unknown> {
     max_output_tokens_per_s: metrics.maxOutputTokensPerSecond,
     max_concurrent_requests: metrics.maxConcurrentRequests,
     ...additions(input),
-    ...(options.outputDetails ? details(input) : {}),
+    ...(input.goodput === undefined ? {} : goodputKeys(input.goodput)),
+    ...(input.steadyState === undefined ? {} : { steady_state: steadyStateObject(input.steadyState, input.run.start) }),
+    ...(options.outputDetails ? requestDetails(input.workload.requests, input.run) : {}),
+    ...(options.outputDetails && input.goodput !== undefined ? { good: goodByTurn(input) } : {}),
   };
 }
 
-function latencyKeys(name: string, sample: Sample, percents: readonly number[]): Record<string, number> {
-  const keys: Record<string, number> = {
-    [`mean_${name}_ms`]: sample.mean * MS,
-    [`median_${name}_ms`]: sample.median * MS,
-    [`std_${name}_ms`]: sample.standardDeviation * MS,
-  };
-  for (const percent of percents) keys[`p${percent}_${name}_ms`] = sample.percentile(percent) * MS;
-  return keys;
-}
-
-/** p99.9 → p999, as others write it. */
-function morePercentiles(name: string, sample: Sample, percents: readonly number[]): Record<string, number> {
-  const keys: Record<string, number> = {};
-  for (const percent of percents) {
-    keys[`p${String(percent).replace('.', '')}_${name}_ms`] = sample.percentile(percent) * MS;
-  }
-  keys[`max_${name}_ms`] = sample.max * MS;
-  return keys;
-}
-
-function additions({ options, metrics, workload, records }: RowInput): Record<string, unknown> {
+function additions({ options, metrics, workload, run, runNumber }: RowInput): ResultRow {
+  const { meanIntervals } = metrics;
   return {
+    started_at: new Date(run.startedAt).toISOString(),
+    run: runNumber,
+    num_runs: options.numRuns,
     num_prompts: workload.requests.length,
     seed: options.seed,
     failed: metrics.failed,
     interrupted: metrics.interrupted,
-    errors_by_message: countFailures(records),
+    errors_by_message: countFailures(run.records),
     skipped_rows: workload.skipped,
     server_input_tokens: metrics.serverInput ?? null,
     output_len_sources: metrics.lengthSources,
-    ...morePercentiles('e2e_latency', metrics.e2e, [95, 99.9]),
-    ...morePercentiles('ttft', metrics.ttft, [90, 95, 99.9]),
-    ...morePercentiles('tpot', metrics.tpot, [90, 95, 99.9]),
-    ...morePercentiles('itl', metrics.itl, [90, 99.9]),
+    ...moreOf('e2e_latency', metrics.e2e, [95, 99.9]),
+    ...moreOf('ttft', metrics.ttft, [90, 95, 99.9]),
+    ...moreOf('tpot', metrics.tpot, [90, 95, 99.9]),
+    ...moreOf('itl', metrics.itl, [90, 99.9]),
+    ...meanIntervalKey('e2e_latency', meanIntervals.e2e),
+    ...meanIntervalKey('ttft', meanIntervals.ttft),
+    ...meanIntervalKey('tpot', meanIntervals.tpot),
+    ...meanIntervalKey('itl', meanIntervals.itl),
     ...latencyKeys('first_token', metrics.firstToken, [99]),
     ...latencyKeys('client_queue', metrics.queue, [99]),
     peak_concurrent_requests: metrics.peakConcurrency,
@@ -97,23 +90,53 @@ function additions({ options, metrics, workload, records }: RowInput): Record<st
   };
 }
 
-/** One entry per request in the order of the workload; 0, '' and [] for those that failed or were not sent. */
-function details({ workload, records, retokenized }: RowInput): Record<string, unknown> {
-  const positions = new Map(records.map((record, position) => [record.index, position]));
-  const perRequest = <T>(read: (record: RequestRecord, position: number) => T, otherwise: T): T[] =>
-    workload.requests.map((_, index) => {
-      const position = positions.get(index);
-      return position === undefined ? otherwise : read(records[position]!, position);
-    });
-  const ofSuccess = <T>(read: (record: RequestRecord, position: number) => T, otherwise: T): T[] =>
-    perRequest((record, position) => (isSuccess(record) ? read(record, position) : otherwise), otherwise);
+/** What SGLang's keys leave out of a latency. */
+function moreOf(name: string, sample: Sample, percents: readonly number[]): Record<string, number> {
+  return { ...percentileKeys(name, sample, percents), [`max_${name}_ms`]: sample.max * 1000 };
+}
+
+function goodputKeys({ objectives, goodRequests, rate, share, attainment }: Goodput): ResultRow {
   return {
-    input_lens: workload.requests.map((request) => request.promptLen),
-    output_lens: ofSuccess((record, position) => outputLength(record, retokenized[position]!), 0),
-    ttfts: ofSuccess((record) => record.ttft ?? 0, 0),
-    itls: ofSuccess<readonly number[]>((record) => record.gaps, []),
-    generated_texts: ofSuccess((record) => record.text, ''),
-    errors: perRequest((record) => record.error, 'not sent'),
+    goodput: rate,
+    good_requests: goodRequests,
+    good_share: share,
+    goodput_slos: Object.fromEntries(Object.entries(objectives).map(([name, seconds]) => [name, seconds * 1000])),
+    goodput_attainment: attainment,
+  };
+}
+
+function goodByTurn({ goodput, run, workload }: RowInput): boolean[] {
+  const good = new Map(run.records.map(({ index, turn }, i) => [`${index}/${turn}`, goodput!.good[i]!]));
+  return workload.requests.flatMap(({ followUps = [] }, index) =>
+    Array.from({ length: 1 + followUps.length }, (_, turn) => good.get(`${index}/${turn}`) ?? false),
+  );
+}
+
+/** `start`: of the load, on the clock of the window. */
+function steadyStateObject(state: SteadyState | NoSteadyState, start: number): ResultRow {
+  if (state.window === undefined) return { window: null, reason: state.reason };
+  const { window } = state;
+  const latency = (name: string, sample: Sample) => ({
+    ...latencyKeys(name, sample, PERCENTS),
+    [`max_${name}_ms`]: sample.max * 1000,
+  });
+  return {
+    window: [window.start - start, window.end - start],
+    duration: window.end - window.start,
+    requests: state.requests,
+    completed: state.completed,
+    output_tokens: state.outputTokens,
+    request_throughput: state.requestThroughput,
+    input_throughput: state.inputThroughput,
+    output_throughput: state.outputThroughput,
+    total_throughput: state.totalThroughput,
+    concurrency: state.concurrency,
+    concurrency_of_halves: state.concurrencyOfHalves,
+    ...latency('e2e_latency', state.e2e),
+    ...latency('ttft', state.ttft),
+    ...latency('tpot', state.tpot),
+    ...latency('itl', state.itl),
+    ...(state.goodput === undefined ? {} : goodputKeys(state.goodput)),
   };
 }
 

@@ -1,0 +1,146 @@
+// The steady state of a run: the time after its ramp-up and before its drain.
+//
+// Ramp-up ends when as many conversations have ended as ever ran at once: every place has been filled anew once on
+// average, so the burst at the start is over. The drain begins when the last conversation is sent. (A request without
+// further turns is a conversation of one.) The rule needs no threshold and holds for closed and open loads alike;
+// SGLang's (#30918), the longest time above a share of the peak, keeps the first burst, and under random arrivals picks the
+// busiest spell.
+import { Sample, sum } from '../../statistics.js';
+import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { computeGoodput, type Goodput, type Objectives } from './goodput.js';
+import type { MeasuredRun } from './measured-run.js';
+import { computeMetrics } from './metrics.js';
+import { type InFlight, peakConcurrency } from './peaks.js';
+import { outputLength, sharedGaps, tokenTimes } from './request-figures.js';
+
+/** On the clock of the records. What happens at `end` is inside, at `start` it is not. */
+export interface Window {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface NoSteadyState {
+  readonly window: undefined;
+  readonly reason: string;
+}
+
+export interface SteadyState {
+  readonly window: Window;
+  /** Requests that were sent in it; latencies but ITL are theirs, throughout their lives. */
+  readonly requests: number;
+  /** Requests that succeeded in it, whenever they were sent. */
+  readonly completed: number;
+  readonly requestThroughput: number;
+  /** Prompts of the successes that were sent in it. */
+  readonly inputThroughput: number;
+  /** Tokens that arrived in it. */
+  readonly outputTokens: number;
+  readonly outputThroughput: number;
+  readonly totalThroughput: number;
+  /** Mean requests in flight, and of the window's two halves. */
+  readonly concurrency: number;
+  readonly concurrencyOfHalves: readonly [number, number];
+  readonly ttft: Sample;
+  readonly tpot: Sample;
+  /** Gaps that ended in the window, of all successes. */
+  readonly itl: Sample;
+  readonly e2e: Sample;
+  readonly goodput: Goodput | undefined;
+}
+
+/** A server that falls behind has no steady state, however long the window. */
+const STEADY_GROWTH = 1.25;
+
+export function steadyState(run: MeasuredRun, objectives: Objectives | undefined): SteadyState | NoSteadyState {
+  const found = findWindow(run.records);
+  return found.window === undefined ? found : figuresOf(run, found.window, objectives);
+}
+
+/** Whether more and more requests were in flight. */
+export function isGrowing({ concurrencyOfHalves: [first, second] }: SteadyState): boolean {
+  return second > STEADY_GROWTH * first;
+}
+
+function findWindow(records: readonly RequestRecord[]): { readonly window: Window } | NoSteadyState {
+  const conversations = inFlightByConversation(records);
+  const places = peakConcurrency(conversations);
+  const none = (reason: string): NoSteadyState => ({ window: undefined, reason });
+  if (conversations.length === places) return none(`all ${places} requests were in flight at once`);
+  const start = conversations.map(({ endedAt }) => endedAt).sort((a, b) => a - b)[places - 1]!;
+  const sent = conversations.map(({ sentAt }) => sentAt).filter((time) => time > start);
+  if (sent.length >= places) return { window: { start, end: sent.reduce((a, b) => Math.max(a, b)) } };
+  const fewer = `${sent.length} requests were sent after ${places} had ended, and ${places} ran at once`;
+  return none(`${fewer}: at least as many as run at once must follow (about 3 × ${places} in all)`);
+}
+
+function inFlightByConversation(records: readonly RequestRecord[]): InFlight[] {
+  const conversations = new Map<number, InFlight>();
+  for (const { index, sentAt, endedAt } of records) {
+    const known = conversations.get(index) ?? { sentAt, endedAt };
+    conversations.set(index, {
+      sentAt: Math.min(known.sentAt, sentAt),
+      endedAt: Math.max(known.endedAt, endedAt),
+    });
+  }
+  return [...conversations.values()];
+}
+
+function figuresOf(run: MeasuredRun, window: Window, objectives: Objectives | undefined): SteadyState {
+  const { records, retokenized, gapTokens } = run;
+  const { start, end } = window;
+  const duration = end - start;
+  const isInside = (time: number): boolean => time > start && time <= end;
+  const positions = [...records.keys()];
+  const sent = positions.filter((i) => isInside(records[i]!.sentAt));
+  const successes = positions.filter((i) => isSuccess(records[i]!));
+  const ofSent = {
+    records: sent.map((i) => records[i]!),
+    retokenized: sent.map((i) => retokenized[i]!),
+    gapTokens: undefined,
+    acceptLength: undefined,
+    duration,
+  };
+  const metrics = computeMetrics(ofSent);
+  const outputTokens = sum(
+    successes.map((i) => {
+      const times = tokenTimes(records[i]!);
+      // Where a chunk carries several tokens they are fewer than times: each time stands for an equal share.
+      const length = outputLength(records[i]!, retokenized[i]!);
+      return times.length === 0 ? 0 : (length * times.filter(isInside).length) / times.length;
+    }),
+  );
+  const gaps = successes.flatMap((i) => {
+    const record = records[i]!;
+    const ends = tokenTimes(record).slice(1);
+    return record.gaps.flatMap((gap, g) =>
+      isInside(ends[g]!) ? sharedGaps([gap], gapTokens && [gapTokens[i]![g]!]) : [],
+    );
+  });
+  const completed = successes.filter((i) => isInside(records[i]!.endedAt)).length;
+  const middle = (start + end) / 2;
+  return {
+    window,
+    requests: sent.length,
+    completed,
+    requestThroughput: completed / duration,
+    inputThroughput: metrics.inputThroughput,
+    outputTokens,
+    outputThroughput: outputTokens / duration,
+    totalThroughput: metrics.inputThroughput + outputTokens / duration,
+    concurrency: meanConcurrency(records, window),
+    concurrencyOfHalves: [
+      meanConcurrency(records, { start, end: middle }),
+      meanConcurrency(records, { start: middle, end }),
+    ],
+    ttft: metrics.ttft,
+    tpot: metrics.tpot,
+    itl: new Sample(gaps),
+    e2e: metrics.e2e,
+    goodput: objectives && computeGoodput(ofSent, objectives, duration),
+  };
+}
+
+function meanConcurrency(records: readonly InFlight[], { start, end }: Window): number {
+  const overlaps = records.map(({ sentAt, endedAt }) => Math.min(endedAt, end) - Math.max(sentAt, start));
+  return sum(overlaps.map((seconds) => Math.max(0, seconds))) / (end - start);
+}
