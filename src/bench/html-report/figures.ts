@@ -1,7 +1,6 @@
 // Cards and tables of serving runs, from the rows of their result files: ours or SGLang's.
+import type { ResultRow } from '../serving/results/result-row.js';
 import type { Card, Table } from './page/report-data.js';
-
-export type ResultRow = Readonly<Record<string, unknown>>;
 
 export interface LabelledRow {
   readonly label: string;
@@ -17,7 +16,7 @@ const CARDS: readonly (readonly [key: string, label: string, unit: string, decim
   ['input_throughput', 'Input token throughput', 'tok/s', 2],
   ['output_throughput', 'Output token throughput', 'tok/s', 2],
   ['total_throughput', 'Total token throughput', 'tok/s', 2],
-  ['request_goodput', 'Goodput', 'req/s', 2],
+  ['goodput', 'Goodput', 'req/s', 2],
   ['concurrency', 'Mean concurrency', '', 2],
   ['total_input_tokens', 'Input tokens', '', 0],
   ['total_output_tokens', 'Generated tokens', '', 0],

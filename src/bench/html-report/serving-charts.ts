@@ -64,11 +64,12 @@ export function servingCharts(
 }
 
 function timeline(requests: readonly RequestTimes[]): Timeline {
-  const shown = [...mostTelling(requests)].sort((a, b) => a.sent - b.sent || a.index - b.index);
+  const shown = [...mostTelling(requests)].sort((a, b) => a.sent - b.sent || a.index - b.index || a.turn - b.turn);
   const errors = [...new Set(shown.map(({ error }) => error))].filter((error) => error !== '');
   const positions = new Map(errors.map((error, position) => [error, position]));
   return {
     index: shown.map(({ index }) => index),
+    turn: shown.map(({ turn }) => turn),
     due: shown.map(({ due }) => round(due)),
     sent: shown.map(({ sent }) => round(sent)),
     first: shown.map(({ first }) => (first === undefined ? null : round(first))),

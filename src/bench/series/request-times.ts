@@ -1,9 +1,13 @@
 // When things happened to one request, in seconds from the start of its run: what every chart over time is drawn from.
-import type { RequestRecord } from '../serving/load/request-record.js';
+import { isSuccess } from '../serving/load/request-record.js';
+import type { MeasuredRun } from '../serving/metrics/measured-run.js';
+import { outputLength, sharedGaps } from '../serving/metrics/request-figures.js';
 
 export interface RequestTimes {
   /** Of the request in the workload. */
   readonly index: number;
+  /** Of the conversation: 0 for the first. */
+  readonly turn: number;
   readonly due: number;
   readonly sent: number;
   /** First token; undefined where none came. */
@@ -18,25 +22,23 @@ export interface RequestTimes {
   readonly error: string;
 }
 
-/** `outputLen`: of a success. `gaps`: those that the figures are made of. */
-export function requestTimes(
-  record: RequestRecord,
-  start: number,
-  outputLen: number,
-  gaps: readonly number[],
-): RequestTimes {
-  const error = record.error === '' && record.interrupted ? 'interrupted' : record.error;
-  return {
-    index: record.index,
-    due: record.arrivedAt - start,
-    sent: record.sentAt - start,
-    first: record.ttft === undefined ? undefined : record.sentAt - start + record.ttft,
-    end: record.endedAt - start,
-    promptLen: record.promptLen,
-    outputLen: error === '' ? outputLen : 0,
-    gaps,
-    error,
-  };
+/** Of every request that was sent. */
+export function timesOf({ records, retokenized, gapTokens, start }: MeasuredRun): RequestTimes[] {
+  return records.map((record, i) => {
+    const isGood = isSuccess(record);
+    return {
+      index: record.index,
+      turn: record.turn,
+      due: record.arrivedAt - start,
+      sent: record.sentAt - start,
+      first: record.ttft === undefined ? undefined : record.sentAt - start + record.ttft,
+      end: record.endedAt - start,
+      promptLen: record.promptLen,
+      outputLen: isGood ? outputLength(record, retokenized[i]!) : 0,
+      gaps: sharedGaps(record.gaps, gapTokens?.[i]),
+      error: record.error === '' && record.interrupted ? 'interrupted' : record.error,
+    };
+  });
 }
 
 /** When each chunk of tokens came. */

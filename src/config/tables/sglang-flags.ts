@@ -57,6 +57,6 @@ export const UNSUPPORTED_BENCH_SERVING_FLAGS: readonly string[] = words(`
   gsp-num-turns gsp-ordered gsp-output-len gsp-prompts-per-group gsp-question-len gsp-range-ratio gsp-send-routing-key
   gsp-system-prompt-len gsp-zipf-alpha image-content image-count image-format image-resolution logprob-start-len
   lora-name lora-request-distribution lora-zipf-alpha mooncake-num-rounds mooncake-slowdown-factor mooncake-workload
-  plot-throughput random-image-count return-routed-experts speed-bench-category speed-bench-output-len temperature
+  random-image-count return-routed-experts speed-bench-category speed-bench-output-len temperature
   token-ids-logprob top-logprobs-num top-p use-trace-timestamps
 `);

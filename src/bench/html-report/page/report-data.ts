@@ -16,6 +16,8 @@ export type Latency = (typeof LATENCIES)[number];
 export interface Timeline {
   /** Of the request in the workload. */
   readonly index: readonly number[];
+  /** Of its conversation: 0 for the first. */
+  readonly turn: readonly number[];
   /** When it was due; equals `sent` where that is not known. */
   readonly due: readonly number[];
   readonly sent: readonly number[];

@@ -219,9 +219,10 @@ export class TimelineChart {
       this.#tooltip.hide();
       return;
     }
-    const { index } = this.#run.timeline;
+    const { index, turn } = this.#run.timeline;
+    const name = `Request ${index[request]}${turn[request] === 0 ? '' : `, turn ${turn[request]! + 1}`}`;
     const size = { width: plot.over.clientWidth, height: plot.over.clientHeight };
-    this.#tooltip.show(`Request ${index[request]}`, this.#describe(request), { left, top, ...size });
+    this.#tooltip.show(name, this.#describe(request), { left, top, ...size });
   }
 
   /** The request of the row that is nearest in time. */
