@@ -28,7 +28,7 @@ export function checkbox(label: Child, isChecked: boolean, onChange: (isChecked:
 }
 
 export function select(label: string, choices: readonly string[], onChange: (index: number) => void): HTMLLabelElement {
-  const list = element('select', {}, ...choices.map((choice) => element('option', {}, choice)));
+  const list = element('select', { 'aria-label': label }, ...choices.map((choice) => element('option', {}, choice)));
   list.addEventListener('change', () => onChange(list.selectedIndex));
   return element('label', {}, `${label} `, list);
 }

@@ -37,7 +37,8 @@ function mostInFlight(steps: readonly (readonly [time: number, running: number])
 
 function render(title: string, values: readonly number[], width: number): string[] {
   const most = values.reduce((a, b) => Math.max(a, b), 0);
-  const top = most > 0 ? most : 1;
+  // Whole numbers at the axis: of others the library cuts off the first digit.
+  const top = TICKS * Math.max(1, Math.ceil(most / TICKS));
   const last = values.length - 1;
   const ticks = (end: number) => Array.from({ length: TICKS + 1 }, (_, i) => (end * i) / TICKS);
   // Columns are numbered by bin: the library places by value, and would draw two bins of 0.1 s over each other.
