@@ -1,7 +1,7 @@
 // Student's t distribution, as far as 95 % intervals need it.
 
 const NORMAL = 1.959963984540054;
-/** From here on the first term of the expansion about the normal value is exact to six digits. */
+/** From here on two terms of the expansion about the normal value (26.7.5) are exact to eight digits. */
 const MANY = 500;
 
 /**
@@ -10,7 +10,10 @@ const MANY = 500;
  */
 export function studentT95(degrees: number): number {
   const whole = Math.floor(degrees);
-  if (whole > MANY) return NORMAL + (NORMAL ** 3 + NORMAL) / (4 * whole);
+  if (whole > MANY) {
+    const z = NORMAL;
+    return z + (z ** 3 + z) / (4 * whole) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * whole ** 2);
+  }
   // As an angle: the whole line becomes 0 … π/2.
   let low = 0;
   let high = Math.PI / 2;

@@ -8,6 +8,7 @@ import type { OptionsOf } from '../config/option.js';
 import { canonicalise, collect } from '../config/parse.js';
 import type { Program } from '../config/program.js';
 import {
+  BENCH_COMPARE,
   BENCH_ONE_BATCH,
   BENCH_SERVING,
   GENERATE,
@@ -46,6 +47,7 @@ const ENTRIES: readonly Entry[] = [
   entry(GENERATE, () => import('./generate.js')),
   entry(BENCH_ONE_BATCH, () => import('./bench-one-batch.js')),
   entry(BENCH_SERVING, () => import('./bench-serving.js')),
+  entry(BENCH_COMPARE, () => import('./bench-compare.js')),
   entry(PROFILER, () => import('./profiler.js')),
   entry(SEND_ONE, () => import('./send-one.js')),
   entry(MERGE_TRACES, () => import('./merge-traces.js')),

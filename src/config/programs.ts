@@ -2,6 +2,7 @@
 
 import type { Option } from './option.js';
 import type { Program } from './program.js';
+import { BENCH_COMPARE_OPTIONS } from './tables/bench-compare-options.js';
 import { BENCH_SERVING_OPTIONS } from './tables/bench-serving-options.js';
 import { GENERATE_OPTIONS } from './tables/generate-options.js';
 import { ONE_BATCH_OPTIONS } from './tables/one-batch-options.js';
@@ -59,6 +60,17 @@ export const BENCH_SERVING: Program<typeof BENCH_SERVING_OPTIONS> = {
   ],
 };
 
+export const BENCH_COMPARE: Program<typeof BENCH_COMPARE_OPTIONS> = {
+  name: 'bench-compare',
+  summary: 'Compare files of benchmark results, and say which differences exceed the spread of runs.',
+  options: BENCH_COMPARE_OPTIONS,
+  unsupported: [],
+  examples: [
+    'vitrine bench-compare before.jsonl after.jsonl',
+    'vitrine bench-compare a.jsonl b.jsonl --metrics output_throughput p99_ttft_ms --fail-on-regression 5',
+  ],
+};
+
 export const PROFILER: Program<typeof PROFILER_OPTIONS> = {
   name: 'profiler',
   summary: 'Have a running server record its next steps, and wait for the trace files.',
@@ -103,6 +115,7 @@ export const PROGRAMS: readonly Program[] = [
   GENERATE,
   BENCH_ONE_BATCH,
   BENCH_SERVING,
+  BENCH_COMPARE,
   PROFILER,
   SEND_ONE,
   MERGE_TRACES,

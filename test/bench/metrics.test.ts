@@ -5,28 +5,8 @@ import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.j
 import { computeMetrics } from '#vitrine/bench/serving/metrics/metrics.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from '#vitrine/bench/serving/metrics/peaks.js';
 import { Sample } from '#vitrine/bench/statistics.js';
-
-function record(given: Partial<RequestRecord>): RequestRecord {
-  return {
-    index: 0,
-    turn: 0,
-    promptLen: 10,
-    requestedLen: 4,
-    arrivedAt: 100,
-    sentAt: 100,
-    endedAt: 102,
-    error: '',
-    interrupted: false,
-    ttft: 0.5,
-    firstToken: 0.5,
-    gaps: [0.5, 0.5, 0.5],
-    gapTexts: [],
-    text: 'abcd',
-    completionTokens: 4,
-    promptTokens: 11,
-    ...given,
-  };
-}
+import { closedLoad, record, runOf } from '../support/bench-records.js';
+import { createRandom } from '../support/random.js';
 
 const close = (actual: number, expected: number): void =>
   assert.ok(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`);
@@ -166,6 +146,27 @@ describe('peaks', () => {
     const records = [short(0, 0.75), short(0, 1.25), short(0, 1.5), short(0, 2)];
     assert.equal(peakThroughput(records), 3);
     assert.equal(bucketPeaks(records).maxOutputTokensPerSecond, 2);
+  });
+
+  test('are those of brute force, and never above the places that requests had', () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const places = 1 + (seed % 7);
+      const records = closedLoad(createRandom(seed), 30, places);
+      const inFlight = (time: number) => records.filter((one) => one.sentAt <= time && time < one.endedAt).length;
+      const peak = peakConcurrency(records);
+      assert.equal(peak, Math.max(...records.map(({ sentAt }) => inFlight(sentAt))), `seed ${seed}`);
+      assert.ok(peak <= places, `seed ${seed}: ${peak} of ${places} places`);
+      const times = records.flatMap((one) => {
+        if (one.ttft === undefined) return [];
+        const first = one.sentAt + one.ttft;
+        return [first, ...one.gaps.map((_, i) => one.gaps.slice(0, i + 1).reduce((sum, gap) => sum + gap, first))];
+      });
+      const inSecond = (from: number) => times.filter((time) => time >= from && time < from + 1).length;
+      assert.equal(peakThroughput(records), Math.max(0, ...times.map(inSecond)), `seed ${seed}`);
+      const { peakConcurrency: reported, concurrency } = computeMetrics(runOf(records));
+      assert.equal(reported, peak);
+      assert.ok(concurrency <= peak);
+    }
   });
 
   test('two tokens a whole second apart are not in one second', () => {

@@ -7,7 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { ResultRow } from '#vitrine/bench/serving/results/result-row.js';
+import type { ResultRow } from '#vitrine/bench/results/figures.js';
+import { parseObjectives } from '#vitrine/bench/serving/metrics/goodput.js';
+import { computeFigures } from '#vitrine/bench/serving/metrics/run-figures.js';
+import { type RequestDetails, savedRun } from '#vitrine/bench/serving/results/details.js';
+import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
@@ -303,7 +307,7 @@ describe('the run', () => {
     const { row, printed, warned, failed } = await bench(
       ['--output-details', '--max-concurrency', '4'],
       (index) => (index < 2 ? 'good' : 'slow'),
-      { interrupt: interrupt.signal, onServer: (server) => void abortWhenBusy(server, interrupt) },
+      { interrupt: interrupt.signal, onServer: (server) => void abortWhenBusy(server, interrupt, 6) },
     );
     assert.equal(failed, 0);
     assert.equal(row.completed, 2);
@@ -327,10 +331,189 @@ describe('the run', () => {
   });
 });
 
-async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController): Promise<void> {
-  // Two have ended and four hang.
-  while (server.received.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+/** Once `count` requests have come, of which the last hang. */
+async function abortWhenBusy(server: FakeLlmServer, interrupt: AbortController, count: number): Promise<void> {
+  while (server.received.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
   setTimeout(() => interrupt.abort(), 20);
+}
+
+describe('--num-runs', () => {
+  test('a row and a report for each run of one workload, then medians and spreads', async () => {
+    const { saved, printed, warned, server, rows } = await bench(['--num-runs', '3', '--max-concurrency', '1']);
+    assert.deepEqual(saved, rows);
+    assert.deepEqual(
+      saved.map(({ run, num_runs: all, completed }) => [run, all, completed]),
+      [1, 2, 3].map((run) => [run, 3, 8]),
+    );
+    const texts = server.received.map(({ body }) => body.text);
+    assert.deepEqual(texts.slice(8, 16), texts.slice(0, 8));
+    assert.deepEqual(texts.slice(16), texts.slice(0, 8));
+    assert.equal(printed.match(/= Serving Benchmark Result =/g)?.length, 3);
+    assert.match(printed, /Run 3 of 3/);
+    const values = saved.map((row) => row.output_throughput as number).sort((a, b) => a - b);
+    const [min, median, max] = values.map((value) => value.toFixed(2));
+    const line = printed.split('\n').find((text) => text.startsWith('output_throughput '))!;
+    assert.deepEqual(line.split(/ +/).slice(1, 4), [median, min, max]);
+    assert.match(line, / \d+\.\d\d %$/);
+    assert.match(printed, /Summary of 3 runs\n/);
+    assert.match(warned, /Runs after the first find their prompts in the server’s prefix cache.*--flush-cache/);
+  });
+
+  test('one warm-up; with --flush-cache the cache is emptied before each', async () => {
+    const flags = ['--num-runs', '2', '--flush-cache', '--warmup-requests', '1', '--num-prompts', '2'];
+    const { server, warned, printed } = await bench(flags);
+    assert.equal(server.flushes, 2);
+    assert.equal(server.received.length, 1 + 2 * 2);
+    assert.equal(warned, '');
+    assert.equal(printed.match(/Starting warmup/g)?.length, 1);
+  });
+
+  test('failures of every run count', async () => {
+    const { failed, saved } = await bench(['--num-runs', '2'], (index) => (index % 8 === 0 ? 'cut' : 'good'));
+    assert.equal(failed, 2);
+    assert.deepEqual(
+      saved.map((row) => row.failed),
+      [1, 1],
+    );
+  });
+
+  test('an interrupt in a later run keeps the rows so far, and what was measured of that run', async () => {
+    const interrupt = new AbortController();
+    const { saved, printed } = await bench(
+      ['--num-runs', '4', '--max-concurrency', '4'],
+      (index) => (index < 18 ? 'good' : 'slow'),
+      {
+        interrupt: interrupt.signal,
+        onServer: (server) => void abortWhenBusy(server, interrupt, 22),
+      },
+    );
+    assert.deepEqual(
+      saved.map(({ run, completed, interrupted }) => [run, completed, interrupted]),
+      [
+        [1, 8, 0],
+        [2, 8, 0],
+        [3, 2, 4],
+      ],
+    );
+    assert.match(printed, /Summary of 2 runs, without 1 that was cut short\n/);
+  });
+
+  test('one run has no summary', async () => {
+    const { printed, row } = await bench([]);
+    assert.doesNotMatch(printed, /Summary|Run 1/);
+    assert.deepEqual([row.run, row.num_runs], [1, 1]);
+  });
+});
+
+describe('goodput and steady state', () => {
+  test('are in the report and in the row', async () => {
+    const flags = [
+      '--goodput',
+      'ttft:60000',
+      'e2el:0.001',
+      '--steady-state',
+      '--max-concurrency',
+      '2',
+      '--output-details',
+    ];
+    const { row, printed } = await bench(flags);
+    assert.deepEqual(row.goodput_slos, { ttft: 60000, e2e: 0.001 });
+    assert.deepEqual(row.goodput_attainment, { ttft: 1, e2e: 0 });
+    assert.deepEqual([row.goodput, row.good_requests, row.good_share], [0, 0, 0]);
+    assert.deepEqual(row.good, Array(8).fill(false));
+    assert.match(
+      printed,
+      /-Goodput-+\nRequest goodput \(req\/s\): +0\.00 +\nRequests that meet all objectives: +0 \(0\.00 %\)/,
+    );
+    assert.match(printed, /\nTTFT within 60000 ms: +100\.00 % +\nE2E within 0\.001 ms: +0\.00 %/);
+    const steady = row.steady_state as Record<string, number> & { window: [number, number]; goodput_slos: object };
+    const [from, to] = steady.window;
+    assert.ok(from > 0 && from < to && to < (row.duration as number));
+    assert.ok(steady.requests! >= 2 && steady.requests! < 8);
+    assert.ok(steady.output_throughput! > 0 && steady.median_ttft_ms! > 0 && steady.max_itl_ms! > 0);
+    assert.ok(steady.concurrency! > 1 && steady.concurrency! <= 2);
+    assert.deepEqual(steady.goodput_slos, { ttft: 60000, e2e: 0.001 });
+    assert.match(printed, /-Steady State-+\nWindow \(s after the start\): +\d\.\d\d … \d\.\d\d/);
+  });
+
+  test('where there is no steady state the report and the row say why', async () => {
+    const { row, printed } = await bench(['--steady-state']);
+    assert.deepEqual(row.steady_state, { window: null, reason: 'all 8 requests were in flight at once' });
+    assert.match(printed, /None: all 8 requests were in flight at once\./);
+  });
+
+  test('are absent when nobody asked', async () => {
+    const { row } = await bench([]);
+    assert.equal('goodput' in row || 'steady_state' in row, false);
+  });
+
+  test('wrong objectives and a profile of several runs are refused before anything is sent', async () => {
+    await assert.rejects(bench(['--goodput', 'ttfb:5']), /--goodput: expected one of ttft/);
+    await assert.rejects(
+      bench(['--profile', '--num-runs', '2']),
+      /--profile works with one run, not with --num-runs 2/,
+    );
+  });
+});
+
+describe('a row with details', () => {
+  test('holds all that its figures are computed from', async () => {
+    const kinds: Behaviour[] = ['good', 'cut', 'silent-first', 'no-usage', 'too-many', 'good', 'good', 'good'];
+    const info = { internal_states: [{ avg_spec_accept_length: 2.5 }] };
+    for (const backend of ['sglang', 'sglang-oai']) {
+      const flags = ['--backend', backend, '--output-details', '--max-concurrency', '2', '--steady-state'];
+      const { saved } = await bench([...flags, '--goodput', 'ttft:10', 'itl:4'], (index) => kinds[index]!, { info });
+      const [row] = saved;
+      const figures = computeFigures(savedRun(row!), {
+        objectives: parseObjectives(['ttft:10', 'itl:4']),
+        steadyState: true,
+      });
+      const { options } = parseArguments(BENCH_SERVING, flags, {});
+      const again = resultRow({
+        ...figures,
+        options,
+        workload: { requests: [], skipped: {} },
+        runNumber: 1,
+        serverInfo: null,
+      });
+      const of = (given: object) =>
+        Object.fromEntries(
+          Object.entries(given)
+            .filter(([key]) =>
+              /_ms$|throughput|concurr|total_|goodput|good_|completed|failed|len_sources|steady|started/.test(key),
+            )
+            .map(([key, value]) => [key, rounded(value)]),
+        );
+      assert.deepEqual(of(again), of(row!));
+      assert.ok(Object.keys(of(again)).length > 50);
+    }
+  });
+
+  test('has the times of every request, also of those that failed', async () => {
+    const { row } = await bench(['--output-details', '--max-concurrency', '1'], (index) =>
+      index === 1 ? 'cut' : 'good',
+    );
+    const { starts, ends, arrivals, first_tokens: first } = row as unknown as RequestDetails;
+    assert.deepEqual(row.statuses, ['ok', 'failed', ...Array(6).fill('ok')]);
+    assert.deepEqual(row.request_indices, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert.deepEqual(row.turns, Array(8).fill(0));
+    assert.deepEqual(arrivals, Array(8).fill(0));
+    for (let i = 0; i < 8; i++) {
+      assert.ok(ends[i]! > starts[i]! && first[i]! > 0);
+      if (i > 0) assert.ok(starts[i]! >= ends[i - 1]!);
+    }
+  });
+
+  test('without them says so', async () => {
+    const { row } = await bench([]);
+    assert.throws(() => savedRun(row), /no times of single requests: save it with --output-details/);
+  });
+});
+
+/** Numbers to nine digits: times are saved as differences from the start. */
+function rounded(value: unknown): unknown {
+  const text = JSON.stringify(value, (_, part) => (typeof part === 'number' ? Number(part.toPrecision(9)) : part));
+  return JSON.parse(text);
 }
 
 describe('--profile', () => {
@@ -487,7 +670,7 @@ describe('--profile', () => {
     const { server, row } = await bench(['--profile', '--max-concurrency', '4'], (i) => (i < 2 ? 'good' : 'slow'), {
       profile: sglang,
       interrupt: interrupt.signal,
-      onServer: (fake) => void abortWhenBusy(fake, interrupt),
+      onServer: (fake) => void abortWhenBusy(fake, interrupt, 6),
     });
     assert.equal(row.completed, 2);
     assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);

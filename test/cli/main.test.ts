@@ -233,3 +233,20 @@ describe('bench-serving', () => {
     }
   });
 });
+
+test('bench-compare: 0, 1 for a regression, 2 for files that are no results', async (t) => {
+  const folder = await temporaryDirectory(t);
+  const paths = [500, 400].map((_, i) => join(folder, `${i}.jsonl`));
+  for (const [i, throughput] of [500, 400].entries()) {
+    await writeFile(paths[i]!, `{"request_rate": Infinity, "request_throughput": ${throughput}, "mean_ttft_ms": 5}\n`);
+  }
+  const compared = await vitrine(['bench_compare', ...paths]);
+  assert.equal(compared.code, 0, compared.err);
+  assert.match(compared.out, /\nrequest_throughput +500\.00 +400\.00 +-20\.00 % +- +one run: no spread known\n/);
+  const worse = await vitrine(['bench-compare', ...paths, '--fail-on-reg', '10']);
+  assert.deepEqual([worse.code, worse.err], [1, 'Worse by more than 10 %: request_throughput\n']);
+  await writeFile(paths[1]!, 'nonsense\n');
+  const refused = await vitrine(['bench-compare', ...paths]);
+  assert.equal(refused.code, 2);
+  assert.match(refused.err, /^vitrine: .*1\.jsonl:1: expected a JSON object, got 'nonsense'\n$/);
+});

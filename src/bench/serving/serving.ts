@@ -11,8 +11,10 @@ import { type ReportedRun, servingReport } from '../html-report/serving-report.j
 import { writeReport } from '../html-report/write-report.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
+import type { ResultRow } from '../results/figures.js';
 import { sum } from '../statistics.js';
 import { selectBackend } from './backends/select-backend.js';
+import { withBusyNotice } from './busy-notice.js';
 import { checkOptions, idleProfileFlags } from './check-options.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
@@ -22,7 +24,7 @@ import { countTokens, type MeasuredRun } from './metrics/measured-run.js';
 import { computeFigures } from './metrics/run-figures.js';
 import { renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
-import { automaticFileName, type ResultRow, resultRow } from './results/result-row.js';
+import { automaticFileName, resultRow } from './results/result-row.js';
 import { renderRunSummary } from './results/run-summary.js';
 import { renderThroughputPlot } from './results/throughput-plot.js';
 import { ServingProfiler } from './serving-profiler.js';
@@ -69,7 +71,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     const model = server.modelName(await server.waitUntilReady(output, deps.interrupt));
     const directory = await server.tokenizerDirectory(model);
     const tokenizer = await Tokenizer.load(directory);
-    const workload = await loadWorkload(options, tokenizer, directory);
+    const workload = await busy('Building the workload', options, () => loadWorkload(options, tokenizer, directory));
     announce(workload, options, output);
     const settings = {
       model: options.servedModelName ?? model,
@@ -115,6 +117,11 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     client.close();
     profiler?.close();
   }
+}
+
+/** Shows nothing where the progress bar is off. */
+function busy<T>(what: string, { disableTqdm }: BenchServingOptions, work: () => Promise<T>): Promise<T> {
+  return disableTqdm ? work() : withBusyNotice(what, process.stderr, work);
 }
 
 /** Headers may carry keys: their names are enough. */
@@ -168,7 +175,10 @@ async function finish(
   { run, runNumber, tokenizer, serverInfo, workload, file }: Finished,
 ): Promise<{ readonly row: ResultRow; readonly run: MeasuredRun; readonly failed: number }> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
-  const measured = await countTokens(run, tokenizer, acceptLength, selectBackend(options.backend).countsTokens);
+  const { countsTokens } = selectBackend(options.backend);
+  const measured = await busy('Counting tokens', options, () =>
+    countTokens(run, tokenizer, acceptLength, countsTokens),
+  );
   const figures = computeFigures(measured, {
     objectives: options.goodput && parseObjectives(options.goodput),
     steadyState: options.steadyState,

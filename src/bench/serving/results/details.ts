@@ -2,6 +2,7 @@
 // file alone. Every array has one entry for each turn of each request, in the order of the workload.
 import { VitrineError } from '../../../util/errors.js';
 import type { BenchRequest } from '../../datasets/bench-request.js';
+import type { ResultRow } from '../../results/figures.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { MeasuredRun } from '../metrics/measured-run.js';
 import { outputLength } from '../metrics/request-figures.js';
@@ -86,7 +87,7 @@ function statusOf(record: RequestRecord): RequestStatus {
  * The run that a saved row tells of, with its start at 0 seconds. Texts of single chunks are not in the file.
  * @throws VitrineError BENCH_FAILED, where the row was saved without --output-details
  */
-export function savedRun(row: Readonly<Record<string, unknown>>): MeasuredRun {
+export function savedRun(row: ResultRow): MeasuredRun {
   // A row of SGLang has six of the arrays, and no times.
   if (!Array.isArray(row.starts) || !Array.isArray(row.statuses)) {
     throw new VitrineError('BENCH_FAILED', 'the result has no times of single requests: save it with --output-details');

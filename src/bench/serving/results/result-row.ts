@@ -1,6 +1,7 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { Workload } from '../../datasets/bench-request.js';
+import type { ResultRow } from '../../results/figures.js';
 import type { Sample } from '../../statistics.js';
 import type { Goodput } from '../metrics/goodput.js';
 import type { RunFigures } from '../metrics/run-figures.js';
@@ -17,8 +18,6 @@ export interface RowInput extends RunFigures {
   /** The whole answer of /server_info, or null. */
   readonly serverInfo: unknown;
 }
-
-export type ResultRow = Readonly<Record<string, unknown>>;
 
 export function resultRow(input: RowInput): ResultRow {
   const { options, metrics } = input;

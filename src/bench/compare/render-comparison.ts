@@ -1,0 +1,75 @@
+// The tables of bench-compare.
+import type { Comparison, Side } from './compare-figures.js';
+import type { FileComparison, WorkloadComparison } from './compare-results.js';
+import type { KeyDifference, RunGroup } from './match-workloads.js';
+
+const RULE = [
+  'Values are medians ± half the interquartile range of the runs. The interval is Welch’s 95 % interval of the difference of',
+  'the means: a difference is better or worse where it leaves out 0. Of twenty equal figures one leaves it out by chance.',
+];
+
+export function renderComparisons(files: readonly FileComparison[]): string[] {
+  return [...files.flatMap(renderFile), '', ...RULE];
+}
+
+function renderFile({ baseline, path, workloads, onlyBaseline, onlyOther }: FileComparison): string[] {
+  const lines = workloads.flatMap(renderWorkload);
+  if (workloads.length === 0) lines.push('', `${baseline} and ${path} have no workload in common`);
+  for (const group of [...onlyBaseline, ...onlyOther]) lines.push(`only in ${group.path}: ${describeWorkload(group)}`);
+  return lines;
+}
+
+function describeWorkload({ kind, rows }: RunGroup): string {
+  const keys = kind.workload.flatMap((key) => {
+    const value = rows[0]![key];
+    return value === undefined || value === null ? [] : [`${key}=${value}`];
+  });
+  return `${kind.program} ${keys.join(' ')}`;
+}
+
+function renderWorkload({ a, b, differences, context, comparisons }: WorkloadComparison): string[] {
+  const side = (name: string, { path, rows, cutShort }: RunGroup): string => {
+    const left = cutShort > 0 ? `, without ${cutShort} cut short` : '';
+    return `  ${name}: ${path}, ${rows.length} run${rows.length === 1 ? '' : 's'}${left}`;
+  };
+  const differs = (title: string, found: readonly KeyDifference[]): string[] =>
+    found.length === 0 ? [] : [`  ${title}: ${found.map(({ key, a, b }) => `${key} ${a} → ${b}`).join('; ')}`];
+  return [
+    '',
+    describeWorkload(a),
+    side('a', a),
+    side('b', b),
+    ...differs('The workloads differ', differences),
+    ...differs('Also differs', context),
+    ...renderTable(comparisons),
+  ];
+}
+
+function renderTable(comparisons: readonly Comparison[]): string[] {
+  if (comparisons.length === 0) return ['  No figure is in both.'];
+  const rows = comparisons.map(({ metric, a, b, differencePercent, intervalPercent, verdict }) => [
+    metric,
+    formatSide(a),
+    formatSide(b),
+    differencePercent === undefined ? '-' : formatPercent(differencePercent),
+    intervalPercent === undefined ? '-' : intervalPercent.map(formatPercent).join(' … '),
+    verdict,
+  ]);
+  const table = [['metric', 'a', 'b', 'difference', '95 % interval', 'verdict'], ...rows];
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  // Numbers to the right, words to the left.
+  const cell = (text: string, column: number): string =>
+    column === 0 || column === 5 ? text.padEnd(widths[column]!) : text.padStart(widths[column]!);
+  return table.map((row) => row.map(cell).join('  ').trimEnd());
+}
+
+function formatSide({ median, spread }: Side): string {
+  // Two decimals, as in reports, and more where they would say little.
+  const size = Math.abs(median);
+  const decimals = size >= 10 || size === 0 ? 2 : size >= 0.1 ? 3 : 5;
+  return [median, spread].flatMap((value) => value?.toFixed(decimals) ?? []).join(' ± ');
+}
+
+function formatPercent(percent: number): string {
+  return `${percent > 0 ? '+' : ''}${percent.toFixed(2)} %`;
+}
