@@ -1,11 +1,12 @@
 // Reports: what is in them, and what a real browser makes of them without a network.
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
+import { benchCompare } from '#vitrine/bench/compare/compare.js';
 import { flagFacts, machineFacts, serverFacts } from '#vitrine/bench/html-report/about.js';
 import { escapeJson } from '#vitrine/bench/html-report/page-html.js';
 import { resultsReport } from '#vitrine/bench/html-report/results-report.js';
@@ -18,7 +19,7 @@ import type { LatencyRow } from '#vitrine/bench/one-batch/latency-test.js';
 import type { RequestTimes } from '#vitrine/bench/series/request-times.js';
 import { benchServing } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
-import { BENCH_SERVING } from '#vitrine/config/programs.js';
+import { BENCH_COMPARE, BENCH_SERVING } from '#vitrine/config/programs.js';
 import { findChromium, launchChromium, NO_CHROMIUM } from '../support/chromium.js';
 import { FakeLlmServer } from '../support/fake-llm-server.js';
 import { ReportPage } from '../support/report-page.js';
@@ -241,19 +242,25 @@ describe('report in a browser', { skip: chromium === undefined ? NO_CHROMIUM : f
 
   test('of two files: a line for each in every chart, a legend for the keyboard, the comparison', async () => {
     const path = join(folder, 'two.html');
-    const files = [1, 2].map((seed) => ({
-      path: `${seed}.jsonl`,
-      rows: [rowOf(simulateRun({ requests: 40, seed, concurrency: 3 * seed }))],
-    }));
-    const comparison = [{ title: 'Differences', columns: ['figure', 'a', 'b'], rows: [['TTFT', '1', '2']] }];
-    const { starts: _, ...bare } = files[0]!.rows[0]!;
-    const all = [...files, { path: 'bare.jsonl', rows: [bare] }];
-    await writeReport(path, resultsReport('bench-compare', all, comparison, []));
+    const rows = [1, 2].map((seed) => rowOf(simulateRun({ requests: 40, seed, concurrency: 3 * seed })));
+    const { starts: _, ...bare } = rows[0]!;
+    const files = await Promise.all(
+      [...rows, bare].map(async (row, i) => {
+        const file = join(folder, `${i + 1}.jsonl`);
+        await writeFile(file, `${JSON.stringify(row)}\n`);
+        return file;
+      }),
+    );
+    const { options } = parseArguments(BENCH_COMPARE, [...files, '--report', path], {});
+    const printed: string[] = [];
+    await benchCompare(options, { print: (line) => printed.push(line), warn: () => {} });
+    assert.equal(printed.at(-1), `Report: ${path}`);
     await open(path, async (report) => {
       const { page } = report;
       for (const chart of SERVING_CHARTS) await report.assertDrawn(chart, chart === 'timeline' ? 1 : 2);
       assert.match(await page.locator('main').innerText(), /1 of 3 runs have no charts/);
-      assert.match(await page.locator('table', { hasText: 'Differences' }).innerText(), /TTFT\s+1\s+2/);
+      const comparison = page.locator('table', { hasText: 'bench-serving dataset_name=' }).first();
+      assert.match(await comparison.innerText(), /metric\s+a\s+b\s+difference.*\n(?:.*\n)*median_ttft_ms\s+\d/);
 
       assert.match(await report.hover('e2e-cdf', 0.5, 0.5), /1\.jsonl: [\d.]+ %\n2\.jsonl: [\d.]+ %/);
       const box = page.getByRole('checkbox', { name: '2.jsonl' });

@@ -4,8 +4,8 @@ import { describe, test } from 'node:test';
 import { binCount, concurrencyOverTime, throughputOverTime } from '#vitrine/bench/series/over-time.js';
 import { type RequestTimes, timesOf } from '#vitrine/bench/series/request-times.js';
 import { cumulativeShare, thin } from '#vitrine/bench/series/thin.js';
-import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.js';
 import { renderThroughputPlot } from '#vitrine/bench/serving/results/throughput-plot.js';
+import { record, runOf } from '../support/bench-records.js';
 
 const GOOD: RequestTimes = {
   ...{ index: 0, turn: 0, due: 0, sent: 0, first: 0.5, end: 2, promptLen: 10, outputLen: 4, gaps: [0.5, 0.5, 0.5] },
@@ -145,16 +145,12 @@ describe('concurrency over time', () => {
   });
 });
 
-const RECORD: RequestRecord = {
-  ...{ index: 3, turn: 1, promptLen: 10, requestedLen: 4, arrivedAt: 99.5, sentAt: 100, endedAt: 102, error: '' },
-  ...{ interrupted: false, ttft: 0.5, firstToken: 0.5, gaps: [0.5, 1], gapTexts: [], text: 'abc' },
-  ...{ completionTokens: undefined, promptTokens: undefined },
-};
-const RUN = { start: 99, startedAt: 0, duration: 3, retokenized: [4], acceptLength: undefined, gapTokens: undefined };
+const RECORD = record({ index: 3, turn: 1, arrivedAt: 99.5, gaps: [0.5, 1], completionTokens: undefined });
+const RUN = runOf([RECORD], { start: 99, duration: 3, retokenized: [4] });
 
 describe('times of a run', () => {
   test('from the start of the load, with gaps shared where tokens were counted', () => {
-    const [times] = timesOf({ ...RUN, records: [RECORD], gapTokens: [[1, 2]] });
+    const [times] = timesOf({ ...RUN, gapTokens: [[1, 2]] });
     assert.deepEqual(times, {
       ...{ index: 3, turn: 1, due: 0.5, sent: 1, first: 1.5, end: 3, promptLen: 10, outputLen: 4 },
       ...{ gaps: [0.5, 0.5, 0.5], error: '' },

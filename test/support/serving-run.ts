@@ -1,12 +1,14 @@
 // Serving runs as they might have been measured, and their rows.
 import { Random } from '#vitrine/bench/random.js';
+import type { ResultRow } from '#vitrine/bench/results/figures.js';
 import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.js';
 import type { MeasuredRun } from '#vitrine/bench/serving/metrics/measured-run.js';
 import { computeFigures } from '#vitrine/bench/serving/metrics/run-figures.js';
-import { type ResultRow, resultRow } from '#vitrine/bench/serving/results/result-row.js';
+import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
 import { sum } from '#vitrine/bench/statistics.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
+import { record, runOf } from './bench-records.js';
 
 export interface SimulatedLoad {
   readonly requests: number;
@@ -28,28 +30,20 @@ export function simulateRun({ requests, seed, concurrency, error = '' }: Simulat
     const sentAt = Math.max(arrivedAt, freeAt[place]!);
     const tokens = random.integer(2, 30);
     const ttft = 0.03 + random.exponential(0.02);
-    const fails = error !== '' && index % 10 === 9;
-    const gaps = fails ? [] : Array.from({ length: tokens - 1 }, () => 0.01 + random.exponential(0.005));
+    const gaps = Array.from({ length: tokens - 1 }, () => 0.01 + random.exponential(0.005));
     const endedAt = sentAt + ttft + sum(gaps);
     freeAt[place] = endedAt;
-    const first = fails ? undefined : ttft;
-    return {
-      ...{ index, turn: 0, promptLen: random.integer(8, 200), requestedLen: tokens, arrivedAt, sentAt, endedAt },
-      ...{
-        error: fails ? error : '',
-        interrupted: false,
-        ttft: first,
-        firstToken: first,
-        gaps,
-        gapTexts: [],
-        text: 'x',
-      },
-      ...{ completionTokens: fails ? undefined : tokens, promptTokens: undefined },
-    };
+    const promptLen = random.integer(8, 200);
+    const fails = error !== '' && index % 10 === 9;
+    return record({
+      ...{ index, promptLen, requestedLen: tokens, arrivedAt, sentAt, endedAt },
+      ...(fails
+        ? { error, ttft: undefined, firstToken: undefined, gaps: [], completionTokens: undefined }
+        : { ttft, firstToken: ttft, gaps, completionTokens: tokens }),
+    });
   });
   const duration = Math.max(...records.map(({ endedAt }) => endedAt)) - start;
-  const retokenized = records.map(({ completionTokens }) => completionTokens ?? 0);
-  return { records, start, startedAt: 0, duration, retokenized, acceptLength: undefined, gapTokens: undefined };
+  return runOf(records, { start, duration });
 }
 
 /** As in a result file, with the details of every request. */

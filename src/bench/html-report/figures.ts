@@ -1,5 +1,5 @@
 // Cards and tables of serving runs, from the rows of their result files: ours or SGLang's.
-import type { ResultRow } from '../serving/results/result-row.js';
+import type { ResultRow } from '../results/figures.js';
 import type { Card, Table } from './page/report-data.js';
 
 export interface LabelledRow {

@@ -1,23 +1,22 @@
 // The report of saved results: rows of several files, drawn over each other.
 import { basename } from 'node:path';
 import type { LatencyRow } from '../one-batch/latency-test.js';
+import type { ResultRow } from '../results/figures.js';
+import type { ResultFile } from '../results/result-file.js';
+import { kindOf } from '../results/result-kinds.js';
 import { savedRun } from '../serving/results/details.js';
-import type { ResultRow } from '../serving/results/result-row.js';
 import { machineFacts } from './about.js';
 import type { Facts, ReportData, Table } from './page/report-data.js';
 import { type ReportedRun, serversOf, servingRun, servingTables } from './serving-report.js';
 import { sweepLines, sweepTable } from './sweep-lines.js';
 
-/** Rows of bench-serving become runs, rows of bench-one-batch a sweep; other rows are in no chart. */
-export interface Results {
-  readonly path: string;
-  readonly rows: readonly ResultRow[];
-}
-
-/** `comparison`: tables above those of all figures. */
+/**
+ * Rows of bench-serving become runs, rows of bench-one-batch a sweep; other rows are in no chart. `comparison`: tables above
+ * those of all figures.
+ */
 export function resultsReport(
   title: string,
-  files: readonly Results[],
+  files: readonly ResultFile[],
   comparison: readonly Table[],
   about: readonly Facts[],
 ): ReportData {
@@ -40,8 +39,8 @@ export function resultsReport(
   };
 }
 
-const isServingRow = (row: ResultRow): boolean => 'request_throughput' in row && 'mean_ttft_ms' in row;
-const isSweepRow = (row: ResultRow): row is ResultRow & LatencyRow => 'prefill_latency' in row;
+const isServingRow = (row: ResultRow): boolean => kindOf(row)?.program === 'bench-serving';
+const isSweepRow = (row: ResultRow): row is ResultRow & LatencyRow => kindOf(row)?.program === 'bench-one-batch';
 
 /** Without folders where that tells them apart. */
 function namesOf(paths: readonly string[]): readonly string[] {

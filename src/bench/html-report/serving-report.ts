@@ -1,7 +1,8 @@
 // The report of serving runs: those of one program run, or of several result files side by side.
+
+import type { ResultRow } from '../results/figures.js';
 import { timesOf } from '../series/request-times.js';
 import type { MeasuredRun } from '../serving/metrics/measured-run.js';
-import type { ResultRow } from '../serving/results/result-row.js';
 import { machineFacts, serverFacts } from './about.js';
 import { cards, failures, figureTable, latencyTable } from './figures.js';
 import type { Facts, ReportData, ServingRun, Table } from './page/report-data.js';
