@@ -1,6 +1,7 @@
 // What charts are drawn from: thinning, cumulative shares, rates and concurrency over time, with values worked out by hand.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { logRange, logTicks } from '#vitrine/bench/html-report/page/log-scale.js';
 import { binCount, concurrencyOverTime, throughputOverTime } from '#vitrine/bench/series/over-time.js';
 import { type RequestTimes, timesOf } from '#vitrine/bench/series/request-times.js';
 import { cumulativeShare, thin } from '#vitrine/bench/series/thin.js';
@@ -180,5 +181,29 @@ describe('plot in the terminal', () => {
 
   test('of a run without duration', () => {
     assert.ok(renderThroughputPlot({ ...RUN, records: [], retokenized: [], duration: 0 }).length > 0);
+  });
+});
+
+describe('logarithmic axes', () => {
+  test('end at values of one digit, or at powers of 2', () => {
+    const ends = (min: number, max: number, base: 2 | 10) =>
+      logRange(min, max, base).map((end) => Number(end.toPrecision(5)));
+    assert.deepEqual(ends(0.034, 1.2, 10), [0.03, 2]);
+    assert.deepEqual(ends(3, 3, 10), [3, 30]);
+    // A hair around the data does not move an end, and stays inside.
+    assert.deepEqual(ends(1 - 1e-9, 32 + 1e-9, 2), [1, 32]);
+    assert.deepEqual(ends(3, 33, 2), [2, 64]);
+    const [low, high] = logRange(1 - 1e-9, 32 + 1e-9, 2);
+    assert.ok(low < 1 - 1e-9 && high > 32 + 1e-9);
+  });
+
+  test('of nothing', () => {
+    assert.deepEqual(logRange(Number.NaN, Number.NaN, 10), [1, 10]);
+  });
+
+  test('have ticks at 1, 2 and 5, at powers of ten alone where these are many, or at powers of 2', () => {
+    assert.deepEqual(logTicks(0.03, 2, 10), [0.05, 0.1, 0.2, 0.5, 1, 2]);
+    assert.deepEqual(logTicks(0.001, 20, 10), [0.001, 0.01, 0.1, 1, 10]);
+    assert.deepEqual(logTicks(1, 32, 2), [1, 2, 4, 8, 16, 32]);
   });
 });

@@ -5,7 +5,7 @@ export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;
   --ground: #ffffff; --raised: #f6f7f9; --text: #1b1f24; --muted: #57606a; --grid: #e3e6ea; --border: #d0d7de;
-  --band: #0072b21a; --queue: #b6bcc4; --prefill: #e69f00; --decode: #0072b2; --failed: #c2410c;
+  --band: #0072b21a; --queue: #b6bcc4; --prefill: #e69f00; --decode: #0072b2; --failed: #b0186f;
   --series-0: #0072b2; --series-1: #d55e00; --series-2: #009e73; --series-3: #cc79a7; --series-4: #e69f00;
   --series-5: #56b4e9; --series-6: #1b1f24;
 }
@@ -67,7 +67,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   'DARK',
   `color-scheme: dark;
   --ground: #14171c; --raised: #1f242b; --text: #e6e9ed; --muted: #9aa4af; --grid: #2c323a; --border: #3a424c;
-  --band: #56b4e926; --queue: #59636f; --prefill: #e69f00; --decode: #3d9bdc; --failed: #ff7a45;
+  --band: #56b4e926; --queue: #59636f; --prefill: #e69f00; --decode: #3d9bdc; --failed: #ff8ac6;
   --series-0: #4ba3e3; --series-1: #ff8a3d; --series-2: #22c498; --series-3: #e29cc4; --series-4: #f0b429;
   --series-5: #8fd3ff; --series-6: #e6e9ed;`,
 );

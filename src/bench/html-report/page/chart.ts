@@ -1,5 +1,7 @@
 // One chart of curves, steps or points: drawn by uPlot, with a tooltip, logarithmic axes and lines that can be hidden.
+import { plotAxis, X_AXIS_SIZE, Y_AXIS_SIZE } from './axis.js';
 import { element } from './dom.js';
+import { type LogBase, logRange, logTicks } from './log-scale.js';
 import { colour, onThemeChange, seriesColour, seriesDash } from './theme.js';
 import { Tooltip } from './tooltip.js';
 
@@ -26,7 +28,7 @@ export interface ChartSettings {
   readonly yMax?: number;
   /** Lines differ in more than colour; for those that are not too busy. */
   readonly dashed?: boolean;
-  readonly logBase?: 2 | 10;
+  readonly xLogBase?: LogBase;
   /** Shaded stretch of x. */
   readonly band?: readonly [from: number, to: number];
 }
@@ -40,6 +42,12 @@ const REACH = 24;
 
 const HAIR = 1e-9;
 const LOGARITHMIC = 3;
+
+/** A stretch that was zoomed into is shown as it is. */
+function rangeOrZoom({ data: [xs] }: uPlot, min: number, max: number, base: LogBase): [number, number] {
+  const isWhole = min <= xs![0]! && max >= xs!.at(-1)!;
+  return isWhole || !(min > 0) ? logRange(min, max, base) : [min, max];
+}
 
 export class Chart {
   readonly element: HTMLElement;
@@ -110,29 +118,31 @@ export class Chart {
   }
 
   #options(width: number): uPlot.Options {
-    const { kind, lines, xLabel, yLabel, formatX, formatY, yMax, dashed = false, logBase = 10 } = this.#settings;
-    const scale = (isLog: boolean): uPlot.Scale =>
-      isLog ? { time: false, distr: LOGARITHMIC as uPlot.Scale.Distr, log: logBase } : { time: false };
-    const fromZero: uPlot.Range.Function = (_, __, max) => [0, yMax ?? (max > 0 ? max * 1.05 : 1)];
-    const axis = (label: string, format: (value: number) => string, size: number): uPlot.Axis => ({
-      ...{ label, size, labelSize: 20, labelFont: '12px system-ui, sans-serif', font: '12px system-ui, sans-serif' },
-      stroke: colour('--muted'),
-      grid: { stroke: colour('--grid'), width: 1 },
-      ticks: { stroke: colour('--grid'), width: 1, size: 4 },
-      values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))),
+    const { kind, lines, xLabel, yLabel, formatX, formatY, yMax, dashed = false, xLogBase = 10 } = this.#settings;
+    const logScale = (base: LogBase): uPlot.Scale => ({
+      ...{ time: false, distr: LOGARITHMIC as uPlot.Scale.Distr, log: base },
+      range: (_, min, max) => logRange(min, max, base),
     });
+    const logAxis = (isLog: boolean, base: LogBase): Partial<uPlot.Axis> =>
+      isLog ? { splits: (_, __, min, max) => logTicks(min, max, base), filter: (_, splits) => splits } : {};
+    const fromZero: uPlot.Range.Function = (_, __, max) => [0, yMax ?? (max > 0 ? max * 1.05 : 1)];
     const paths = {
       line: uPlot.paths.linear!(),
       steps: uPlot.paths.stepped!({ align: 1 }),
       points: () => null,
     }[kind];
     return {
-      ...{ width, height: HEIGHT, legend: { show: false }, padding: [8, 16, 0, 0] },
+      ...{ width, height: HEIGHT, legend: { show: false }, padding: [8, 28, 0, 0] },
       scales: {
-        x: scale(this.#log.x),
-        y: this.#log.y ? scale(true) : { ...scale(false), range: fromZero },
+        x: this.#log.x
+          ? { ...logScale(xLogBase), range: (plot, min, max) => rangeOrZoom(plot, min, max, xLogBase) }
+          : { time: false },
+        y: this.#log.y ? logScale(10) : { time: false, range: fromZero },
       },
-      axes: [axis(xLabel, formatX, 34), axis(yLabel, formatY, 64)],
+      axes: [
+        { ...plotAxis(xLabel, X_AXIS_SIZE, formatX), ...logAxis(this.#log.x, xLogBase) },
+        { ...plotAxis(yLabel, Y_AXIS_SIZE, formatY), ...logAxis(this.#log.y, 10) },
+      ],
       series: [
         {},
         ...lines.map(

@@ -29,7 +29,7 @@ export function servingSections(runs: readonly ChartedRun[]): HTMLElement[] {
     runs.map(({ label, charts }) => ({ label, ...read(charts) }));
   const distributions = LATENCIES.map((latency) =>
     chart({
-      ...{ id: `${latency}-cdf`, title: NAMES[latency], kind: 'steps', yMax: 1, dashed: true },
+      ...{ id: `${latency}-cdf`, title: NAMES[latency], kind: 'steps', yMax: 1.02, dashed: true },
       ...{ xLabel: 'latency', yLabel: latency === 'itl' ? 'share of gaps' : 'share of requests' },
       ...{ formatX: formatSeconds, formatY: formatShare },
       lines: linesOf(({ cdf }) => cdf[latency]),

@@ -18,7 +18,7 @@ export function sweepSection(sweep: readonly SweepLine[]): HTMLElement {
   const charts = CHARTS.map(
     ([key, id, title, yLabel]) =>
       new Chart({
-        ...{ id, title, kind: 'line', yLabel, xLabel: 'batch size', logBase: 2, dashed: true, formatX: formatNumber },
+        ...{ id, title, kind: 'line', yLabel, xLabel: 'batch size', xLogBase: 2, dashed: true, formatX: formatNumber },
         formatY: yLabel === 'latency' ? formatSeconds : formatNumber,
         lines: sweep.map((line) => ({ label: line.label, x: line.batchSize, y: line[key] })),
       }),

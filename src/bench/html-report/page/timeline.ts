@@ -1,4 +1,5 @@
 // Every request as a bar: its wait in the client, its prefill, its decode. uPlot gives axes and zoom; the bars are painted here.
+import { plotAxis, X_AXIS_SIZE, Y_AXIS_SIZE } from './axis.js';
 import { button, element, select } from './dom.js';
 import { formatMoment, formatNumber, formatSeconds } from './format.js';
 import type { Timeline } from './report-data.js';
@@ -17,6 +18,10 @@ const LEAST_HEIGHT = 160;
 const MOST_HEIGHT = 620;
 const FRAME = 60;
 const NARROWEST = 200;
+/** Least width and height in pixels: of a wait, of a phase, of a failure. */
+const NOTHING: readonly [number, number] = [0, 0];
+const SLIVER: readonly [number, number] = [1, 1];
+const MARK: readonly [number, number] = [6, 3];
 /** From this height of a row on, failures are crossed too. */
 const CROSSED = 8;
 const ZOOM = 2;
@@ -127,21 +132,14 @@ export class TimelineChart {
 
   #draw(): void {
     this.#plot?.destroy();
-    const axis = (label: string, size: number, format: (value: number) => string): uPlot.Axis => ({
-      ...{ label, size, labelSize: 20, labelFont: '12px system-ui, sans-serif', font: '12px system-ui, sans-serif' },
-      stroke: colour('--muted'),
-      grid: { stroke: colour('--grid'), width: 1 },
-      ticks: { stroke: colour('--grid'), width: 1, size: 4 },
-      values: (_, splits) => splits.map((value) => (value === null ? '' : format(value))),
-    });
     const exact: uPlot.Range.Function = (_, min, max) => [min, max];
     this.#plot = new uPlot(
       {
-        ...{ width: this.#width(), height: this.#height(), legend: { show: false }, padding: [8, 16, 0, 0] },
+        ...{ width: this.#width(), height: this.#height(), legend: { show: false }, padding: [8, 28, 0, 0] },
         scales: { x: { time: false, range: exact }, y: { time: false, range: exact, dir: -1 } },
         axes: [
-          axis('time since the start', 34, formatMoment),
-          { ...axis(this.#layout === 'lanes' ? 'lane' : 'request', 64, formatNumber), incrs: WHOLE_STEPS },
+          plotAxis('time since the start', X_AXIS_SIZE, formatMoment),
+          { ...plotAxis(this.#layout === 'lanes' ? 'lane' : 'request', Y_AXIS_SIZE, formatNumber), incrs: WHOLE_STEPS },
         ],
         series: [{}, { paths: () => null, points: { show: false } }],
         cursor: { drag: { x: true, y: true, uni: 24 }, points: { show: false } },
@@ -176,27 +174,28 @@ export class TimelineChart {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     this.#paintBand(plot);
-    const bar = (request: number, start: number, stop: number, fill: string, least: number) => {
+    const bar = (request: number, start: number, stop: number, fill: string, [wide, high] = NOTHING) => {
       if (stop < earliest || start > latest) return;
       ctx.fillStyle = fill;
       const left = x(start);
-      ctx.fillRect(left, plot.valToPos(this.#rows[request]!, 'y', true), Math.max(least, x(stop) - left), height);
+      const top = plot.valToPos(this.#rows[request]!, 'y', true);
+      ctx.fillRect(left, top, Math.max(wide, x(stop) - left), Math.max(high, height));
     };
     const [queue, prefill, decode, failed] = PHASES.map(([, name]) => colour(name)) as [string, string, string, string];
     const failures: number[] = [];
     for (let row = Math.max(0, Math.floor(from)); row < Math.min(this.#byRow.length, to); row++) {
       for (const i of this.#byRow[row]!) {
-        if (this.#layout === 'requests') bar(i, due[i]!, sent[i]!, queue, 0);
+        if (this.#layout === 'requests') bar(i, due[i]!, sent[i]!, queue);
         if (error[i]! >= 0) failures.push(i);
         else {
-          bar(i, sent[i]!, first[i] ?? end[i]!, prefill, 1);
-          if (first[i] !== null) bar(i, first[i]!, end[i]!, decode, 1);
+          bar(i, sent[i]!, first[i] ?? end[i]!, prefill, SLIVER);
+          if (first[i] !== null) bar(i, first[i]!, end[i]!, decode, SLIVER);
         }
       }
     }
-    // Last and wide enough, so that none is hidden by its neighbours.
+    // Last and large enough, so that none is hidden by its neighbours.
     for (const i of failures) {
-      bar(i, sent[i]!, end[i]!, failed, 3);
+      bar(i, sent[i]!, end[i]!, failed, MARK);
       if (height < CROSSED) continue;
       const y = plot.valToPos(this.#rows[i]!, 'y', true) + height / 2;
       cross(ctx, x(end[i]!) + height / 2 + 2, y, height / 3, failed);
