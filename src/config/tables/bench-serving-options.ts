@@ -2,6 +2,7 @@
 import type { Option, OptionsOf } from '../option.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
+import { REPORT_OPTION } from './shared-options.js';
 
 const TARGET = 'Server';
 const LOAD = 'Load';
@@ -315,6 +316,15 @@ export const BENCH_SERVING_OPTIONS = [
     help: 'Show no progress bar.',
     group: OUTPUT,
   },
+  {
+    flag: 'plot-throughput',
+    key: 'plotThroughput',
+    type: 'flag',
+    default: false,
+    help: 'Plot output throughput and concurrency over time in the terminal.',
+    group: OUTPUT,
+  },
+  REPORT_OPTION,
   { flag: 'tag', key: 'tag', type: 'string', help: 'Copied to the result.', group: OUTPUT },
   ...SERVING_PROFILE_OPTIONS,
 ] as const satisfies readonly Option[];
