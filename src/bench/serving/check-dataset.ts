@@ -1,10 +1,8 @@
 // Flags of a workload, and requests, that make no sense together or with the backend, refused before anything is sent.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { VitrineError } from '../../util/errors.js';
-import type { Workload } from '../datasets/bench-request.js';
-import { promptKind } from './backends/backend.js';
-import { TAKE_IDS } from './backends/check-backend.js';
-import { selectBackend } from './backends/select-backend.js';
+import { isTokenIds, type Workload } from '../datasets/bench-request.js';
+import { checkPrompts } from './backends/check-backend.js';
 
 const NEEDS_CHAT = 'needs a chat backend (one that ends in -chat)';
 
@@ -47,16 +45,11 @@ function checkLora({ loraName: names = [], ...options }: BenchServingOptions): v
 }
 
 /** What only the requests tell. @throws VitrineError INVALID_OPTION */
-export function checkWorkload({ requests }: Workload, options: BenchServingOptions): void {
-  const dataset = `--dataset-name ${options.datasetName}`;
-  const { prompts } = selectBackend(options.backend);
-  for (const { prompt, followUps = [] } of requests) {
-    const kind = promptKind(prompt);
-    const isConversation = kind === 'messages' || followUps.length > 0;
-    if (kind === 'token ids' && isConversation) refuse(dataset, 'has conversations, which begin with text', kind);
-    if (prompts.includes(isConversation ? 'messages' : kind)) continue;
-    const reason = isConversation ? `has conversations and ${NEEDS_CHAT}` : `has token ids, which ${TAKE_IDS}`;
-    refuse(dataset, reason, options.backend);
+export function checkWorkload(workload: Workload, options: BenchServingOptions): void {
+  checkPrompts(workload, options);
+  for (const { prompt, followUps } of workload.requests) {
+    if (followUps === undefined || !isTokenIds(prompt)) continue;
+    refuse(`--dataset-name ${options.datasetName}`, 'has conversations, which begin with text', 'token ids');
   }
 }
 

@@ -53,6 +53,15 @@ export const READY_TIMEOUT_OPTION = {
   group: 'Server',
 } as const satisfies Option;
 
+/** Of programs that measure. */
+export const REPORT_OPTION = {
+  flag: 'report',
+  key: 'report',
+  type: 'string',
+  help: 'HTML file with charts of the results, which opens without a network; replaces what was there.',
+  group: 'Output',
+} as const satisfies Option;
+
 /** Of programs with an engine. */
 export const LAYERWISE_NVTX_OPTION = {
   flag: 'enable-layerwise-nvtx-marker',
