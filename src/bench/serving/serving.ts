@@ -8,7 +8,7 @@ import type { BenchRequest, Workload } from '../datasets/bench-request.js';
 import { loadWorkload } from '../datasets/load-workload.js';
 import { flagFacts } from '../html-report/about.js';
 import { type ReportedRun, servingReport } from '../html-report/serving-report.js';
-import { writeReport } from '../html-report/write-report.js';
+import { prepareReport, writeReport } from '../html-report/write-report.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import type { ResultRow } from '../results/figures.js';
@@ -60,7 +60,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const { output } = deps;
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
-  if (options.report !== undefined) await prepareJsonl(options.report, '--report');
+  if (options.report !== undefined) await prepareReport(options.report, [file]);
   output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
   for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);
