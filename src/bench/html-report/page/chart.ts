@@ -93,7 +93,6 @@ export class Chart {
     const width = Math.max(NARROWEST, Math.floor(this.#holder.clientWidth));
     this.#plot = new uPlot(this.#options(width), this.#data(), this.#holder);
     this.#plot.over.append(this.#tooltip.element);
-    this.#holder.dataset.lines = String(this.#settings.lines.length);
   }
 
   /** All lines over one rising x; a line has no value at the x of others. Values a logarithm cannot take are left out. */

@@ -104,7 +104,7 @@ export function grid(charts: readonly Chart[]): HTMLElement {
   return element('div', { class: 'grid' }, ...charts.map((each) => each.element));
 }
 
-export function logToggle(charts: readonly Chart[], axis: LogAxis, label: string): HTMLElement {
+function logToggle(charts: readonly Chart[], axis: LogAxis, label: string): HTMLElement {
   const box = checkbox(label, false, (isLog) => {
     for (const each of charts) each.setLog(axis, isLog);
   });
