@@ -14,7 +14,7 @@ import { servingCharts } from '#vitrine/bench/html-report/serving-charts.js';
 import { servingReport } from '#vitrine/bench/html-report/serving-report.js';
 import { sweepLines } from '#vitrine/bench/html-report/sweep-lines.js';
 import { sweepReport } from '#vitrine/bench/html-report/sweep-report.js';
-import { writeReport } from '#vitrine/bench/html-report/write-report.js';
+import { prepareReport, writeReport } from '#vitrine/bench/html-report/write-report.js';
 import type { LatencyRow } from '#vitrine/bench/one-batch/latency-test.js';
 import type { RequestTimes } from '#vitrine/bench/series/request-times.js';
 import { benchServing } from '#vitrine/bench/serving/serving.js';
@@ -140,6 +140,17 @@ describe('data of a report', () => {
       tables.map(({ title }) => title),
       ['C', 'Latencies', 'All other figures', 'Points of the sweep'],
     );
+  });
+
+  test('a file of results, a folder and a path without a name are refused before anything is measured', async () => {
+    const file = join(folder, 'results.jsonl');
+    const refused = (path: string, message: RegExp) =>
+      assert.rejects(prepareReport(path, ['', file]), { code: 'INVALID_OPTION', param: '--report', message });
+    await refused(file, /it would replace the results/);
+    await refused(join(folder, 'x', '..', 'results.jsonl'), /it would replace the results/);
+    await refused(folder, /it is a folder/);
+    await refused('', /expected the name of a file/);
+    await prepareReport(join(folder, 'new', 'report.html'), [file]);
   });
 
   test('where it cannot be written the error names the flag', async () => {

@@ -242,6 +242,26 @@ test('--profile: the engine’s own records of one prefill and one decode step',
   assert.match(row[0]!, / 5 +\[\[2,64\]/);
 });
 
+test('a report of the sweep', async (t) => {
+  const path = join(await temporaryDirectory(t), 'new', 'report.html');
+  const { lines } = await run(['--batch-size', '1', '2', '--input-len', '8', '--output-len', '3', '--report', path]);
+  assert.equal(lines.at(-1), `Report: ${path}`);
+  const html = await readFile(path, 'utf8');
+  const [, json] = /<script type="application\/json" id="report-data">(.*)<\/script>/.exec(html)!;
+  const { title, sweep, tables, about } = JSON.parse(json!);
+  assert.equal(title, `bench-one-batch: ${MODEL}`);
+  assert.deepEqual(sweep[0].batchSize, [1, 2]);
+  assert.equal(tables[0].rows.length, 2);
+  assert.deepEqual(
+    about.map((facts: { title: string }) => facts.title),
+    ['Machine of the benchmark', 'Flags'],
+  );
+  await assert.rejects(
+    run(['--correct', '--report', path]),
+    /--report: works with a sweep, not with --correctness-test/,
+  );
+});
+
 describe('correctness test', () => {
   test('prints ids, logits of both prefill steps and texts; cutting the prompt changes nothing', async () => {
     const texts = async (cut: string) => {

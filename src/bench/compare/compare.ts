@@ -2,10 +2,9 @@
 import { basename } from 'node:path';
 import { BENCH_COMPARE_OPTIONS, type BenchCompareOptions } from '../../config/tables/bench-compare-options.js';
 import { VitrineError } from '../../util/errors.js';
-import { prepareJsonl } from '../append-jsonl.js';
 import { flagFacts } from '../html-report/about.js';
 import { resultsReport } from '../html-report/results-report.js';
-import { writeReport } from '../html-report/write-report.js';
+import { prepareReport, writeReport } from '../html-report/write-report.js';
 import type { Output } from '../output.js';
 import { readResults } from '../results/result-file.js';
 import { compareResults, comparisonObject, regressions } from './compare-results.js';
@@ -19,7 +18,7 @@ export async function benchCompare(options: BenchCompareOptions, output: Output)
   const { files: paths, baseline: given = paths[0]!, failOnRegression: percent } = options;
   if (paths.length < 2) throw invalid('--files', `expected two or more files, got ${paths.join()}`);
   if (!paths.includes(given)) throw invalid('--baseline', `expected one of ${paths.join(', ')}, got ${given}`);
-  if (options.report !== undefined) await prepareJsonl(options.report, '--report');
+  if (options.report !== undefined) await prepareReport(options.report, paths);
   const files = await Promise.all(paths.map((path) => readResults(path, '--files')));
   const first = paths.indexOf(given);
   const comparisons = compareResults(files[first]!, files.toSpliced(first, 1), options.metrics);

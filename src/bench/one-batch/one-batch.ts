@@ -13,7 +13,7 @@ import type { Log } from '../../util/log.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import { flagFacts } from '../html-report/about.js';
 import { sweepReport } from '../html-report/sweep-report.js';
-import { writeReport } from '../html-report/write-report.js';
+import { prepareReport, writeReport } from '../html-report/write-report.js';
 import type { Output } from '../output.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
 import type { LatencyRow } from './latency-test.js';
@@ -43,7 +43,7 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
       const message = '--report: works with a sweep, not with --correctness-test';
       throw new VitrineError('INVALID_OPTION', message, { param: '--report' });
     }
-    await prepareJsonl(options.report, '--report');
+    await prepareReport(options.report, [options.resultFilename]);
   }
   const profiler = await PointProfiler.create(options, deps);
   const model = await prepareModel(options, deps.log);

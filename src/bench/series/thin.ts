@@ -33,27 +33,23 @@ export function thin(points: readonly (readonly [x: number, y: number])[], most:
 }
 
 /**
- * The share of `values` that are at most x, for every distinct x. Of more than `most` values half of the points are spread
- * evenly over all ranks and the others are the highest values, one by one: the tail stays exact.
+ * The share of `values` that are at most x, for every distinct x. Of more than `most` of them half of the points are spread
+ * evenly and the others are the highest, one by one: the tail stays exact.
  */
 export function cumulativeShare(values: readonly number[], most: number): Points {
   const sorted = Float64Array.from(values).sort();
-  const total = sorted.length;
-  const tail = total > most ? Math.floor(most / 2) : total;
-  const spread = total > most ? most - tail : 0;
-  const ranks = [
-    ...Array.from({ length: spread }, (_, i) => Math.floor((i * (total - tail)) / spread)),
-    ...Array.from({ length: tail }, (_, i) => total - tail + i),
-  ];
   const x: number[] = [];
   const y: number[] = [];
-  for (const rank of ranks) {
-    const share = (rank + 1) / total;
-    if (x.at(-1) === sorted[rank]) y[y.length - 1] = share;
-    else {
-      x.push(sorted[rank]!);
-      y.push(share);
-    }
+  for (const [i, value] of sorted.entries()) {
+    if (value === sorted[i + 1]) continue;
+    x.push(value);
+    y.push((i + 1) / sorted.length);
   }
-  return { x, y, total };
+  const total = x.length;
+  if (total <= most) return { x, y, total };
+  const tail = most / 2;
+  const body = total - tail;
+  const isKept = new Set(Array.from({ length: most - tail }, (_, i) => Math.floor((i * body) / (most - tail))));
+  const kept = (_: number, i: number): boolean => i >= body || isKept.has(i);
+  return { x: x.filter(kept), y: y.filter(kept), total };
 }

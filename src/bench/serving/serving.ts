@@ -11,7 +11,7 @@ import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
 import { flagFacts } from '../html-report/about.js';
 import { type ReportedRun, servingReport } from '../html-report/serving-report.js';
-import { writeReport } from '../html-report/write-report.js';
+import { prepareReport, writeReport } from '../html-report/write-report.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import type { ResultRow } from '../results/figures.js';
@@ -70,7 +70,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const { output } = deps;
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
-  if (options.report !== undefined) await prepareJsonl(options.report, '--report');
+  if (options.report !== undefined) await prepareReport(options.report, [file]);
   output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
   for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);

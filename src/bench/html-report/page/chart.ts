@@ -24,6 +24,8 @@ export interface ChartSettings {
   readonly yLabel: string;
   readonly formatX: (value: number) => string;
   readonly formatY: (value: number) => string;
+  /** Stretch of x that is shown; without it, that of the data. */
+  readonly xSpan?: readonly [from: number, to: number];
   /** Upper end of the y axis where it is not the data's. */
   readonly yMax?: number;
   /** Lines differ in more than colour; for those that are not too busy. */
@@ -91,7 +93,6 @@ export class Chart {
     const width = Math.max(NARROWEST, Math.floor(this.#holder.clientWidth));
     this.#plot = new uPlot(this.#options(width), this.#data(), this.#holder);
     this.#plot.over.append(this.#tooltip.element);
-    this.#holder.dataset.lines = String(this.#settings.lines.length);
   }
 
   /** All lines over one rising x; a line has no value at the x of others. Values a logarithm cannot take are left out. */
@@ -109,7 +110,7 @@ export class Chart {
     const columns = lines.map(() => new Array<number | null>(points.length).fill(null));
     for (const [i, { line, value }] of points.entries()) columns[line]![i] = value;
     // Of several points at the first or last x uPlot would see but one: a hair beyond them there is nothing to miss.
-    const [first = 1, last = 1] = [xs[0], xs.at(-1)];
+    const [first = 1, last = 1] = this.#settings.xSpan ?? [xs[0], xs.at(-1)];
     const hair = (last - first || 1) * HAIR;
     return [
       [this.#log.x ? first * (1 - HAIR) : first - hair, ...xs, last + hair],

@@ -19,12 +19,14 @@ const NAMES: Record<Latency, string> = {
   e2e: 'End-to-end latency (E2E)',
 };
 
-const TIME = 'time since the start';
-
 export function servingSections(runs: readonly ChartedRun[]): HTMLElement[] {
   // Bands of several runs would lie on each other.
   const band = runs.length === 1 ? runs[0]!.charts.steadyState : undefined;
-  const shaded = band === undefined ? {} : { band };
+  const longest = Math.max(...runs.map(({ charts }) => charts.duration));
+  const overTime: Pick<ChartSettings, 'xSpan' | 'band' | 'xLabel' | 'formatX'> = {
+    ...{ xSpan: [0, longest], xLabel: 'time since the start', formatX: formatMoment },
+    ...(band === undefined ? {} : { band }),
+  };
   const linesOf = (read: (charts: ServingCharts) => Omit<Line, 'label'>): Line[] =>
     runs.map(({ label, charts }) => ({ label, ...read(charts) }));
   const distributions = LATENCIES.map((latency) =>
@@ -41,8 +43,8 @@ export function servingSections(runs: readonly ChartedRun[]): HTMLElement[] {
   );
   const clouds = (['ttft', 'itl'] as const).map((latency) =>
     chart({
-      ...{ id: `${latency}-over-time`, title: `${NAMES[latency]} over time`, kind: 'points', ...shaded },
-      ...{ xLabel: TIME, yLabel: latency.toUpperCase(), formatX: formatMoment, formatY: formatSeconds },
+      ...{ id: `${latency}-over-time`, title: `${NAMES[latency]} over time`, kind: 'points', ...overTime },
+      ...{ yLabel: latency.toUpperCase(), formatY: formatSeconds },
       lines: linesOf((charts) => charts[latency]),
       caption: thinned(
         runs.map(({ charts }) => charts[latency]),
@@ -58,15 +60,15 @@ export function servingSections(runs: readonly ChartedRun[]): HTMLElement[] {
     ] as const
   ).map(([key, title, unit]) =>
     chart({
-      ...{ id: `${key}-throughput`, title, kind: 'steps', ...shaded },
-      ...{ xLabel: TIME, yLabel: unit, formatX: formatMoment, formatY: formatNumber },
+      ...{ id: `${key}-throughput`, title, kind: 'steps', ...overTime },
+      ...{ yLabel: unit, formatY: formatNumber },
       lines: linesOf(({ throughput, duration }) => steps(throughput[key], throughput.width, duration)),
       caption: `${CREDITED[key]}; bins of ${runs.map(({ charts }) => formatSeconds(charts.throughput.width)).join(', ')}`,
     }),
   );
   const concurrency = chart({
-    ...{ id: 'concurrency', title: 'Requests in flight', kind: 'steps', ...shaded },
-    ...{ xLabel: TIME, yLabel: 'requests', formatX: formatMoment, formatY: formatNumber },
+    ...{ id: 'concurrency', title: 'Requests in flight', kind: 'steps', ...overTime },
+    ...{ yLabel: 'requests', formatY: formatNumber },
     lines: linesOf(({ concurrency }) => concurrency),
     caption: thinned(
       runs.map(({ charts }) => charts.concurrency),
@@ -102,7 +104,7 @@ export function grid(charts: readonly Chart[]): HTMLElement {
   return element('div', { class: 'grid' }, ...charts.map((each) => each.element));
 }
 
-export function logToggle(charts: readonly Chart[], axis: LogAxis, label: string): HTMLElement {
+function logToggle(charts: readonly Chart[], axis: LogAxis, label: string): HTMLElement {
   const box = checkbox(label, false, (isLog) => {
     for (const each of charts) each.setLog(axis, isLog);
   });

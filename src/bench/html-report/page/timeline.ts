@@ -149,7 +149,6 @@ export class TimelineChart {
       this.#holder,
     );
     this.#plot.over.append(this.#tooltip.element);
-    this.#holder.dataset.requests = String(this.#run.timeline.sent.length);
   }
 
   #extent(): [x: [number, number], y: [number, number]] {
