@@ -26,13 +26,14 @@ interface Outcome {
   readonly rows: Record<string, unknown>[];
 }
 
-/** Sends SIGINT when `ready` resolves. */
-async function run(url: string, flags: readonly string[], ready?: Promise<unknown>): Promise<Outcome> {
+/** Sends SIGINT when `ready` resolves. `shell`: commands before the program. */
+async function run(url: string, flags: readonly string[], ready?: Promise<unknown>, shell = ''): Promise<Outcome> {
   runs += 1;
   const file = join(folder, `${runs}.jsonl`);
   const target = ['--base-url', url, '--tokenizer', storiesModel, '--output-file', file];
   const load = ['--dataset-name', 'random', '--num-prompts', '6', '--random-input', '6', '--random-output', '6'];
-  const child = spawn(process.execPath, [program, 'bench-serving', ...target, ...load, ...flags]);
+  const words = [program, 'bench-serving', ...target, ...load, ...flags];
+  const child = spawn('bash', ['-c', `${shell} exec "$0" "$@"`, process.execPath, ...words]);
   let printed = '';
   let warned = '';
   child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -91,6 +92,26 @@ test('a server that is no LLM server', async () => {
   } finally {
     await server.close();
   }
+});
+
+test('too few open files: a warning before, and failures of one kind', async () => {
+  await withFake(
+    () => 'good',
+    async (fake) => {
+      const limited = 'ulimit -n 80;';
+      const enough = await run(fake.url, ['--num-prompts', '100', '--max-concurrency', '10'], undefined, limited);
+      assert.equal(enough.code, 0, enough.warned);
+      assert.doesNotMatch(enough.warned, /open files/);
+      const { code, warned, rows } = await run(fake.url, ['--num-prompts', '100'], undefined, limited);
+      assert.equal(code, 1);
+      assert.match(warned, /This process may have 80 open files, and up to 100 connections at once need 164/);
+      assert.equal(rows.length, 1, warned);
+      const kinds = Object.keys(rows[0]!.errors_by_message as object);
+      assert.equal(kinds.length, 1, kinds.join());
+      assert.match(kinds[0]!, /EMFILE/);
+      assert.ok((rows[0]!.completed as number) > 0);
+    },
+  );
 });
 
 describe('Ctrl-C', () => {
