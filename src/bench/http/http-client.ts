@@ -88,7 +88,7 @@ export class HttpClient {
     });
   }
 
-  /** Closes idle connections. */
+  /** Closes all connections; a later request opens a new one. */
   close(): void {
     this.#agent.destroy();
   }

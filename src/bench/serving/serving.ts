@@ -111,6 +111,8 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
         await profiler?.stop();
       }
       const serverInfo = await server.serverInfo(deps.interrupt);
+      // Idle connections may be all the files that this process may open, and the result file is one more.
+      client.close();
       const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
       rows.push(finished.row);
       if (options.report !== undefined) reported.push({ label: `run ${runNumber}`, ...finished });
