@@ -25,4 +25,4 @@ if (installed === 0 || installed < modified('package-lock.json')) {
   run('Installing packages', 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 run('Building the native addon', process.execPath, ['scripts/build-native.cjs']);
-run('Compiling TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+run('Compiling TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '--build']);

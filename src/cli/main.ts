@@ -21,7 +21,7 @@ import {
   UNSUPPORTED_PROGRAMS,
 } from '../config/programs.js';
 import { toError, VitrineError } from '../util/errors.js';
-import { packageVersion } from './package-version.js';
+import { packageVersion } from '../util/package-version.js';
 
 interface Entry {
   readonly program: Program;

@@ -190,7 +190,7 @@ describe('in a run', () => {
     const flags = ['--dataset-name', 'workload', '--dataset-path', path];
     await assert.rejects(runServing(flags, { folder }), {
       code: 'INVALID_OPTION',
-      message: /^--dataset-name workload has conversations and needs a chat backend \(.*\), not with sglang$/,
+      message: /^--dataset-name workload gives messages, and --backend sglang \(\/generate\) takes text or token ids$/,
     });
     const { row: result } = await runServing([...flags, '--backend', 'vllm-chat'], { folder });
     assert.equal(result.completed, 2);

@@ -102,9 +102,16 @@ describe('usage errors exit with 2 and one line', () => {
     [['launch-server', '--modle-path', 'm'], /^vitrine: unknown option --modle-path; did you mean --model-path/],
     [['launch_server', '--model', 'm', '--tp', '2'], /^vitrine: --tp \(--tp-size\) is an SGLang option .*yet\n$/],
     [['bench-serving', '--request-rate', 'fast'], /^vitrine: --request-rate: expected a number .* got 'fast'\n$/],
-    [['bench-serving', '--plot-throughput'], /^vitrine: --plot-throughput is an SGLang option .* not support yet\n$/],
+    [
+      ['bench-serving', '--image-count'],
+      /^vitrine: --image-count is an SGLang option about multimodal models, and Vitrine has/,
+    ],
+    [['bench-serving', '--fake-prefill'], /^vitrine: --fake-prefill is an SGLang option .* not support yet\n$/],
     [['profiler', '--rpd'], /^vitrine: --rpd: RPD is a profiler of ROCm/],
-    [['send_one', '--image'], /^vitrine: --image is an SGLang option that Vitrine does not support yet\n$/],
+    [
+      ['send_one', '--image'],
+      /^vitrine: --image is an SGLang option about multimodal models, and Vitrine has text models/,
+    ],
     [['generate', '--model', 'm', 'stray'], /^vitrine: unexpected argument 'stray'/],
     [['bench-serving', '--base-url', 'nowhere'], /^vitrine: --base-url: expected an http/],
   ];

@@ -1,4 +1,5 @@
-// The tables of bench-compare.
+// The tables of bench-compare, for the terminal and for its report.
+import type { Table } from '../html-report/page/report-data.js';
 import type { Comparison, Side } from './compare-figures.js';
 import type { FileComparison, WorkloadComparison } from './compare-results.js';
 import { type KeyDifference, type RunGroup, workloadOf } from './match-workloads.js';
@@ -10,6 +11,17 @@ const RULE = [
 
 export function renderComparisons(files: readonly FileComparison[]): string[] {
   return [...files.flatMap(renderFile), '', ...RULE];
+}
+
+/** A table for each workload that two files have in common. */
+export function comparisonTables(files: readonly FileComparison[]): Table[] {
+  return files.flatMap(({ workloads }) =>
+    workloads.map((workload): Table => {
+      const [columns, ...rows] = tableOf(workload.comparisons);
+      const notes = [...describeSides(workload), ...RULE];
+      return { title: describeWorkload(workload.a), columns: columns!, rows, note: notes.join(' ') };
+    }),
+  );
 }
 
 function renderFile({ baseline, path, workloads, onlyBaseline, onlyOther }: FileComparison): string[] {
@@ -26,26 +38,28 @@ function describeWorkload({ kind, rows }: RunGroup): string {
   return `${kind.program} ${keys.join(' ')}`;
 }
 
-function renderWorkload({ a, b, differences, context, comparisons }: WorkloadComparison): string[] {
+function renderWorkload(workload: WorkloadComparison): string[] {
+  const { a, comparisons } = workload;
+  const sides = describeSides(workload).map((line) => `  ${line}`);
+  return ['', describeWorkload(a), ...sides, ...renderTable(comparisons)];
+}
+
+function describeSides({ a, b, differences, context }: WorkloadComparison): string[] {
   const side = (name: string, { path, rows, cutShort }: RunGroup): string => {
     const left = cutShort > 0 ? `, without ${cutShort} cut short` : '';
-    return `  ${name}: ${path}, ${rows.length} run${rows.length === 1 ? '' : 's'}${left}`;
+    return `${name}: ${path}, ${rows.length} run${rows.length === 1 ? '' : 's'}${left}`;
   };
   const differs = (title: string, found: readonly KeyDifference[]): string[] =>
-    found.length === 0 ? [] : [`  ${title}: ${found.map(({ key, a, b }) => `${key} ${a} → ${b}`).join('; ')}`];
+    found.length === 0 ? [] : [`${title}: ${found.map(({ key, a, b }) => `${key} ${a} → ${b}`).join('; ')}`];
   return [
-    '',
-    describeWorkload(a),
-    side('a', a),
-    side('b', b),
+    ...[side('a', a), side('b', b)],
     ...differs('The workloads differ', differences),
     ...differs('Also differs', context),
-    ...renderTable(comparisons),
   ];
 }
 
-function renderTable(comparisons: readonly Comparison[]): string[] {
-  if (comparisons.length === 0) return ['  No figure is in both.'];
+/** The heading and a row for each figure. */
+function tableOf(comparisons: readonly Comparison[]): string[][] {
   const rows = comparisons.map(({ metric, a, b, differencePercent, intervalPercent, verdict }) => [
     metric,
     formatSide(a),
@@ -54,7 +68,12 @@ function renderTable(comparisons: readonly Comparison[]): string[] {
     intervalPercent === undefined ? '-' : intervalPercent.map(formatPercent).join(' … '),
     verdict,
   ]);
-  const table = [['metric', 'a', 'b', 'difference', '95 % interval', 'verdict'], ...rows];
+  return [['metric', 'a', 'b', 'difference', '95 % interval', 'verdict'], ...rows];
+}
+
+function renderTable(comparisons: readonly Comparison[]): string[] {
+  if (comparisons.length === 0) return ['  No figure is in both.'];
+  const table = tableOf(comparisons);
   const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
   // Numbers to the right, words to the left.
   const cell = (text: string, column: number): string =>

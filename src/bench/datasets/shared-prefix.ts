@@ -67,7 +67,7 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
       const followUps: FollowUp[] = further.map((question) => ({ ...question, outputLen }));
       nominal.push({
         prompt,
-        promptLen: settings.fastPrepare ? system.tokens + first!.tokens : (await tokenizer.encode(prompt, true)).length,
+        promptLen: system.tokens + first!.tokens,
         outputLen,
         ...(followUps.length > 0 ? { followUps } : {}),
         ...(settings.sendRoutingKey ? { routingKey: `${run}_${group}` } : {}),

@@ -1,7 +1,7 @@
 // The bench-one-batch program: loads a model and times static batches on it, or prints what it computes.
 
 import { resolveOptions } from '../../config/resolve-options.js';
-import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
+import { ONE_BATCH_OPTIONS, type OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { SCHEDULER_OPTIONS } from '../../config/tables/scheduler-options.js';
 import { ModelRunner } from '../../engine/model-runner.js';
 import { resolveModelDirectory } from '../../model/hub.js';
@@ -11,6 +11,9 @@ import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
 import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
+import { flagFacts } from '../html-report/about.js';
+import { sweepReport } from '../html-report/sweep-report.js';
+import { writeReport } from '../html-report/write-report.js';
 import type { Output } from '../output.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
 import type { LatencyRow } from './latency-test.js';
@@ -30,6 +33,13 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const { output } = deps;
   const savesRows = options.resultFilename !== '' && !options.correctnessTest;
   if (savesRows) await prepareJsonl(options.resultFilename, '--result-filename');
+  if (options.report !== undefined) {
+    if (options.correctnessTest) {
+      const message = '--report: works with a sweep, not with --correctness-test';
+      throw new VitrineError('INVALID_OPTION', message, { param: '--report' });
+    }
+    await prepareJsonl(options.report, '--report');
+  }
   const profiler = await PointProfiler.create(options, deps);
   const model = await prepareModel(options, deps.log);
   const texts = await readPrompts(options.promptFilename, output);
@@ -45,6 +55,11 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   try {
     const rows = await sweep.run(runner, profiler);
     if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
+    if (options.report !== undefined) {
+      const about = [flagFacts(ONE_BATCH_OPTIONS, options)];
+      await writeReport(options.report, sweepReport(`bench-one-batch: ${options.modelPath}`, rows, about));
+      output.print(`Report: ${options.report}`);
+    }
     return rows;
   } finally {
     runner.close();

@@ -2,71 +2,16 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { SERVING_PROFILE_OPTIONS } from '../../config/tables/serving-profile-options.js';
 import { VitrineError } from '../../util/errors.js';
-import type { Workload } from '../datasets/bench-request.js';
-import { promptKind } from './backends/backend.js';
-import { checkBackend, TAKE_IDS } from './backends/check-backend.js';
-import { selectBackend } from './backends/select-backend.js';
+import { checkBackend } from './backends/check-backend.js';
+import { checkDataset } from './check-dataset.js';
 import { parseObjectives } from './metrics/goodput.js';
-
-const NEEDS_CHAT = 'needs a chat backend (one that ends in -chat)';
-
-const isChat = ({ backend }: BenchServingOptions): boolean => backend.endsWith('-chat');
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: BenchServingOptions): void {
   checkBackend(options);
   checkDataset(options);
-  checkLora(options);
   if (options.goodput !== undefined) parseObjectives(options.goodput);
   checkProfile(options);
-}
-
-function checkDataset(options: BenchServingOptions): void {
-  const { datasetName } = options;
-  const isRandom = datasetName === 'random' || datasetName === 'random-ids';
-  const isQuestions = datasetName === 'sharegpt' || datasetName === 'custom';
-  const isTimed = datasetName === 'mooncake' || datasetName === 'workload';
-  const forQuestions = 'works with --dataset-name sharegpt and custom';
-  if (options.tokenizePrompt && !isRandom) refuse('--tokenize-prompt', 'works with random and random-ids', datasetName);
-  if (options.applyChatTemplate && !isQuestions) refuse('--apply-chat-template', forQuestions, datasetName);
-  if (options.promptSuffix !== '' && !isQuestions) refuse('--prompt-suffix', forQuestions, datasetName);
-  if (options.useTraceTimestamps && !isTimed) {
-    refuse('--use-trace-timestamps', 'needs the timestamps of --dataset-name mooncake or workload', datasetName);
-  }
-  if (isChat(options)) return;
-  const { backend } = options;
-  if (datasetName === 'openai') refuse('--dataset-name openai', NEEDS_CHAT, backend);
-  if (datasetName === 'generated-shared-prefix' && options.gspNumTurns > 1) {
-    refuse('--gsp-num-turns', NEEDS_CHAT, backend);
-  }
-  if (datasetName === 'mooncake' && options.mooncakeNumRounds > 1) refuse('--mooncake-num-rounds', NEEDS_CHAT, backend);
-}
-
-function checkLora({ loraName: names = [], ...options }: BenchServingOptions): void {
-  const { loraRequestDistribution: distribution, loraZipfAlpha: alpha } = options;
-  if (distribution !== 'uniform' && names.length < 2) {
-    const flag = '--lora-request-distribution';
-    const message = `${flag} ${distribution} needs two names or more of --lora-name, got ${names.length}`;
-    throw new VitrineError('INVALID_OPTION', message, { param: flag });
-  }
-  if (!(alpha > 1)) {
-    const message = `--lora-zipf-alpha: expected a number greater than 1, got ${alpha}`;
-    throw new VitrineError('INVALID_OPTION', message, { param: '--lora-zipf-alpha' });
-  }
-}
-
-/** What only the requests tell. @throws VitrineError INVALID_OPTION */
-export function checkWorkload({ requests }: Workload, options: BenchServingOptions): void {
-  const dataset = `--dataset-name ${options.datasetName}`;
-  const { prompts } = selectBackend(options.backend);
-  for (const { prompt, followUps = [] } of requests) {
-    const kind = promptKind(prompt);
-    const isConversation = kind === 'messages' || followUps.length > 0;
-    if (kind === 'token ids' && isConversation) refuse(dataset, 'has conversations, which begin with text', kind);
-    if (prompts.includes(isConversation ? 'messages' : kind)) continue;
-    const reason = isConversation ? `has conversations and ${NEEDS_CHAT}` : `has token ids, which ${TAKE_IDS}`;
-    refuse(dataset, reason, options.backend);
-  }
 }
 
 /** Of the options that are about profiles. @throws VitrineError INVALID_OPTION */
@@ -99,5 +44,5 @@ export function idleProfileFlags(options: BenchServingOptions): string[] {
 }
 
 function refuse(flag: string, expected: string, got: string): never {
-  throw new VitrineError('INVALID_OPTION', `${flag} ${expected}, not with ${got}`, { param: flag.split(' ')[0]! });
+  throw new VitrineError('INVALID_OPTION', `${flag} ${expected}, not with ${got}`, { param: flag });
 }

@@ -9,6 +9,9 @@ import { type BenchRequest, countTurns } from '../datasets/bench-request.js';
 import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
 import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
+import { flagFacts } from '../html-report/about.js';
+import { type ReportedRun, servingReport } from '../html-report/serving-report.js';
+import { writeReport } from '../html-report/write-report.js';
 import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import type { ResultRow } from '../results/figures.js';
@@ -17,19 +20,21 @@ import { openFilesWarning } from './backends/open-files.js';
 import { payloadSettings } from './backends/payload-settings.js';
 import { selectBackend } from './backends/select-backend.js';
 import { withBusyNotice } from './busy-notice.js';
-import { checkOptions, checkWorkload, idleProfileFlags } from './check-options.js';
+import { checkWorkload } from './check-dataset.js';
+import { checkOptions, idleProfileFlags } from './check-options.js';
 import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import type { RunRecords } from './load/request-record.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
 import { parseObjectives } from './metrics/goodput.js';
-import { countTokens } from './metrics/measured-run.js';
+import { countTokens, type MeasuredRun } from './metrics/measured-run.js';
 import { computeFigures } from './metrics/run-figures.js';
 import { renderCacheReport } from './results/cache-report.js';
 import { formatRate, renderFailures, renderRun } from './results/console-report.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName, resultRow } from './results/result-row.js';
 import { renderRunSummary } from './results/run-summary.js';
+import { renderThroughputPlot } from './results/throughput-plot.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 
@@ -65,6 +70,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const { output } = deps;
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
+  if (options.report !== undefined) await prepareJsonl(options.report, '--report');
   output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
   for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);
@@ -88,6 +94,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
     await warmUp(sender, workload.requests[0]!, options, deps);
     if (options.numRuns > 1 && !options.flushCache) output.warn(WARM_CACHE);
     const rows: ResultRow[] = [];
+    const reported: ReportedRun[] = [];
     let failed = 0;
     for (let runNumber = 1; runNumber <= options.numRuns; runNumber++) {
       if (options.flushCache) await server.flushCache(output, deps.interrupt);
@@ -108,19 +115,21 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
       client.close();
       const finished = await finish(options, deps, { run, runNumber, workload, tokenizer, serverInfo, file });
       rows.push(finished.row);
+      if (options.report !== undefined) reported.push({ label: `run ${runNumber}`, ...finished });
       failed += finished.failed;
       if (deps.interrupt.aborted) break;
     }
     if (options.numRuns > 1) for (const line of renderRunSummary(rows)) output.print(line);
+    if (options.report !== undefined) {
+      const about = [flagFacts(BENCH_SERVING_OPTIONS, options)];
+      await writeReport(options.report, servingReport(`bench-serving: ${settings.payload.model}`, reported, about));
+      output.print(`Report: ${options.report}`);
+    }
     return { rows, failed };
   } finally {
     client.close();
     profiler?.close();
   }
-}
-
-function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
-  if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
 }
 
 /** Shows nothing where the progress bar is off. */
@@ -138,6 +147,10 @@ function workloadFlags(options: BenchServingOptions): Record<string, unknown> {
     'lora-request-distribution': options.loraRequestDistribution,
     'lora-zipf-alpha': options.loraZipfAlpha,
   };
+}
+
+function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
+  if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
 }
 
 /** Headers may carry keys: their names are enough. */
@@ -213,7 +226,7 @@ async function finish(
   options: BenchServingOptions,
   { output, interrupt }: ServingDeps,
   { run, runNumber, tokenizer, serverInfo, workload, file }: Finished,
-): Promise<{ readonly row: ResultRow; readonly failed: number }> {
+): Promise<{ readonly row: ResultRow; readonly run: MeasuredRun; readonly failed: number }> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
   const { countsTokens } = selectBackend(options.backend);
   const measured = await busy('Counting tokens', options, () =>
@@ -225,6 +238,7 @@ async function finish(
   });
   for (const line of renderRun(options, workload.rate, figures)) output.print(line);
   if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
+  if (options.plotThroughput) for (const line of renderThroughputPlot(measured)) output.print(line);
   for (const line of renderFailures(run.records)) output.warn(line);
   const { completed, failed, queue } = figures.metrics;
   const late = queue.percentile(99);
@@ -237,7 +251,7 @@ async function finish(
   }
   const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
   await appendJsonl(file, [row], '--output-file');
-  return { row, failed };
+  return { row, run: measured, failed };
 }
 
 function readAcceptLength(serverInfo: unknown): number | undefined {

@@ -1,5 +1,6 @@
 // Options of bench-compare: which result files, which figures, and when a difference is a failure.
 import type { Option, OptionsOf } from '../option.js';
+import { REPORT_OPTION } from './shared-options.js';
 
 const RESULTS = 'Results';
 
@@ -36,6 +37,7 @@ export const BENCH_COMPARE_OPTIONS = [
     group: RESULTS,
   },
   { flag: 'json', key: 'json', type: 'flag', help: 'Print one JSON object instead of tables.', group: RESULTS },
+  REPORT_OPTION,
 ] as const satisfies readonly Option[];
 
 export type BenchCompareOptions = OptionsOf<typeof BENCH_COMPARE_OPTIONS>;

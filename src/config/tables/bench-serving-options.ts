@@ -2,6 +2,7 @@
 import type { Option, OptionsOf } from '../option.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
+import { REPORT_OPTION } from './shared-options.js';
 
 const TARGET = 'Server';
 const LOAD = 'Load';
@@ -181,6 +182,30 @@ export const BENCH_SERVING_OPTIONS = [
     group: REQUEST,
   },
   {
+    flag: 'lora-name',
+    key: 'loraName',
+    type: 'strings',
+    help: 'LoRA adapters of the server, after one flag; each request names one.',
+    group: REQUEST,
+  },
+  {
+    flag: 'lora-request-distribution',
+    key: 'loraRequestDistribution',
+    type: 'string',
+    default: 'uniform',
+    choices: ['uniform', 'distinct', 'skewed'],
+    help: 'Which adapter a request names: any at random, one after the other, or the first ones more often.',
+    group: REQUEST,
+  },
+  {
+    flag: 'lora-zipf-alpha',
+    key: 'loraZipfAlpha',
+    type: 'number',
+    default: 1.5,
+    help: 'skewed: adapter i has a probability proportional to alpha^(-i); greater than 1.',
+    group: REQUEST,
+  },
+  {
     flag: 'logprob-start-len',
     key: 'logprobStartLen',
     type: 'integer',
@@ -227,30 +252,6 @@ export const BENCH_SERVING_OPTIONS = [
     min: 0,
     max: 1,
     help: 'Share of the probability to sample from. Default: the server’s (trt: 1).',
-    group: REQUEST,
-  },
-  {
-    flag: 'lora-name',
-    key: 'loraName',
-    type: 'strings',
-    help: 'LoRA adapters of the server, after one flag; each request names one.',
-    group: REQUEST,
-  },
-  {
-    flag: 'lora-request-distribution',
-    key: 'loraRequestDistribution',
-    type: 'string',
-    default: 'uniform',
-    choices: ['uniform', 'distinct', 'skewed'],
-    help: 'Which adapter a request names: any at random, one after the other, or the first ones more often.',
-    group: REQUEST,
-  },
-  {
-    flag: 'lora-zipf-alpha',
-    key: 'loraZipfAlpha',
-    type: 'number',
-    default: 1.5,
-    help: 'skewed: adapter i has a probability proportional to alpha^(-i); greater than 1.',
     group: REQUEST,
   },
   {
@@ -315,6 +316,15 @@ export const BENCH_SERVING_OPTIONS = [
     help: 'Show no progress bar.',
     group: OUTPUT,
   },
+  {
+    flag: 'plot-throughput',
+    key: 'plotThroughput',
+    type: 'flag',
+    default: false,
+    help: 'Plot output throughput and concurrency over time in the terminal.',
+    group: OUTPUT,
+  },
+  REPORT_OPTION,
   { flag: 'tag', key: 'tag', type: 'string', help: 'Copied to the result.', group: OUTPUT },
   ...SERVING_PROFILE_OPTIONS,
 ] as const satisfies readonly Option[];

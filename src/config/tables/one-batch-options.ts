@@ -3,7 +3,12 @@
 import type { Option, OptionsOf } from '../option.js';
 import { ENGINE_OPTIONS } from './engine-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from './one-batch-profile-options.js';
-import { LAYERWISE_NVTX_OPTION, QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
+import {
+  LAYERWISE_NVTX_OPTION,
+  QUIET_LOG_LEVEL_OPTION,
+  REPORT_OPTION,
+  TOKENIZER_PATH_OPTION,
+} from './shared-options.js';
 
 const BENCHMARK = 'Benchmark';
 
@@ -86,6 +91,7 @@ export const ONE_BATCH_OPTIONS = [
     help: 'Print every n-th decode step; 0 prints the first five.',
     group: BENCHMARK,
   },
+  { ...REPORT_OPTION, group: BENCHMARK },
   ...ONE_BATCH_PROFILE_OPTIONS,
   LAYERWISE_NVTX_OPTION,
   ...ENGINE_OPTIONS,

@@ -53,8 +53,8 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
 
 /** Of `bench_serving`. */
 export const UNSUPPORTED_BENCH_SERVING_FLAGS: readonly string[] = words(`
-  agentic-max-turns dataset-offset fake-prefill gsp-group-distribution gsp-zipf-alpha plot-throughput speed-bench-category
-  speed-bench-output-len
+  agentic-max-turns dataset-offset fake-prefill gsp-group-distribution gsp-zipf-alpha
+  speed-bench-category speed-bench-output-len
 `);
 
 /** Of the benches, about images. */

@@ -41,6 +41,15 @@ export const CLIENT_API_KEY_OPTION = {
   group: 'Server',
 } as const satisfies Option;
 
+/** Of programs that measure. */
+export const REPORT_OPTION = {
+  flag: 'report',
+  key: 'report',
+  type: 'string',
+  help: 'HTML file with charts of the results, which opens without a network; replaces what was there.',
+  group: 'Output',
+} as const satisfies Option;
+
 /** Of programs with an engine. */
 export const LAYERWISE_NVTX_OPTION = {
   flag: 'enable-layerwise-nvtx-marker',

@@ -1,9 +1,9 @@
 // What a backend cannot send or answer, refused before anything is sent.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import { VitrineError } from '../../../util/errors.js';
+import type { Workload } from '../../datasets/bench-request.js';
+import { promptKind } from './backend.js';
 import { needsModel, selectBackend } from './select-backend.js';
-
-export const TAKE_IDS = 'work with --backend sglang, sglang-oai and vllm';
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkBackend(options: BenchServingOptions): void {
@@ -13,7 +13,7 @@ export function checkBackend(options: BenchServingOptions): void {
     refuse('--model', `is required with --backend ${name}, whose server names no models`);
   }
   if (options.tokenizePrompt && !backend.prompts.includes('token ids')) {
-    refuse('--tokenize-prompt', `sends token ids, which ${TAKE_IDS}, not with ${name}`);
+    refuse('--tokenize-prompt', `works with --backend sglang, sglang-oai and vllm, not with ${name}`);
   }
   if (options.disableStream && !backend.answersWhole) {
     refuse('--disable-stream', `does not work with ${name}: ${backend.path} always streams`);
@@ -41,6 +41,17 @@ function checkNativeFlags(options: BenchServingOptions): void {
   }
   for (const [flag, value] of Object.entries(logprobFlags)) {
     if (value !== undefined && !options.returnLogprob) refuse(flag, 'works with --return-logprob, not without it');
+  }
+}
+
+/** For datasets whose prompts are known only when they are there. @throws VitrineError INVALID_OPTION */
+export function checkPrompts({ requests }: Workload, options: BenchServingOptions): void {
+  const { prompts, path } = selectBackend(options.backend);
+  for (const { prompt, followUps } of requests) {
+    const kind = followUps === undefined ? promptKind(prompt) : 'messages';
+    if (prompts.includes(kind)) continue;
+    const takes = `--backend ${options.backend} (${path}) takes ${prompts.join(' or ')}`;
+    refuse('--dataset-name', `${options.datasetName} gives ${kind}, and ${takes}`);
   }
 }
 

@@ -31,6 +31,8 @@ export interface RequestDetails {
   /** By the server; null where it did not say. */
   readonly completion_tokens: readonly (number | null)[];
   readonly server_input_lens: readonly (number | null)[];
+  /** Prompt tokens from the server's prefix cache; null where it did not say. */
+  readonly cached_tokens: readonly (number | null)[];
   readonly retokenized_lens: readonly number[];
   /** Tokens of the chunk that ended each gap; only where gaps are shared among them (accept length). */
   readonly itl_tokens?: readonly (readonly number[])[];
@@ -71,6 +73,7 @@ export function requestDetails(requests: readonly BenchRequest[], run: MeasuredR
     requested_lens: slots.map(({ requestedLen }) => requestedLen),
     completion_tokens: ofSent((record) => record.completionTokens ?? null, null),
     server_input_lens: ofSent((record) => record.promptTokens ?? null, null),
+    cached_tokens: ofSent((record) => record.cachedTokens ?? null, null),
     retokenized_lens: ofSuccess((_, position) => retokenized[position]!, 0),
     ...(gapTokens === undefined
       ? {}
@@ -114,7 +117,7 @@ export function savedRun(row: ResultRow): MeasuredRun {
       text: details.generated_texts[slot]!,
       completionTokens: details.completion_tokens[slot] ?? undefined,
       promptTokens: details.server_input_lens[slot] ?? undefined,
-      cachedTokens: undefined,
+      cachedTokens: details.cached_tokens[slot] ?? undefined,
     };
   });
   const gapTokens = details.itl_tokens;

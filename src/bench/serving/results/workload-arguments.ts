@@ -24,6 +24,12 @@ const OF_REQUESTS: readonly string[] = [
   'disable-stream',
   'disable-ignore-eos',
   'return-logprob',
+  'logprob-start-len',
+  'top-logprobs-num',
+  'token-ids-logprob',
+  'return-routed-experts',
+  'temperature',
+  'top-p',
   'extra-request-body',
 ];
 
