@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BenchRequest } from '#vitrine/bench/datasets/bench-request.js';
 import { HttpClient } from '#vitrine/bench/http/http-client.js';
+import { checkPrompts } from '#vitrine/bench/serving/backends/check-backend.js';
 import { payloadSettings } from '#vitrine/bench/serving/backends/payload-settings.js';
 import { type BackendName, defaultPort, selectBackend } from '#vitrine/bench/serving/backends/select-backend.js';
-import { checkWorkload } from '#vitrine/bench/serving/check-dataset.js';
 import { RequestSender } from '#vitrine/bench/serving/load/send-request.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
@@ -74,7 +74,7 @@ test('a routing key is a header of its request alone', async () => {
 
 test('prompts that a backend cannot send are refused with the dataset’s name', () => {
   const check = (backend: string, request: BenchRequest) =>
-    checkWorkload({ requests: [TEXT, request], skipped: {} }, optionsOf('--backend', backend));
+    checkPrompts({ requests: [TEXT, request], skipped: {} }, optionsOf('--backend', backend));
   const ids = { ...TEXT, prompt: [1, 2] };
   const messages = { ...TEXT, prompt: [{ role: 'user', content: 'Hi' }] };
   const turns = { ...TEXT, followUps: [{ text: 'And?', tokens: 2, outputLen: 4 }] };
@@ -86,7 +86,10 @@ test('prompts that a backend cannot send are refused with the dataset’s name',
         (error) => {
           assert.ok(error instanceof VitrineError);
           assert.equal(error.code, 'INVALID_OPTION');
-          assert.match(error.message, /^--dataset-name sharegpt has conversations and needs a chat backend/);
+          assert.match(
+            error.message,
+            /^--dataset-name sharegpt gives messages, and --backend .* takes text or token ids$/,
+          );
           return true;
         },
       );
@@ -95,8 +98,7 @@ test('prompts that a backend cannot send are refused with the dataset’s name',
   for (const backend of ['sglang-oai-chat', 'lmdeploy-chat']) {
     check(backend, messages);
     check(backend, turns);
-    assert.throws(() => check(backend, ids), /has token ids, which work with --backend sglang, sglang-oai and vllm/);
+    assert.throws(() => check(backend, ids), /gives token ids, and --backend .* takes text or messages/);
   }
-  for (const backend of ['lmdeploy', 'trt', 'truss'])
-    assert.throws(() => check(backend, ids), /has token ids, which work/);
+  for (const backend of ['lmdeploy', 'trt', 'truss']) assert.throws(() => check(backend, ids), /takes text$/);
 });

@@ -791,7 +791,7 @@ describe('refused before anything is sent', () => {
     for (const backend of ['vllm-chat', 'lmdeploy', 'lmdeploy-chat']) {
       await refused(
         ['--tokenize-prompt', '--backend', backend],
-        /--tokenize-prompt sends token ids, which work with --backend sglang, sglang-oai and vllm, not with/,
+        /--tokenize-prompt works with --backend sglang, sglang-oai and vllm, not with/,
       );
     }
     await refused(['--return-logprob', '--backend', 'vllm-chat'], /--return-logprob works with --backend sglang/);
