@@ -1,8 +1,13 @@
 // Intervals against published tables, worked examples and brute force.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { clusteredMeanInterval, meanInterval, sampleDeviation, welchInterval } from '#vitrine/bench/confidence.js';
-import { studentT95 } from '#vitrine/bench/student-t.js';
+import {
+  clusteredMeanInterval,
+  meanInterval,
+  sampleDeviation,
+  welchInterval,
+} from '#vitrine/bench/statistics/confidence.js';
+import { studentT95 } from '#vitrine/bench/statistics/student-t.js';
 import { createRandom } from '../support/random.js';
 
 const close = (actual: number, expected: number, tolerance = 1e-9): void =>

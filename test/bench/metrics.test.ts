@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.js';
 import { computeMetrics } from '#vitrine/bench/serving/metrics/metrics.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from '#vitrine/bench/serving/metrics/peaks.js';
-import { Sample } from '#vitrine/bench/statistics.js';
+import { Sample } from '#vitrine/bench/statistics/statistics.js';
 import { closedLoad, record, runOf } from '../support/bench-records.js';
 import { createRandom } from '../support/random.js';
 

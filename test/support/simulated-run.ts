@@ -5,7 +5,7 @@ import type { RequestRecord } from '#vitrine/bench/serving/load/request-record.j
 import type { MeasuredRun } from '#vitrine/bench/serving/metrics/measured-run.js';
 import { computeFigures } from '#vitrine/bench/serving/metrics/run-figures.js';
 import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
-import { sum } from '#vitrine/bench/statistics.js';
+import { sum } from '#vitrine/bench/statistics/statistics.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { record, runOf, unscheduled } from './bench-records.js';

@@ -1,8 +1,9 @@
 // Two samples of one figure: how far they lie apart, and whether that is more than runs of one setup do.
-import { type Interval, welchInterval } from '../confidence.js';
+
 import { readFigures } from '../results/figures.js';
 import { type Direction, directionOf } from '../results/result-kinds.js';
-import { mean, Sample } from '../statistics.js';
+import { type Interval, welchInterval } from '../statistics/confidence.js';
+import { mean, Sample } from '../statistics/statistics.js';
 import type { MatchedGroups } from './match-workloads.js';
 
 export type Verdict = 'better' | 'worse' | 'different' | 'within the spread' | 'one run: no spread known';

@@ -1,7 +1,7 @@
 // Dataset generated-shared-prefix: groups of prompts that begin with the same system prompt, for prefix caches and routers.
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { Random } from '../random.js';
-import { mean, sum } from '../statistics.js';
+import { mean, sum } from '../statistics/statistics.js';
 import type { BenchRequest, FollowUp, Workload } from './bench-request.js';
 import { countPromptTokens } from './count-tokens.js';
 import { uniformLengths } from './random-lengths.js';

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { toError, VitrineError } from '../../util/errors.js';
-import { prepareJsonl } from '../append-jsonl.js';
+import { prepareJsonl } from '../results/append-jsonl.js';
 import type { ReportData } from './page/report-data.js';
 import { pageHtml } from './page-html.js';
 

@@ -11,11 +11,11 @@ import type { Engine, EngineLaunchOptions } from '../../runtime/local-engine.js'
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import { createLog } from '../../util/log.js';
-import { appendJsonl, prepareJsonl } from '../append-jsonl.js';
 import { loadWorkload } from '../datasets/load-workload.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
-import { sum } from '../statistics.js';
+import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
+import { sum } from '../statistics/statistics.js';
 import { checkOptions } from './check-options.js';
 import { EngineProfile } from './engine-profile.js';
 import { type OfflineRequest, offlineRequests } from './offline-request.js';

@@ -1,7 +1,7 @@
 // The progress bar of a run; silent where the stream is no terminal.
 import { SingleBar } from 'cli-progress';
 import { monotonicSeconds } from '../../util/clock.js';
-import { Sample } from '../statistics.js';
+import { Sample } from '../statistics/statistics.js';
 import type { Outcome } from './run-all.js';
 
 const UPDATE_MS = 250;

@@ -2,7 +2,7 @@
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import type { SchedulerState } from '../../messages/control.js';
 import { heading, row, WIDTH } from '../console-block.js';
-import { Sample, sum } from '../statistics.js';
+import { Sample, sum } from '../statistics/statistics.js';
 import type { Outcome } from './run-all.js';
 
 const MOST_FAILURE_KINDS = 10;

@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import type { LogprobRequest, SamplingOptions } from '../../runtime/engine-request.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError } from '../../util/errors.js';
-import { sum } from '../statistics.js';
+import { sum } from '../statistics/statistics.js';
 import type { OfflineRequest } from './offline-request.js';
 import type { OfflineEngine } from './offline-throughput.js';
 

@@ -2,7 +2,7 @@
 import type { ModelRunner } from '../../engine/model-runner.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import type { Output } from '../output.js';
-import { Sample, sum } from '../statistics.js';
+import { Sample, sum } from '../statistics/statistics.js';
 import { StaticBatch } from './static-batch.js';
 
 /** Decode steps that are always printed. */

@@ -15,7 +15,7 @@ import { rankMetadata } from '../../trace/write/rank-metadata.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { Output } from '../output.js';
 import { defaultOutputDir } from '../profile/profile-run.js';
-import { sum } from '../statistics.js';
+import { sum } from '../statistics/statistics.js';
 import { renderKeyAverages } from './key-averages.js';
 import type { Point } from './latency-test.js';
 import { StaticBatch } from './static-batch.js';

@@ -10,9 +10,16 @@ export interface BusyTerminal {
   write(text: string): unknown;
 }
 
-/** The result of `work`; after a second a line with the seconds so far, taken away at the end. */
-export async function withBusyNotice<T>(what: string, stream: BusyTerminal, work: () => Promise<T>): Promise<T> {
-  if (stream.isTTY !== true) return work();
+/**
+ * The result of `work`; after a second a line with the seconds so far, taken away at the end. `stream`: undefined or no
+ * terminal shows nothing.
+ */
+export async function withBusyNotice<T>(
+  what: string,
+  stream: BusyTerminal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (stream?.isTTY !== true) return work();
   const started = monotonicSeconds();
   const notice = streamNotice(stream);
   const timer = setInterval(() => {

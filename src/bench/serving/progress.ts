@@ -1,6 +1,6 @@
 // The progress bar of a run, on standard error; silent where that is no terminal.
 import { SingleBar } from 'cli-progress';
-import { Sample } from '../statistics.js';
+import { Sample } from '../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from './load/request-record.js';
 import { timePerOutputToken } from './metrics/request-figures.js';
 

@@ -1,7 +1,7 @@
 // The figures of a run from the records of its requests. Keys that SGLang has keep SGLang's formulas; corrections and
 // additions have keys of their own. docs/benchmarking.md lists them all.
-import { clusteredMeanInterval, type Interval, meanInterval } from '../../confidence.js';
-import { Sample, sum } from '../../statistics.js';
+import { clusteredMeanInterval, type Interval, meanInterval } from '../../statistics/confidence.js';
+import { Sample, sum } from '../../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { MeasuredRun } from './measured-run.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';

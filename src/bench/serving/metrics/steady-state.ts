@@ -5,7 +5,7 @@
 // further turns is a conversation of one.) The rule needs no threshold and holds for closed and open loads alike;
 // SGLang's (#30918), the longest time above a share of the peak, keeps the first burst, and under random arrivals picks the
 // busiest spell.
-import { Sample, sum } from '../../statistics.js';
+import { Sample, sum } from '../../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import { computeGoodput, type Goodput, type Objectives } from './goodput.js';
 import type { MeasuredRun } from './measured-run.js';

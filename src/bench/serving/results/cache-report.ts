@@ -1,5 +1,5 @@
 // --cache-report: how many prompt tokens came from the server's prefix cache, by its own count.
-import { sum } from '../../statistics.js';
+import { sum } from '../../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 
 /** Snake case: it is a part of the result row. */

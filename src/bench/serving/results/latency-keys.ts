@@ -1,6 +1,6 @@
 // The keys of a latency in a result: seconds in, milliseconds out.
-import type { Interval } from '../../confidence.js';
-import type { Sample } from '../../statistics.js';
+import type { Interval } from '../../statistics/confidence.js';
+import type { Sample } from '../../statistics/statistics.js';
 
 const MS = 1000;
 

@@ -1,7 +1,7 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { ResultRow } from '../../results/figures.js';
-import type { Sample } from '../../statistics.js';
+import type { Sample } from '../../statistics/statistics.js';
 import type { ScheduledWorkload } from '../load/arrivals.js';
 import type { Goodput } from '../metrics/goodput.js';
 import type { RunFigures } from '../metrics/run-figures.js';

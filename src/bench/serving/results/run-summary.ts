@@ -1,8 +1,9 @@
 // What several runs over one workload have in common, and how far they lie apart.
-import { sampleDeviation } from '../../confidence.js';
+
 import { isWhole, type ResultRow, readFigures } from '../../results/figures.js';
 import { SERVING } from '../../results/result-kinds.js';
-import { Sample } from '../../statistics.js';
+import { sampleDeviation } from '../../statistics/confidence.js';
+import { Sample } from '../../statistics/statistics.js';
 
 /** Median, least, most, interquartile range and coefficient of variation of every main figure. */
 export function renderRunSummary(rows: readonly ResultRow[]): string[] {

@@ -1,7 +1,7 @@
 // Result files: one JSON object a line, appended, so that runs of a sweep or of several days collect in one file.
 import { access, appendFile, constants, mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { toError, VitrineError } from '../util/errors.js';
+import { toError, VitrineError } from '../../util/errors.js';
 
 /** Creates the file's folder and makes sure that results can be written, before hours are spent on them. */
 export async function prepareJsonl(path: string, flag: string): Promise<void> {
