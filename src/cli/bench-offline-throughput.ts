@@ -3,6 +3,7 @@
 import { benchOfflineThroughput } from '../bench/offline-throughput/offline-throughput.js';
 import { terminalOutput } from '../bench/output.js';
 import type { OfflineThroughputOptions } from '../config/tables/offline-throughput-options.js';
+import { loadAddon } from '../native/load.js';
 import { Engine } from '../runtime/local-engine.js';
 import { untilInterrupted } from './until-interrupted.js';
 
@@ -14,6 +15,8 @@ export function run(options: OfflineThroughputOptions): Promise<number> {
       output: terminalOutput,
       terminal: process.stderr,
       interrupt,
+      environment: process.env,
+      addon: loadAddon,
     });
     return failed > 0 ? 1 : 0;
   });

@@ -2,12 +2,14 @@
 import { terminalOutput } from '../bench/output.js';
 import { benchServing } from '../bench/serving/serving.js';
 import type { BenchServingOptions } from '../config/tables/bench-serving-options.js';
+import { loadAddon } from '../native/load.js';
 import { untilInterrupted } from './until-interrupted.js';
 
 /** 0; 1 when a request failed; 130 when interrupted. */
 export function run(options: BenchServingOptions): Promise<number> {
   return untilInterrupted(async (interrupt) => {
-    const { failed } = await benchServing(options, { output: terminalOutput, interrupt, environment: process.env });
+    const deps = { output: terminalOutput, interrupt, environment: process.env, addon: loadAddon };
+    const { failed } = await benchServing(options, deps);
     return failed > 0 ? 1 : 0;
   });
 }

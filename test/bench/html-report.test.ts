@@ -21,6 +21,7 @@ import { benchServing } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_COMPARE, BENCH_SERVING } from '#vitrine/config/programs.js';
 import { findChromium, launchChromium, NO_CHROMIUM } from '../support/chromium.js';
+import { createFakeAddon } from '../support/fake-engine.js';
 import { FakeLlmServer } from '../support/fake-llm-server.js';
 import { ReportPage } from '../support/report-page.js';
 import { rowOf, simulateRun } from '../support/simulated-run.js';
@@ -198,6 +199,7 @@ describe('report in a browser', { skip: chromium === undefined ? NO_CHROMIUM : f
         output: { print: (line) => printed.push(line), warn: () => {} },
         interrupt: new AbortController().signal,
         environment: {},
+        addon: createFakeAddon,
       });
     } finally {
       await server.close();

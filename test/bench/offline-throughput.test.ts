@@ -17,6 +17,7 @@ import type { EngineRequest } from '#vitrine/runtime/engine-request.js';
 import type { GenerationResult } from '#vitrine/runtime/generation.js';
 import { Engine, type EngineLaunchOptions } from '#vitrine/runtime/local-engine.js';
 import { VitrineError } from '#vitrine/util/errors.js';
+import { createFakeAddon } from '../support/fake-engine.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 import { readTrace, spansOf } from '../support/trace-checker.js';
 
@@ -54,6 +55,8 @@ async function run(
         warn: (line) => warned.push(line),
       },
       terminal: process.stderr,
+      environment: {},
+      addon: createFakeAddon,
       interrupt: given.interrupt ?? new AbortController().signal,
     });
     return { ...result, printed: printed.join('\n'), warned: warned.join('\n'), error: undefined };

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { machineLimits } from '#vitrine/bench/roofline/machine-limits.js';
+import { readWorkCounters, renderPhaseWork, workBetween } from '#vitrine/bench/roofline/phase-work.js';
 import { describeRoofline, rooflineOf } from '#vitrine/bench/roofline/roofline.js';
 
 const LIMITS = {
@@ -72,5 +73,44 @@ describe('machine limits', () => {
     lines.length = 0;
     await ask(2, false, file);
     assert.match(lines.join('\n'), /The limits cannot be kept in .*machine-limits\.json/);
+  });
+});
+
+describe('the work of a server', () => {
+  const none = { steps: 0, seconds: 0, flops: 0, bytes: 0 };
+  const info = (decode: object) => ({
+    dtype: 'float32',
+    internal_states: [{ step_work: { extend: none, decode: { ...none, ...decode }, mixed: none } }],
+  });
+  const before = readWorkCounters(info({ steps: 2, seconds: 1, flops: 1e9, bytes: 5e9 }))!;
+  const after = readWorkCounters(info({ steps: 12, seconds: 3, flops: 3e9, bytes: 55e9 }))!;
+
+  test('is what its steps did between two readings, by kind', () => {
+    const work = workBetween(before, after, LIMITS);
+    assert.deepEqual(Object.keys(work), ['decode']);
+    const { roofline, ...decode } = work.decode!;
+    assert.deepEqual(decode, { steps: 10, seconds: 2, bytes_per_second: 25e9, flops_per_second: 1e9 });
+    assert.equal(roofline!.share, 0.5);
+    assert.deepEqual(renderPhaseWork(work), [
+      'Decode steps: 10 in 2.00 s, 50 % of the memory limit (25.0 of 50.0 GB/s)',
+    ]);
+  });
+
+  test('has rates and no shares where the limits are not known', () => {
+    const work = workBetween(before, after, undefined);
+    assert.equal(work.decode!.roofline, null);
+    assert.deepEqual(renderPhaseWork(work), ['Decode steps: 10 in 2.00 s, 25.0 GB/s, 1.00 GFLOP/s']);
+  });
+
+  test('is not there for servers that do not count', () => {
+    for (const foreign of [
+      null,
+      {},
+      { internal_states: [] },
+      { dtype: 'float32', internal_states: [{ step_work: {} }] },
+    ]) {
+      assert.equal(readWorkCounters(foreign), undefined);
+    }
+    assert.equal(readWorkCounters({ ...info({}), dtype: 'int8' }), undefined);
   });
 });

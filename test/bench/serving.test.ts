@@ -19,6 +19,7 @@ import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { monotonicSeconds } from '#vitrine/util/clock.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { unscheduled } from '../support/bench-records.js';
+import { createFakeAddon } from '../support/fake-engine.js';
 import {
   type Behaviour,
   FakeLlmServer,
@@ -77,6 +78,7 @@ async function bench(
       output: { print: (line) => printed.push(line), warn: (line) => warned.push(line) },
       interrupt: given.interrupt ?? new AbortController().signal,
       environment: given.environment ?? {},
+      addon: createFakeAddon,
     });
     const rows = (await readFile(file, 'utf8')).trimEnd().split('\n');
     return {

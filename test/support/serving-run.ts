@@ -6,6 +6,7 @@ import type { ResultRow } from '#vitrine/bench/results/figures.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
+import { createFakeAddon } from './fake-engine.js';
 import { type Behaviour, FakeLlmServer } from './fake-llm-server.js';
 
 const TOKENIZER = fileURLToPath(new URL('../fixtures/models/stories260K', import.meta.url));
@@ -40,6 +41,7 @@ export async function runServing(flags: readonly string[], settings: ServingRunS
       output: { print: (line) => printed.push(line), warn: (line) => warned.push(line) },
       interrupt: settings.interrupt ?? new AbortController().signal,
       environment: {},
+      addon: createFakeAddon,
     });
     return { ...result, row: result.rows.at(-1)!, printed: printed.join('\n'), warned: warned.join('\n'), server };
   } finally {

@@ -5,6 +5,7 @@ import type { OfflineThroughputOptions } from '../../config/tables/offline-throu
 import { SCHEDULER_OPTIONS } from '../../config/tables/scheduler-options.js';
 import { parseSamplingParams } from '../../frontend/sampling-params.js';
 import { resolveModelDirectory } from '../../model/hub.js';
+import type { DType, MachineLimits, NativeAddon } from '../../native/addon.js';
 import { fromWireSampling, type SamplingOptions } from '../../runtime/engine-request.js';
 import type { Generation } from '../../runtime/generation.js';
 import type { Engine, EngineLaunchOptions } from '../../runtime/local-engine.js';
@@ -15,6 +16,8 @@ import { loadWorkload } from '../datasets/load-workload.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
+import { machineLimits } from '../roofline/machine-limits.js';
+import { type PhaseWork, renderPhaseWork, workBetween } from '../roofline/phase-work.js';
 import { sum } from '../statistics/statistics.js';
 import { checkOptions } from './check-options.js';
 import { EngineProfile } from './engine-profile.js';
@@ -42,6 +45,9 @@ export interface OfflineThroughputDeps {
   readonly terminal: NodeJS.WriteStream;
   /** The user wants to stop: what has been measured is reported and saved. */
   readonly interrupt: AbortSignal;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** For --roofline, which measures this machine. */
+  readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
 }
 
 export interface OfflineThroughputResult {
@@ -65,6 +71,7 @@ export async function benchOfflineThroughput(
   const { workload, tokenizer } = await prepareWorkload(options, output);
   const requests = offlineRequests(workload, options.datasetName, output);
   const sampling = extraSampling(options, tokenizer.vocabSize);
+  const limits = options.roofline ? await findLimits(options, deps) : undefined;
   const engine = await deps.launch(launchOptions(options));
   try {
     if (!options.skipWarmup) await warmUp(engine, tokenizer, requests.length, options, deps);
@@ -72,15 +79,28 @@ export async function benchOfflineThroughput(
     const run = await measure(engine, requests, options, sampling, deps);
     if (run.outcomes.every(({ interrupted }) => interrupted)) throw nothingMeasured();
     for (const line of renderReport(options, run)) output.print(line);
+    const work = limits && phaseWork(engine, run, limits);
+    if (work !== undefined) for (const line of renderPhaseWork(work)) output.print(line);
     const { total: failed, lines } = failures(run);
     for (const line of lines) output.warn(line);
-    const row = resultRow(options, run);
+    const row = { ...resultRow(options, run), ...(work === undefined ? {} : { roofline: work }) };
     if (file !== '') await appendJsonl(file, [row], '--result-filename');
     if (options.doNotExit && !interrupt.aborted) await stay(deps);
     return { row, failed };
   } finally {
     await engine.close();
   }
+}
+
+/** Before there is an engine: its threads would be in the way. */
+function findLimits(options: OfflineThroughputOptions, deps: OfflineThroughputDeps): Promise<MachineLimits> {
+  const { cpuThreads: threads, measureLimits: measureAgain } = options;
+  return machineLimits({ ...deps, addon: deps.addon(), threads, measureAgain });
+}
+
+function phaseWork({ info }: OfflineEngine, { before, after }: OfflineRun, limits: MachineLimits): PhaseWork {
+  const dtype = info.dtype as DType;
+  return workBetween({ dtype, counters: before.stepWork }, { dtype, counters: after.stepWork }, limits);
 }
 
 const nothingMeasured = () => new VitrineError('ABORTED', 'Interrupted before anything was measured');

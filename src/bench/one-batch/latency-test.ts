@@ -2,7 +2,9 @@
 import type { ModelRunner } from '../../engine/model-runner.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import type { Output } from '../output.js';
+import { describeRoofline } from '../roofline/roofline.js';
 import { Sample, sum } from '../statistics/statistics.js';
+import type { PointRoofline, RooflineRow } from './point-roofline.js';
 import { StaticBatch } from './static-batch.js';
 
 /** Decode steps that are always printed. */
@@ -27,6 +29,8 @@ export interface LatencyRow {
   readonly median_decode_throughput?: number;
   readonly total_latency: number;
   readonly overall_throughput: number;
+  /** With --roofline. */
+  readonly roofline?: RooflineRow;
 }
 
 export interface LatencySettings {
@@ -34,12 +38,17 @@ export interface LatencySettings {
   /** Print every n-th decode step; 0: only the first five. */
   readonly logDecodeStep: number;
   readonly interrupt: AbortSignal;
+  /** With --roofline. */
+  readonly roofline?: PointRoofline;
 }
 
 const fixed = (value: number, width: number, decimals: number): string => value.toFixed(decimals).padStart(width);
 const rate = (value: number): string => `${fixed(value, 9, 2)} token/s`;
 
-/** Rejects with ABORTED after an interruption. `prompts`: one for each sequence. Throughputs count `point.inputLen`, also where prompts of a file are longer. */
+/**
+ * Rejects with ABORTED after an interruption. `prompts`: one for each sequence. Throughputs count `point.inputLen`, also where
+ * prompts of a file are longer.
+ */
 export async function timePoint(
   runner: ModelRunner,
   point: Point,
@@ -80,6 +89,9 @@ export async function timePoint(
   const total = prefillLatency + sum(decodeLatencies);
   const overall = ((inputLen + outputLen) * batchSize) / total;
   output.print(`Total. latency: ${fixed(total, 6, 3)} s, throughput: ${rate(overall)}`);
+  const latencies = { prefillLatency, median };
+  const roofline = settings.roofline && rooflineRow(settings.roofline, prompts, decodeLatencies.length, latencies);
+  if (roofline !== undefined) printRoofline(roofline, output);
   return {
     run_name: settings.runName,
     batch_size: batchSize,
@@ -92,5 +104,24 @@ export async function timePoint(
       : {}),
     total_latency: total,
     overall_throughput: overall,
+    ...(roofline === undefined ? {} : { roofline }),
   };
+}
+
+function rooflineRow(
+  roofline: PointRoofline,
+  prompts: readonly ArrayLike<number>[],
+  steps: number,
+  { prefillLatency, median }: { readonly prefillLatency: number; readonly median: number },
+): RooflineRow {
+  const promptLens = prompts.map((prompt) => prompt.length);
+  return {
+    prefill: roofline.prefill(promptLens, prefillLatency),
+    ...(steps > 0 ? { decode: roofline.decode(promptLens, steps, median) } : {}),
+  };
+}
+
+function printRoofline({ prefill, decode }: RooflineRow, output: Output): void {
+  output.print(`Roofline. prefill: ${describeRoofline(prefill)}`);
+  if (decode !== undefined) output.print(`Roofline. decode: ${describeRoofline(decode)}`);
 }

@@ -6,6 +6,7 @@ import { SCHEDULER_OPTIONS } from '../../config/tables/scheduler-options.js';
 import { ModelRunner } from '../../engine/model-runner.js';
 import { resolveModelDirectory } from '../../model/hub.js';
 import { type PreparedModel, prepareModel } from '../../model/prepare-model.js';
+import { StepWork } from '../../model/step-work.js';
 import type { NativeAddon } from '../../native/addon.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
@@ -15,9 +16,11 @@ import { sweepReport } from '../html-report/sweep-report.js';
 import { prepareReport, writeReport } from '../html-report/write-report.js';
 import type { Output } from '../output.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
+import { machineLimits } from '../roofline/machine-limits.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
 import type { LatencyRow } from './latency-test.js';
 import { PointProfiler } from './point-profiler.js';
+import { PointRoofline } from './point-roofline.js';
 import { fitToBatch, readPrompts } from './prompt-file.js';
 import { type BatchShape, Sweep } from './sweep.js';
 
@@ -56,9 +59,10 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
     return [];
   }
   const sweep = new Sweep(options, model, prompts, output);
+  const roofline = options.roofline ? await findRoofline(options, deps, model) : undefined;
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const rows = await sweep.run(runner, deps.interrupt, profiler);
+    const rows = await sweep.run(runner, deps.interrupt, profiler, roofline);
     if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
     if (deps.interrupt.aborted) {
       throw new VitrineError('ABORTED', `Interrupted: ${rows.length} of ${sweep.points.length} points were measured`);
@@ -72,6 +76,16 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   } finally {
     runner.close();
   }
+}
+
+/** Measures only where it must, and before there is an engine: its threads would be in the way. */
+async function findRoofline(
+  { cpuThreads: threads, measureLimits: measureAgain }: OneBatchOptions,
+  { addon, output, environment }: OneBatchDeps,
+  { spec }: PreparedModel,
+): Promise<PointRoofline> {
+  const limits = await machineLimits({ addon, output, environment, threads, measureAgain });
+  return new PointRoofline(new StepWork(spec), limits, spec.dtype);
 }
 
 async function runCorrectnessTest(

@@ -8,6 +8,7 @@ import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { type LatencyRow, type Point, timePoint } from './latency-test.js';
 import type { PointProfiler } from './point-profiler.js';
+import type { PointRoofline } from './point-roofline.js';
 import { fitToBatch } from './prompt-file.js';
 
 /** Random prompts are of ids below it, as in SGLang. */
@@ -58,14 +59,19 @@ export class Sweep {
    * `profiler`: repeats every point after it was timed. After an interruption the rows are those of the points before;
    * rejects with ABORTED where there is none.
    */
-  async run(runner: ModelRunner, interrupt: AbortSignal, profiler?: PointProfiler): Promise<LatencyRow[]> {
+  async run(
+    runner: ModelRunner,
+    interrupt: AbortSignal,
+    profiler?: PointProfiler,
+    roofline?: PointRoofline,
+  ): Promise<LatencyRow[]> {
     const { runName, logDecodeStep } = this.#options;
-    const settings = { runName, logDecodeStep, interrupt };
+    const settings = { runName, logDecodeStep, interrupt, ...(roofline === undefined ? {} : { roofline }) };
     const first = this.points[0]!;
     this.#output.print('Warmup ...');
     const warmUp = { ...first, outputLen: Math.min(WARMUP_OUTPUT_LEN, first.outputLen) };
     if (this.#fits(warmUp, runner)) {
-      await timePoint(runner, warmUp, this.#inputs(warmUp), { ...settings, logDecodeStep: 0 }, this.#output);
+      await timePoint(runner, warmUp, this.#inputs(warmUp), { runName, logDecodeStep: 0, interrupt }, this.#output);
     }
     this.#output.print('Benchmark ...');
     const rows: LatencyRow[] = [];

@@ -30,13 +30,24 @@ export async function machineLimits(request: LimitsRequest): Promise<KnownLimits
   const key = `${cpus()[0]?.model ?? 'unknown'}, ${threads === 0 ? 'all' : threads} threads`;
   const known = await readKnown(file);
   const found = known[key];
-  if (found !== undefined && !measureAgain) return found;
+  if (found !== undefined && !measureAgain) {
+    output.print(`${describe(found)} (measured at ${found.measuredAt}; --measure-limits measures again)`);
+    return found;
+  }
   output.print(`Measuring what this machine can read and compute (${MEASURE_SECONDS} s) ...`);
   const limits = { ...addon.machineLimits(MEASURE_SECONDS, threads), measuredAt: new Date().toISOString() };
+  output.print(describe(limits));
   await save(file, { ...known, [key]: limits }).catch((thrown) => {
     output.warn(`The limits cannot be kept in ${file}: ${toError(thrown).message}`);
   });
   return limits;
+}
+
+function describe(limits: MachineLimits): string {
+  const giga = (value: number): string => (value / 1e9).toFixed(0);
+  const { readBytesPerSecond: read, float32FlopsPerSecond: float32, bfloat16FlopsPerSecond: bfloat16 } = limits;
+  const dots = bfloat16 > 0 ? `, ${giga(bfloat16)} GFLOP/s bfloat16` : '';
+  return `Limits of this machine: ${(read / 1e9).toPrecision(3)} GB/s, ${giga(float32)} GFLOP/s float32${dots}`;
 }
 
 async function readKnown(file: string): Promise<Record<string, KnownLimits>> {

@@ -5,6 +5,7 @@ import { countTurns } from '../datasets/bench-request.js';
 import type { Output } from '../output.js';
 import { appendJsonl } from '../results/append-jsonl.js';
 import type { ResultRow } from '../results/figures.js';
+import { type PhaseWork, renderPhaseWork } from '../roofline/phase-work.js';
 import { selectBackend } from './backends/select-backend.js';
 import { withBusyNotice } from './busy-notice.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
@@ -26,6 +27,8 @@ export interface FinishedRun {
   readonly workload: ScheduledWorkload;
   readonly tokenizer: Tokenizer;
   readonly serverInfo: unknown;
+  /** With --roofline, where the server counts it. */
+  readonly work: PhaseWork | undefined;
   /** Result file. */
   readonly file: string;
 }
@@ -46,7 +49,7 @@ export interface ConcludeDeps {
 export async function concludeRun(
   options: BenchServingOptions,
   { output, interrupt }: ConcludeDeps,
-  { run, runNumber, tokenizer, serverInfo, workload, file }: FinishedRun,
+  { run, runNumber, tokenizer, serverInfo, work, workload, file }: FinishedRun,
 ): Promise<ConcludedRun> {
   const acceptLength = options.backend.startsWith('sglang') ? readAcceptLength(serverInfo) : undefined;
   const { countsTokens } = selectBackend(options.backend);
@@ -60,6 +63,7 @@ export async function concludeRun(
   for (const line of renderRun(options, workload.rate, figures)) output.print(line);
   if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
   if (options.plotThroughput) for (const line of renderThroughputPlot(measured)) output.print(line);
+  if (work !== undefined) for (const line of renderPhaseWork(work)) output.print(line);
   for (const line of renderFailures(run.records)) output.warn(line);
   const { completed, failed, queue } = figures.metrics;
   const late = queue.percentile(99);
@@ -70,7 +74,7 @@ export async function concludeRun(
   if (interrupt.aborted) {
     output.warn(`Interrupted: the figures are those of ${completed} of ${countTurns(workload.requests)} requests`);
   }
-  const row = resultRow({ ...figures, options, workload, runNumber, serverInfo });
+  const row = resultRow({ ...figures, options, workload, runNumber, serverInfo, work });
   await appendJsonl(file, [row], '--output-file');
   return { row, run: measured, failed };
 }

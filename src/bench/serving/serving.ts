@@ -1,6 +1,7 @@
 // The bench-serving program: find the server, build the workload, warm up, send, measure, report.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
+import type { NativeAddon } from '../../native/addon.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { flagFacts } from '../html-report/about.js';
@@ -27,6 +28,7 @@ import { renderRunSummary } from './results/run-summary.js';
 import { ServingProfiler } from './serving-profiler.js';
 import { httpTarget, TargetServer } from './target.js';
 import { warmUp } from './warm-up.js';
+import { WorkMeter } from './work-meter.js';
 
 /** SGLang's pause between warm-up and run. */
 const SETTLE_MS = 1000;
@@ -38,6 +40,8 @@ export interface ServingDeps {
   /** The user wants to stop: what has been measured is reported and saved. */
   readonly interrupt: AbortSignal;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** For --roofline, which measures this machine. */
+  readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
 }
 
 export interface ServingResult {
@@ -94,6 +98,7 @@ interface Bench {
   readonly workload: ScheduledWorkload;
   /** Result file. */
   readonly file: string;
+  readonly meter: WorkMeter | undefined;
 }
 
 async function prepare(
@@ -117,7 +122,8 @@ async function prepare(
   const modelName = options.servedModelName ?? model;
   const settings = { payload: payloadSettings(options, modelName), timeoutSeconds: options.requestTimeoutSec };
   const sender = new RequestSender(client, selectBackend(options.backend), settings, interrupt);
-  return { client, server, sender, modelName, tokenizer, workload, file };
+  const meter = options.roofline ? await WorkMeter.create(server, options, deps) : undefined;
+  return { client, server, sender, modelName, tokenizer, workload, file, meter };
 }
 
 /** --num-runs passes over the workload, or those until the interrupt; the first is always there. */
@@ -135,6 +141,7 @@ async function runAll(
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: interrupt }).catch(() => {});
     if (interrupt.aborted && runs.length > 0) break;
     if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
+    await bench.meter?.start(interrupt);
     const run = await profiled(profiler, () => {
       throwIfInterrupted(deps, 'before anything was measured');
       const countTokens = async (text: string) => (await bench.tokenizer.encode(text, false)).length;
@@ -143,7 +150,9 @@ async function runAll(
     const serverInfo = await bench.server.serverInfo(interrupt);
     // Idle connections may be all the files that this process may open, and the result file is one more.
     bench.client.close();
-    runs.push(await concludeRun(options, deps, { ...bench, run, runNumber, serverInfo }));
+    runs.push(
+      await concludeRun(options, deps, { ...bench, run, runNumber, serverInfo, work: bench.meter?.stop(serverInfo) }),
+    );
     if (interrupt.aborted) break;
   }
   return runs;

@@ -31,12 +31,12 @@ function invalid(param: string, message: string): VitrineError {
 export class TargetServer {
   readonly #client: HttpClient;
   readonly #options: BenchServingOptions;
-  readonly #baseUrl: string;
+  readonly baseUrl: string;
 
   constructor(client: HttpClient, options: BenchServingOptions, baseUrl: string) {
     this.#client = client;
     this.#options = options;
-    this.#baseUrl = baseUrl;
+    this.baseUrl = baseUrl;
   }
 
   /**
@@ -52,12 +52,12 @@ export class TargetServer {
     const { status, text } = models;
     if (status === 401 || status === 403) {
       const hint = 'set OPENAI_API_KEY (sent as a bearer token), API_KEY (sent as it is) or --header';
-      throw new VitrineError('UNAUTHORIZED', `${this.#baseUrl} refuses the API key (HTTP ${status}): ${hint}`);
+      throw new VitrineError('UNAUTHORIZED', `${this.baseUrl} refuses the API key (HTTP ${status}): ${hint}`);
     }
     if (this.#options.model !== undefined) return this.#options.model;
     const id = parseJson(text)?.data?.[0]?.id;
     if (status === 200 && typeof id === 'string') return id;
-    const url = `${this.#baseUrl}/v1/models`;
+    const url = `${this.baseUrl}/v1/models`;
     throw new VitrineError(
       'BENCH_FAILED',
       `GET ${url} names no model (HTTP ${status}): is this the address of the server? Otherwise give --model.`,

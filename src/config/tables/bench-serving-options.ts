@@ -1,6 +1,7 @@
 // Options of bench-serving: load on a running server and the measures of what comes back.
 import type { Option, OptionsOf } from '../option.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
+import { ROOFLINE_OPTIONS } from './roofline-options.js';
 import { SERVING_PROFILE_OPTIONS } from './serving-profile-options.js';
 import { READY_TIMEOUT_OPTION, REPORT_OPTION } from './shared-options.js';
 
@@ -317,6 +318,7 @@ export const BENCH_SERVING_OPTIONS = [
   },
   REPORT_OPTION,
   { flag: 'tag', key: 'tag', type: 'string', help: 'Copied to the result.', group: OUTPUT },
+  ...ROOFLINE_OPTIONS,
   ...SERVING_PROFILE_OPTIONS,
 ] as const satisfies readonly Option[];
 

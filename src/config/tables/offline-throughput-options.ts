@@ -1,6 +1,7 @@
 // Options of bench-offline-throughput: all requests of a dataset at once through an engine in this process.
 import type { Option, OptionsOf } from '../option.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
+import { ROOFLINE_OPTIONS } from './roofline-options.js';
 import { SCHEDULER_OPTIONS } from './scheduler-options.js';
 import { QUIET_LOG_LEVEL_OPTION, TOKENIZER_PATH_OPTION } from './shared-options.js';
 
@@ -50,6 +51,7 @@ export const OFFLINE_THROUGHPUT_OPTIONS = [
     help: 'Show no progress bar.',
     group: BENCHMARK,
   },
+  ...ROOFLINE_OPTIONS,
   ...DATASET_OPTIONS,
   {
     flag: 'disable-ignore-eos',

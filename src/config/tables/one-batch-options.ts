@@ -3,6 +3,7 @@
 import type { Option, OptionsOf } from '../option.js';
 import { ENGINE_OPTIONS } from './engine-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from './one-batch-profile-options.js';
+import { ROOFLINE_OPTIONS } from './roofline-options.js';
 import {
   LAYERWISE_NVTX_OPTION,
   QUIET_LOG_LEVEL_OPTION,
@@ -92,6 +93,7 @@ export const ONE_BATCH_OPTIONS = [
     group: BENCHMARK,
   },
   { ...REPORT_OPTION, group: BENCHMARK },
+  ...ROOFLINE_OPTIONS,
   ...ONE_BATCH_PROFILE_OPTIONS,
   LAYERWISE_NVTX_OPTION,
   ...ENGINE_OPTIONS,

@@ -1,6 +1,7 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import type { ResultRow } from '../../results/figures.js';
+import type { PhaseWork } from '../../roofline/phase-work.js';
 import type { Sample } from '../../statistics/statistics.js';
 import type { ScheduledWorkload } from '../load/arrivals.js';
 import type { Goodput } from '../metrics/goodput.js';
@@ -19,6 +20,8 @@ export interface RowInput extends RunFigures {
   readonly runNumber: number;
   /** The whole answer of /server_info, or null. */
   readonly serverInfo: unknown;
+  /** With --roofline, where the server counts it. */
+  readonly work?: PhaseWork | undefined;
 }
 
 export function resultRow(input: RowInput): ResultRow {
@@ -56,6 +59,7 @@ export function resultRow(input: RowInput): ResultRow {
     max_output_tokens_per_s: metrics.maxOutputTokensPerSecond,
     max_concurrent_requests: metrics.maxConcurrentRequests,
     ...additions(input),
+    ...(input.work === undefined ? {} : { roofline: input.work }),
     ...(options.cacheReport ? { cache_report: cacheReport(input.run.records) } : {}),
     ...(input.goodput === undefined ? {} : goodputKeys(input.goodput)),
     ...(input.steadyState === undefined ? {} : { steady_state: steadyStateObject(input.steadyState, input.run.start) }),
