@@ -1,0 +1,21 @@
+// Parameters in device memory: a matrix [rows, cols] row by row in its dtype, a vector [n] in float32.
+#pragma once
+
+#include "backend/cuda/cuda_api.h"
+
+/// Behind the opaque handle of cuda_api.h.
+struct VitrineCudaWeight {
+  void* data = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int32_t kind = VITRINE_MATRIX;
+  int32_t dtype = VITRINE_FLOAT32;  ///< a vector's is float32
+};
+
+namespace vitrine::cuda {
+
+inline const float* vector_data(const VitrineCudaWeight* weight) {
+  return weight == nullptr ? nullptr : static_cast<const float*>(weight->data);
+}
+
+}  // namespace vitrine::cuda
