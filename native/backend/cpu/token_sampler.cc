@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backend/cpu/philox.h"
+#include "core/philox.h"
 #include "backend/cpu/top_select.h"
 #include "core/check.h"
 
