@@ -32,7 +32,7 @@ void launch_gather(const void* table, const int32_t* rows, const VitrineTensor& 
   const int64_t units = row_bytes / static_cast<int64_t>(sizeof(Unit));
   const auto threads = static_cast<unsigned>(std::clamp<int64_t>(ceil_div<int64_t>(units, 32) * 32, 32, 512));
   gather_kernel<<<static_cast<unsigned>(out.rows), threads, 0, stream>>>(static_cast<const Unit*>(table), rows, units,
-                                                                        static_cast<Unit*>(out.data));
+                                                                         static_cast<Unit*>(out.data));
 }
 
 }  // namespace

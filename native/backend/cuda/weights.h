@@ -1,4 +1,5 @@
-// Parameters in device memory: a matrix [rows, cols] row by row in its dtype, a vector [n] in float32.
+// Parameters in device memory: a matrix [rows, cols] row by row in its dtype, a vector [n] in float32 and, for
+// cublasLt's bias, in the dtype of the activations.
 #pragma once
 
 #include "backend/cuda/cuda_api.h"
@@ -6,6 +7,7 @@
 /// Behind the opaque handle of cuda_api.h.
 struct VitrineCudaWeight {
   void* data = nullptr;
+  void* activation_copy = nullptr;  ///< of a vector; is `data` where activations are float32
   int64_t rows = 0;
   int64_t cols = 0;
   int32_t kind = VITRINE_MATRIX;
