@@ -2,8 +2,9 @@
  * Nothing of C++ crosses: no exception, no virtual function, no standard type. The core includes this file and no other
  * of this folder. Shapes and meanings are those of backend/backend.h.
  *
- * All calls about one context come from one thread. Ops are queued on the context's stream and return at once, unless
- * it is said otherwise. A call returns VITRINE_CUDA_OK or an error code; last_error() then has the sentence. */
+ * All calls about one context come from the thread that opened it, but for memory_info(). Ops are queued on the
+ * context's stream and return at once, unless it is said otherwise. A call returns VITRINE_CUDA_OK or an error code;
+ * last_error() then has the sentence. */
 #ifndef VITRINE_BACKEND_CUDA_CUDA_API_H
 #define VITRINE_BACKEND_CUDA_CUDA_API_H
 
@@ -125,7 +126,7 @@ typedef struct VitrineCudaDevice {
   int32_t compute_major;
   int32_t compute_minor;
   int32_t multiprocessors;
-  int32_t driver_version;  /* 13000: CUDA 13.0, the newest that the driver can run */
+  int32_t driver_version;  /* 13000: CUDA 13.0, the newest that the driver runs */
   int32_t runtime_version; /* that this library was built with */
   size_t total_bytes;
 } VitrineCudaDevice;
@@ -156,15 +157,14 @@ typedef struct VitrineCudaApi {
   void (*release)(VitrineCudaContext* context, void* data);
   int (*upload)(VitrineCudaContext* context, const int32_t* words, size_t count, const int32_t** device_words);
   int (*write)(VitrineCudaContext* context, void* device, const void* host, size_t bytes);
-  int (*download)(VitrineCudaContext* context, const VitrineTensor* from, float* to);     /* blocks */
-  int (*read)(VitrineCudaContext* context, void* host, const void* device, size_t bytes); /* blocks */
+  int (*download)(VitrineCudaContext* context, const VitrineTensor* from, float* to); /* blocks */
   int (*synchronize)(VitrineCudaContext* context);
 
   /* --- weights --- */
   int (*create_weight)(VitrineCudaContext* context, int kind, int64_t rows, int64_t cols, int dtype,
                        VitrineCudaWeight** weight);
   void (*destroy_weight)(VitrineCudaContext* context, VitrineCudaWeight* weight);
-  size_t (*weight_bytes)(const VitrineCudaWeight* weight);
+  size_t (*weight_bytes)(VitrineCudaContext* context, const VitrineCudaWeight* weight);
   int (*load_rows)(VitrineCudaContext* context, VitrineCudaWeight* weight, int64_t first_row, int64_t row_count,
                    const void* source, int stored_dtype); /* source may change on return */
 

@@ -2,6 +2,9 @@
 // cublasLt's bias, in the dtype of the activations.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+
 #include "backend/cuda/cuda_api.h"
 
 /// Behind the opaque handle of cuda_api.h.
@@ -15,6 +18,14 @@ struct VitrineCudaWeight {
 };
 
 namespace vitrine::cuda {
+
+VitrineCudaWeight* create_weight(const VitrineCudaContext& context, int kind, int64_t rows, int64_t cols, int dtype);
+void destroy_weight(VitrineCudaWeight* weight);
+size_t weight_bytes(const VitrineCudaContext& context, const VitrineCudaWeight& weight);
+
+/// See Backend::load_rows; queued, `source` may change on return.
+void load_rows(VitrineCudaContext& context, VitrineCudaWeight& weight, int64_t first_row, int64_t row_count,
+               const void* source, int stored);
 
 inline const float* vector_data(const VitrineCudaWeight* weight) {
   return weight == nullptr ? nullptr : static_cast<const float*>(weight->data);
