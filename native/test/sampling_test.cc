@@ -4,7 +4,7 @@
 #include <map>
 #include <numeric>
 
-#include "backend/cpu/philox.h"
+#include "core/philox.h"
 #include "op_test_support.h"
 #include "reference_backend.h"
 #include "test_framework.h"

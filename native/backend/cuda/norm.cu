@@ -1,0 +1,79 @@
+// One block a row: a pass for the sum of squares, a pass that scales what the first one left in the cache.
+#include <algorithm>
+
+#include "backend/cuda/norm.h"
+#include "backend/cuda/numbers.cuh"
+
+namespace vitrine::cuda {
+namespace {
+
+template <class T, int kVec, bool kAdd>
+__global__ void __launch_bounds__(1024)
+    rms_norm_kernel(T* x, const T* delta, const float* gain, float eps, int64_t cols, T* out) {
+  __shared__ float shared[32];
+  const int64_t first = blockIdx.x * cols;
+  float squares = 0;
+  for (int64_t i = threadIdx.x * kVec; i < cols; i += blockDim.x * kVec) {
+    if constexpr (kVec == 1) {
+      float value = to_float(x[first + i]);
+      if constexpr (kAdd) {
+        const T sum = from_float<T>(value + to_float(delta[first + i]));
+        x[first + i] = sum;
+        value = to_float(sum);
+      }
+      squares += value * value;
+    } else {
+      Vec16<T> values = load16(x + first + i);
+      if constexpr (kAdd) {
+        const Vec16<T> added = load16(delta + first + i);
+#pragma unroll
+        for (int j = 0; j < kVec; ++j) values.at[j] = from_float<T>(to_float(values.at[j]) + to_float(added.at[j]));
+        store16(x + first + i, values);
+      }
+#pragma unroll
+      for (int j = 0; j < kVec; ++j) squares += to_float(values.at[j]) * to_float(values.at[j]);
+    }
+  }
+  const float scale = rsqrtf(block_sum(squares, shared) / static_cast<float>(cols) + eps);
+  // Each thread reads again the elements that it has read or written itself.
+  for (int64_t i = threadIdx.x * kVec; i < cols; i += blockDim.x * kVec) {
+    if constexpr (kVec == 1) {
+      out[first + i] = from_float<T>(to_float(x[first + i]) * scale * gain[i]);
+    } else {
+      Vec16<T> values = load16(x + first + i);
+#pragma unroll
+      for (int j = 0; j < kVec; ++j) values.at[j] = from_float<T>(to_float(values.at[j]) * scale * gain[i + j]);
+      store16(out + first + i, values);
+    }
+  }
+}
+
+template <class T, bool kAdd>
+void launch(const VitrineTensor& x, const void* delta, const float* gain, float eps, const VitrineTensor& out,
+            cudaStream_t stream) {
+  constexpr int kVec = 16 / sizeof(T);
+  const bool vectors = x.cols % kVec == 0 && aligned_16(x.data) && aligned_16(out.data) && aligned_16(delta);
+  const int64_t per_row = ceil_div<int64_t>(x.cols, vectors ? kVec : 1);
+  const auto threads = static_cast<unsigned>(std::clamp<int64_t>(ceil_div<int64_t>(per_row, 32) * 32, 32, 1024));
+  const auto kernel = vectors ? rms_norm_kernel<T, kVec, kAdd> : rms_norm_kernel<T, 1, kAdd>;
+  kernel<<<static_cast<unsigned>(x.rows), threads, 0, stream>>>(static_cast<T*>(x.data), static_cast<const T*>(delta),
+                                                                gain, eps, x.cols, static_cast<T*>(out.data));
+}
+
+}  // namespace
+
+void rms_norm(const VitrineTensor& x, const float* gain, float eps, const VitrineTensor& out, cudaStream_t stream) {
+  if (x.rows == 0) return;
+  for_dtype(x.dtype, [&](auto type) { launch<decltype(type), false>(x, nullptr, gain, eps, out, stream); });
+  check_launch("rms_norm");
+}
+
+void add_rms_norm(const VitrineTensor& residual, const VitrineTensor& delta, const float* gain, float eps,
+                  const VitrineTensor& out, cudaStream_t stream) {
+  if (residual.rows == 0) return;
+  for_dtype(residual.dtype,
+            [&](auto type) { launch<decltype(type), true>(residual, delta.data, gain, eps, out, stream); });
+  check_launch("add_rms_norm");
+}
+
+}  // namespace vitrine::cuda
