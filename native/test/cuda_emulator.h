@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the host, one block at a time: every thread is a fiber, and fibers change places only where CUDA
 // threads wait for each other (barriers, warp instructions). Include it before any kernel's header: it stands in for
-// backend/cuda/ptx.cuh and for what nvcc declares by itself.
+// backend/cuda/mma.cuh and for what nvcc declares by itself.
 //
 // It is strict where a GPU is not: which fiber runs next is random (a forgotten barrier reads what is not there yet),
 // shared memory begins as NaN, and cp.async copies either at once or when its group is waited for.
@@ -103,14 +103,14 @@ namespace vitrine::cuda {
 inline float fast_exp2(float x) { return std::exp2(x); }
 inline char* dynamic_shared() { return cuda_emulator::dynamic_shared(); }
 inline void copy_async_16(void* to, const void* from, bool valid) { cuda_emulator::copy_async(to, from, 16, valid); }
-inline void commit_copies() { cuda_emulator::commit_copies(); }
+inline void copy_async_commit() { cuda_emulator::commit_copies(); }
 template <int kPending>
-void wait_copies() {
+void copy_async_wait() {
   cuda_emulator::wait_copies(kPending);
 }
 
 /// As the PTX ISA defines ldmatrix.x4: lane l gives the address of row l % 8 of matrix l / 8.
-inline void load_matrices_of(uint32_t (&to)[4], const void* row, bool transposed) {
+inline void ldmatrix(uint32_t (&to)[4], const void* row, bool transposed) {
   std::memcpy(cuda_emulator::lane_slot(cuda_emulator::current.lane), &row, sizeof row);
   cuda_emulator::meet_warp([transposed] {
     const uint16_t* rows[32];
@@ -132,12 +132,12 @@ inline void load_matrices_of(uint32_t (&to)[4], const void* row, bool transposed
   std::memcpy(to, static_cast<char*>(cuda_emulator::lane_slot(cuda_emulator::current.lane)) + 16, sizeof to);
   cuda_emulator::meet_warp();
 }
-inline void load_matrices(uint32_t (&to)[4], const void* row) { load_matrices_of(to, row, false); }
-inline void load_matrices_transposed(uint32_t (&to)[4], const void* row) { load_matrices_of(to, row, true); }
+inline void ldmatrix_x4(uint32_t (&to)[4], const void* row) { ldmatrix(to, row, false); }
+inline void ldmatrix_x4_transposed(uint32_t (&to)[4], const void* row) { ldmatrix(to, row, true); }
 
 /// As the PTX ISA defines the fragments of mma.m16n8k16 with 16-bit operands.
 template <class T>
-void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+void mma_16x8x16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Operands {
     float sum[4];
     uint16_t a[8], b[4];
@@ -149,8 +149,7 @@ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
   } own;
   std::memcpy(own.sum, sum, sizeof sum);
   std::memcpy(own.a, a, sizeof a);
-  std::memcpy(own.b, &b0, sizeof b0);
-  std::memcpy(own.b + 2, &b1, sizeof b1);
+  std::memcpy(own.b, b, sizeof b);
   static_assert(sizeof own <= 64);
   std::memcpy(cuda_emulator::lane_slot(cuda_emulator::current.lane), &own, sizeof own);
   cuda_emulator::meet_warp([] {
@@ -180,14 +179,6 @@ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
   });
   std::memcpy(sum, cuda_emulator::lane_slot(cuda_emulator::current.lane), sizeof sum);
   cuda_emulator::meet_warp();
-}
-
-template <class T>
-uint32_t pack_pair(float low, float high) {
-  const T pair[2] = {T(low), T(high)};
-  uint32_t bits;
-  std::memcpy(&bits, pair, sizeof bits);
-  return bits;
 }
 
 }  // namespace vitrine::cuda

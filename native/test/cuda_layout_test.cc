@@ -173,7 +173,7 @@ TEST("cuda attention plan: a decode batch stays within the capacity of its size"
   AttentionPlan plan;
   for (int i = 0; i < 500; ++i) {
     const auto below = [&](int32_t bound) { return static_cast<int32_t>(random() % static_cast<uint32_t>(bound)); };
-    const AttentionTiling tiling{1 + below(40), 1 + below(8), 16, 0, 1 + below(300)};
+    const AttentionTiling tiling{1 + below(16), 1 + below(8), 16, 0, 1 + below(300)};
     const int32_t requests = 1 + below(40);
     Batch batch;
     for (int32_t r = 0; r < requests; ++r) batch.add(below(1 << (1 + below(17))), 1);

@@ -12,13 +12,18 @@ constexpr int kDecodeRows = 16;
 
 template <int kHeadDim>
 struct DecodeShape {
+  static constexpr int kRows = kDecodeRows;
   static constexpr int kWarps = 4;
   static constexpr int kKeys = kHeadDim <= 64 ? 32 : 16;  ///< of a warp's tile
   static constexpr int kStages = kHeadDim <= 128 ? 3 : 2;
   static constexpr int kTile = kKeys * kHeadDim;                 ///< elements of a tile of K or V
   static constexpr int kWarpElements = kStages * 2 * kTile;      ///< ring of a warp
   static constexpr int kQueryElements = kDecodeRows * kHeadDim;  ///< shared by the warps
-  static constexpr size_t kSharedBytes = 2 * (kQueryElements + kWarps * kWarpElements);
+  static constexpr bool kQueriesInRegisters = kHeadDim <= 128;
+  // Queries that go to registers lie where the first warp's last stage comes later.
+  static constexpr int kQueryPlace = kQueriesInRegisters ? (kStages - 1) * 2 * kTile : kWarps * kWarpElements;
+  static constexpr size_t kSharedBytes = 2 * (kWarps * kWarpElements + (kQueriesInRegisters ? 0 : kQueryElements));
+  static_assert(!kQueriesInRegisters || kQueryElements <= 2 * kTile);
   // At the end of an item the rings hold the warps' results, kDecodeRows * (kHeadDim + 2) floats each.
   static_assert(kDecodeRows * (kHeadDim + 2) * 4 <= kWarpElements * 2);
 };
@@ -90,8 +95,8 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
   using Shape = DecodeShape<kHeadDim>;
   constexpr int kKeys = Shape::kKeys;
   constexpr int kStages = Shape::kStages;
-  T* const query_tile = reinterpret_cast<T*>(dynamic_shared());
-  T* const rings = query_tile + Shape::kQueryElements;
+  T* const rings = reinterpret_cast<T*>(dynamic_shared());
+  T* const query_tile = rings + Shape::kQueryPlace;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int kv_head = static_cast<int>(blockIdx.y);
@@ -110,7 +115,7 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
 
     copy_query_rows<T, kHeadDim, kDecodeRows>(args, item, kv_head, query_tile, static_cast<int>(threadIdx.x),
                                               Shape::kWarps * 32);
-    commit_copies();
+    copy_async_commit();
     const auto row_of_tile = [&](int tile) {
       return tile < tiles && lane < kKeys ? rows.row_or_none(first_key + tile * kStep + lane, item.key_end)
                                           : KeyRows::kNone;
@@ -121,16 +126,17 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
         copy_key_rows<T, kHeadDim, kKeys>(k, row_of_lane, to, lane);
         copy_key_rows<T, kHeadDim, kKeys>(v, row_of_lane, to + Shape::kTile, lane);
       }
-      commit_copies();  // an empty group keeps the count of groups that wait_copies() goes by
+      copy_async_commit();  // an empty group keeps the count of groups that copy_async_wait() goes by
     };
 #pragma unroll
     for (int tile = 0; tile < kStages - 1; ++tile) copy_tile(tile, row_of_tile(tile));
     uint32_t next_row = row_of_tile(kStages - 1);  // one tile ahead: the table is read before it is waited for
 
-    wait_copies<kStages - 1>();  // all but the tiles: the queries
+    copy_async_wait<kStages - 1>();  // all but the tiles: the queries
     __syncthreads();
-    QueryOperand<T, kHeadDim, 1, kHeadDim <= 128> queries;
+    QueryOperand<T, kHeadDim, 1, Shape::kQueriesInRegisters> queries;
     queries.begin(query_tile, lane);
+    if constexpr (Shape::kQueriesInRegisters) __syncthreads();  // before a copy takes their place
     // Keys that every row sees need no mask: those up to the first row's position and within the last row's window.
     const VisibleKeys first_row = visible_keys(args, item, 0);
     const VisibleKeys last_row = visible_keys(args, item, item.num_rows - 1);
@@ -138,7 +144,7 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
     WarpAttention<T, kHeadDim, 1> state;
     state.begin();
     for (int tile = 0; tile < tiles; ++tile) {
-      wait_copies<kStages - 2>();
+      copy_async_wait<kStages - 2>();
       __syncwarp();  // all lanes' copies of this tile are there, and all have read the tile whose place comes next
       copy_tile(tile + kStages - 1, next_row);
       next_row = row_of_tile(tile + kStages);
@@ -149,7 +155,7 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
                                      [&](int row) { return visible_keys(args, item, row); });
     }
     state.finish();
-    wait_copies<0>();  // no copy may arrive after the results that take its place
+    copy_async_wait<0>();  // no copy may arrive after the results that take its place
     __syncwarp();
     store_warp_state<T, kHeadDim>(state, reinterpret_cast<float*>(ring), lane);
     __syncthreads();

@@ -87,10 +87,8 @@ void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> quer
 AttentionCapacity decode_capacity(const AttentionTiling& tiling, int32_t requests) {
   // A tile of k keys has at most k / longest + 1 parts, and longest >= total / slots: together at most slots + tiles.
   // Only tiles with more than `longest` keys are split: fewer than `slots` of them, with less than 2 * slots parts.
-  const int32_t tiles = requests * ceil_div(tiling.group, tiling.short_rows);
   const int32_t slots = slots_per_head(tiling);
-  const int32_t rows = std::min(tiling.group, tiling.short_rows);
-  return {slots + tiles, std::min(slots, tiles), 2 * slots * rows};
+  return {slots + requests, std::min(slots, requests), 2 * slots * tiling.group};
 }
 
 }  // namespace vitrine::cuda

@@ -10,7 +10,7 @@ namespace vitrine::cuda {
 
 /// One thread block's work for one kv head. The query rows of a request and a kv head are numbered token by token, the
 /// `group` query heads of the kv head within a token: row = token * group + head. The device reads it as two int4.
-struct AttentionItem {
+struct alignas(16) AttentionItem {
   int32_t first_token = 0;     ///< of the request, in the batch
   int32_t first_row = 0;       ///< of the tile, among the request's rows
   int32_t num_rows = 0;        ///< of the tile
@@ -24,7 +24,7 @@ static_assert(sizeof(AttentionItem) == 32);
 
 /// A tile whose keys were split: the sum of its parts becomes the output. Part p of row r is in workspace row
 /// first_partial + p * num_rows + r.
-struct AttentionMerge {
+struct alignas(16) AttentionMerge {
   int32_t first_token = 0;
   int32_t first_row = 0;
   int32_t num_rows = 0;
@@ -60,8 +60,8 @@ constexpr int32_t kPartStep = 64;       ///< parts begin at multiples of it afte
 void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> query_start,
                     std::span<const int32_t> seq_lens, int32_t window, AttentionPlan& plan);
 
-/// The most that plan_attention() makes of a batch of `requests` requests of one token each, whatever their lengths:
-/// fixed sizes for a CUDA graph.
+/// The most that plan_attention() makes of `requests` requests of one token each, whatever their lengths, when a token
+/// has no more rows than a short tile.
 struct AttentionCapacity {
   int32_t short_items = 0;
   int32_t merges = 0;

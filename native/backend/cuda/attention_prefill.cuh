@@ -79,14 +79,14 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
       T* const to = stages + tile % Shape::kStages * 2 * Shape::kTile + warp * Shape::kWarpKeys * kHeadDim;
       copy_key_rows<T, kHeadDim, Shape::kWarpKeys>(k, row_of_lane, to, lane);
       copy_key_rows<T, kHeadDim, Shape::kWarpKeys>(v, row_of_lane, to + Shape::kTile, lane);
-      commit_copies();
+      copy_async_commit();
     };
     copy_query_rows<T, kHeadDim, Shape::kRows>(args, item, kv_head, query_tile, static_cast<int>(threadIdx.x),
                                                Shape::kWarps * 32);
-    commit_copies();
+    copy_async_commit();
     copy_tile(0, row_of_tile(0));
     uint32_t next_row = row_of_tile(1);
-    wait_copies<1>();
+    copy_async_wait<1>();
     __syncthreads();
     QueryOperand<T, kHeadDim, kRowTiles, false> queries;
     queries.begin(query_tile + warp_row * kHeadDim, lane);
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
     WarpAttention<T, kHeadDim, kRowTiles> state;
     state.begin();
     for (int tile = 0; tile < tiles; ++tile) {
-      wait_copies<0>();
+      copy_async_wait<0>();
       __syncthreads();  // all copies of this tile are there, and all warps are done with the one before
       if (tile + 1 < tiles) copy_tile(tile + 1, next_row);
       next_row = row_of_tile(tile + 2);

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "backend/cuda/attention_args.h"
+#include "backend/cuda/mma.cuh"
 #include "backend/cuda/numbers.cuh"
-#include "backend/cuda/ptx.cuh"
 #include "backend/cuda/tile_layout.h"
 
 namespace vitrine::cuda {
@@ -100,7 +100,7 @@ class QueryOperand {
 #pragma unroll
       for (int t = 0; t < kRowTiles; ++t) {
 #pragma unroll
-        for (int step = 0; step < kSteps; ++step) load_matrices(held_[t][step], address(t, step, lane));
+        for (int step = 0; step < kSteps; ++step) ldmatrix_x4(held_[t][step], address(t, step, lane));
       }
     }
   }
@@ -109,7 +109,7 @@ class QueryOperand {
 #pragma unroll
       for (int i = 0; i < 4; ++i) a[i] = held_[row_tile][step][i];
     } else {
-      load_matrices(a, address(row_tile, step, lane));
+      ldmatrix_x4(a, address(row_tile, step, lane));
     }
   }
 
@@ -200,11 +200,13 @@ class WarpAttention {
 #pragma unroll
       for (int pair = 0; pair < kKeys / 16; ++pair) {
         uint32_t b[4];
-        load_matrices(b, column + pair * 16 * kHeadDim);
+        ldmatrix_x4(b, column + pair * 16 * kHeadDim);
+        const uint32_t b01[2] = {b[0], b[1]};
+        const uint32_t b23[2] = {b[2], b[3]};
 #pragma unroll
         for (int t = 0; t < kRowTiles; ++t) {
-          multiply_add<T>(scores[t][2 * pair], a[t], b[0], b[1]);
-          multiply_add<T>(scores[t][2 * pair + 1], a[t], b[2], b[3]);
+          mma_16x8x16<T>(scores[t][2 * pair], a[t], b01);
+          mma_16x8x16<T>(scores[t][2 * pair + 1], a[t], b23);
         }
       }
     }
@@ -280,11 +282,13 @@ class WarpAttention {
 #pragma unroll
       for (int pair = 0; pair < kHeadDim / 16; ++pair) {
         uint32_t b[4];
-        load_matrices_transposed(b, tile + step * 16 * kHeadDim + tile_element(at.row, pair * 2 + at.chunk, kChunks));
+        ldmatrix_x4_transposed(b, tile + step * 16 * kHeadDim + tile_element(at.row, pair * 2 + at.chunk, kChunks));
+        const uint32_t b01[2] = {b[0], b[1]};
+        const uint32_t b23[2] = {b[2], b[3]};
 #pragma unroll
         for (int t = 0; t < kRowTiles; ++t) {
-          multiply_add<T>(out[t][2 * pair], a[t], b[0], b[1]);
-          multiply_add<T>(out[t][2 * pair + 1], a[t], b[2], b[3]);
+          mma_16x8x16<T>(out[t][2 * pair], a[t], b01);
+          mma_16x8x16<T>(out[t][2 * pair + 1], a[t], b23);
         }
       }
     }
