@@ -169,6 +169,15 @@ int op_rope_and_store(Context* context, const VitrineTensor* qkv, int32_t num_he
   });
 }
 
+int op_plan_attention(Context* context, const VitrineAttentionShape* shape, const VitrineAttentionBatch* batch) {
+  return guarded([&] { context->attention.plan(*shape, *batch); });
+}
+
+int op_run_attention(Context* context, const VitrineKvLayer* cache, const VitrineTensor* qkv, int32_t sliding_window,
+                     const VitrineTensor* out) {
+  return guarded([&] { context->attention.run(*cache, *qkv, sliding_window, *out, context->stream.get()); });
+}
+
 int op_gated_activation(Context* context, const VitrineTensor* gate_up, int activation, const VitrineTensor* out) {
   return guarded([&] { gated_activation(*gate_up, activation, *out, context->stream.get()); });
 }
@@ -214,8 +223,8 @@ constexpr VitrineCudaApi kApi = {
     .add_rms_norm = op_add_rms_norm,
     .linear = op_linear,
     .rope_and_store = op_rope_and_store,
-    .plan_attention = nullptr,
-    .run_attention = nullptr,
+    .plan_attention = op_plan_attention,
+    .run_attention = op_run_attention,
     .gated_activation = op_gated_activation,
     .moe_route = nullptr,
     .moe_experts = nullptr,

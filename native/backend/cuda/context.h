@@ -3,6 +3,7 @@
 
 #include "backend/cuda/linear.h"
 #include "backend/cuda/memory.h"
+#include "backend/cuda/paged_attention.h"
 #include "backend/cuda/sampler.h"
 #include "backend/cuda/transfers.h"
 
@@ -36,7 +37,8 @@ struct VitrineCudaContext {
         multiprocessors(description.multiprocessors),
         transfers(stream.get()),
         linear(description.compute_major),
-        sampler(transfers, stream.get()) {}
+        sampler(transfers, stream.get()),
+        attention(transfers, dtype, description.multiprocessors) {}
 
   const int device;
   const int dtype;  ///< of the activations
@@ -45,5 +47,6 @@ struct VitrineCudaContext {
   vitrine::cuda::Transfers transfers;
   vitrine::cuda::Linear linear;
   vitrine::cuda::Sampler sampler;
+  vitrine::cuda::PagedAttention attention;
   vitrine::cuda::Scratch conversion;  ///< stored rows on their way to another dtype
 };

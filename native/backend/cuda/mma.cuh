@@ -4,7 +4,10 @@
 //   a[0] row g, k 2t   a[1] row g + 8, k 2t   a[2] row g, k 2t + 8   a[3] row g + 8, k 2t + 8
 //   b[0] k 2t, column g   b[1] k 2t + 8, column g
 //   c[0], c[1] row g, columns 2t, 2t + 1   c[2], c[3] row g + 8, likewise
+//
+// The tests that run kernels on the host bring functions of the same names (test/cuda_emulator.h).
 #pragma once
+#if defined(__CUDACC__)
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -43,6 +46,27 @@ __device__ inline void ldmatrix_x4(uint32_t (&to)[4], const void* shared) {
                : "memory");
 }
 
+/// The same with each matrix transposed: a lane gets column lane / 4, rows 2 (lane % 4) and the next.
+__device__ inline void ldmatrix_x4_transposed(uint32_t (&to)[4], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared)))
+               : "memory");
+}
+
+/// The block's dynamic shared memory.
+__device__ inline char* dynamic_shared() {
+  extern __shared__ __align__(128) char vitrine_dynamic_shared[];
+  return vitrine_dynamic_shared;
+}
+
+/// 2^x in one instruction: its last bits differ from exp2f's, and results below 2^-126 become 0.
+__device__ inline float fast_exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
 /// 16 bytes from global to shared memory past the registers; zeros, and no read, where `valid` is false.
 __device__ inline void copy_async_16(void* shared, const void* global, bool valid) {
   asm volatile(
@@ -60,3 +84,5 @@ __device__ inline void copy_async_wait() {
 }
 
 }  // namespace vitrine::cuda
+
+#endif

@@ -29,6 +29,20 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
 
+/// Two neighbouring elements in the 32 bits of a tensor core's register: `low` is the first.
+template <class T>
+__device__ uint32_t pack_pair(float low, float high);
+template <>
+__device__ inline uint32_t pack_pair<__half>(float low, float high) {
+  const __half2 pair = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+template <>
+__device__ inline uint32_t pack_pair<__nv_bfloat16>(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
 /// 16 bytes of elements: one load or store. Addresses must be 16-byte aligned.
 template <class T>
 struct alignas(16) Vec16 {
