@@ -15,6 +15,7 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
   return {
     buildInfo: () => addon.buildInfo(),
     devices: () => addon.devices(),
+    cudaDevices: (library) => addon.cudaDevices(library),
     machineLimits: (seconds) => addon.machineLimits(seconds),
     setIdlePriority: () => addon.setIdlePriority(),
     giveWay: () => addon.giveWay(),

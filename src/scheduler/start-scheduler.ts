@@ -14,8 +14,7 @@ export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerC
   const { addon, model, options, channel, log } = deps;
   const runner = ModelRunner.create(deps);
   const scheduler = new Scheduler({ runner, options, eosTokenIds: model.eosTokenIds, channel, log, addon });
-  const { limits } = runner;
-  const device = addon.devices()[0]!;
+  const { limits, device } = runner;
   channel.send({
     kind: 'ready',
     info: {
