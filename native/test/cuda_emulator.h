@@ -90,6 +90,8 @@ inline bool __any_sync(unsigned, bool value) {
   for (int lane = 0; lane < 32; ++lane) any |= __shfl_sync(0xffffffffU, value, lane);
   return any;
 }
+using std::isfinite;
+using std::isnan;
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline int atomicAdd(int* to, int value) {

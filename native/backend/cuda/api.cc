@@ -182,6 +182,15 @@ int op_gated_activation(Context* context, const VitrineTensor* gate_up, int acti
   return guarded([&] { gated_activation(*gate_up, activation, *out, context->stream.get()); });
 }
 
+int op_moe_route(Context* context, const VitrineTensor* router_logits, const VitrineMoeRouting* routing) {
+  return guarded([&] { moe_route(*router_logits, *routing, context->stream.get()); });
+}
+
+int op_moe_experts(Context* context, const VitrineTensor* x, const VitrineMoeRouting* routing,
+                   const VitrineExpert* experts, int activation, const VitrineTensor* out) {
+  return guarded([&] { context->experts.run(*x, *routing, experts, activation, *out, context->stream.get()); });
+}
+
 int op_gather_rows(Context* context, const VitrineTensor* x, const int32_t* rows, const VitrineTensor* out) {
   return guarded([&] { gather_rows(x->data, rows, *out, context->stream.get()); });
 }
@@ -226,8 +235,8 @@ constexpr VitrineCudaApi kApi = {
     .plan_attention = op_plan_attention,
     .run_attention = op_run_attention,
     .gated_activation = op_gated_activation,
-    .moe_route = nullptr,
-    .moe_experts = nullptr,
+    .moe_route = op_moe_route,
+    .moe_experts = op_moe_experts,
     .gather_rows = op_gather_rows,
     .sample = op_sample,
     .logprobs = op_logprobs,

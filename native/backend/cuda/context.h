@@ -3,6 +3,7 @@
 
 #include "backend/cuda/linear.h"
 #include "backend/cuda/memory.h"
+#include "backend/cuda/mixture_of_experts.h"
 #include "backend/cuda/paged_attention.h"
 #include "backend/cuda/sampler.h"
 #include "backend/cuda/transfers.h"
@@ -38,7 +39,8 @@ struct VitrineCudaContext {
         transfers(stream.get()),
         linear(description.compute_major),
         sampler(transfers, stream.get()),
-        attention(transfers, dtype, description.multiprocessors) {}
+        attention(transfers, dtype, description.multiprocessors),
+        experts(transfers) {}
 
   const int device;
   const int dtype;  ///< of the activations
@@ -48,5 +50,6 @@ struct VitrineCudaContext {
   vitrine::cuda::Linear linear;
   vitrine::cuda::Sampler sampler;
   vitrine::cuda::PagedAttention attention;
+  vitrine::cuda::MixtureOfExperts experts;
   vitrine::cuda::Scratch conversion;  ///< stored rows on their way to another dtype
 };

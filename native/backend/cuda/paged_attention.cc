@@ -87,7 +87,7 @@ const PagedAttention::WindowPlan& PagedAttention::plan_of(int32_t window) {
   const auto found =
       std::find_if(plans_.begin(), plans_.end(), [&](const auto& plan) { return plan.window == window; });
   if (found != plans_.end()) return *found;
-  plans_.push_back({window});
+  plans_.emplace_back().window = window;
   make(plans_.back());
   upload();
   return plans_.back();
