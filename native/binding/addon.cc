@@ -61,8 +61,7 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
     const auto item = Napi::Object::New(info.Env());
     item.Set("kind", "cuda");
     item.Set("name", device.name);
-    item.Set("computeCapability",
-             std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
+    item.Set("computeCapability", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
     item.Set("multiprocessors", device.multiprocessors);
     item.Set("driverVersion", device.driver_version);
     item.Set("runtimeVersion", device.runtime_version);
