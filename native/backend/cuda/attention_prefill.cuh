@@ -12,8 +12,8 @@ struct PrefillShape {
   static constexpr int kWarps = 4;
   static constexpr int kRowTiles = kHeadDim <= 128 ? 2 : 1;  ///< 16 rows each, of a warp
   static constexpr int kRows = kWarps * kRowTiles * 16;
-  static constexpr int kKeys = kHeadDim <= 128 ? 64 : 32;                           ///< of a tile
-  static constexpr int kStepKeys = kHeadDim <= 64 ? 64 : kHeadDim < 128 ? 32 : 16;  ///< whose scores are in registers
+  static constexpr int kKeys = kHeadDim <= 128 ? 64 : 32;                            ///< of a tile
+  static constexpr int kStepKeys = kHeadDim <= 64 ? 64 : kHeadDim <= 128 ? 32 : 16;  ///< whose scores are in registers
   static constexpr int kWarpKeys = kKeys / kWarps;  ///< rows of a key tile that a warp copies
   static constexpr int kStages = 2;
   static constexpr int kTile = kKeys * kHeadDim;
@@ -91,11 +91,11 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
     QueryOperand<T, kHeadDim, kRowTiles, false> queries;
     queries.begin(query_tile + warp_row * kHeadDim, lane);
 
-    // Of this warp's rows: keys outside [oldest, newest] are seen by none, those inside [low, high] by all of them.
+    // Of this warp's rows: no row sees a key behind `newest`, all see those in [all_from, all_to].
     const int last_row = min(warp_row + kRowTiles * 16, item.num_rows) - 1;
-    const bool has_rows = warp_row < item.num_rows;
-    const VisibleKeys first = visible_keys(args, item, warp_row);
-    const VisibleKeys last = visible_keys(args, item, last_row);
+    const int32_t newest = warp_row < item.num_rows ? visible_keys(args, item, last_row).high : -1;
+    const int32_t all_from = visible_keys(args, item, last_row).low;
+    const int32_t all_to = visible_keys(args, item, warp_row).high;
 
     WarpAttention<T, kHeadDim, kRowTiles> state;
     state.begin();
@@ -105,12 +105,11 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
       if (tile + 1 < tiles) copy_tile(tile + 1, next_row);
       next_row = row_of_tile(tile + 2);
       const T* const k_tile = stages + tile % Shape::kStages * 2 * Shape::kTile;
-      if (!has_rows) continue;
 #pragma unroll 1
       for (int step = 0; step < kKeys; step += kStepKeys) {
         const int32_t key = item.key_begin + tile * kKeys + step;
-        if (key > last.high || key + kStepKeys <= first.low) continue;
-        const bool masked = key < last.low || key + kStepKeys - 1 > first.high;
+        if (key > newest) break;
+        const bool masked = key < all_from || key + kStepKeys - 1 > all_to;
         state.template add_keys<kStepKeys>(queries, k_tile + step * kHeadDim, k_tile + Shape::kTile + step * kHeadDim,
                                            lane, args.scale_log2, key, masked,
                                            [&](int row) { return visible_keys(args, item, warp_row + row); });

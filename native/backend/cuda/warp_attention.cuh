@@ -43,7 +43,7 @@ template <class T, int kHeadDim, int kRows>
 __device__ __forceinline__ void copy_key_rows(const T* cache, uint32_t row_of_lane, T* tile, int lane) {
   constexpr int kChunks = kHeadDim / kChunkElements;
   static_assert(kRows <= 32 && kRows * kChunks % 32 == 0);
-#pragma unroll 4  // the addresses of more copies at once are too many registers
+#pragma unroll 2  // the addresses of more copies at once are too many registers
   for (int i = 0; i < kRows * kChunks / 32; ++i) {
     const int index = i * 32 + lane;
     const int row = index / kChunks;
@@ -128,8 +128,8 @@ class QueryOperand {
 template <class T, int kHeadDim, int kRowTiles>
 class WarpAttention {
   static constexpr int kChunks = kHeadDim / kChunkElements;
-  // Steps of the head_dim whose operands are read ahead: all of them with two row tiles are too many registers.
-  static constexpr int kStepsAtOnce = kRowTiles > 1 ? 2 : kHeadDim / 16;
+  // Steps along head_dim whose operands may be read ahead: more are too many registers beside two row tiles.
+  static constexpr int kStepsAtOnce = kRowTiles == 1 ? kHeadDim / 16 : kHeadDim < 128 ? 2 : 1;
 
  public:
   float out[kRowTiles][kHeadDim / 8][4];
