@@ -1,9 +1,11 @@
-// Norms, rope and the store into the cache of the CUDA backend, run thread by thread on the host, against the reference
-// backend.
+// Norms, rope, the store into the cache, activations and moved rows of the CUDA backend, run thread by thread on the
+// host, against the reference backend.
 #include "cuda_emulator.h"
 
+#include "backend/cuda/gated_activation.cuh"
 #include "backend/cuda/norm.cuh"
 #include "backend/cuda/rope.cuh"
+#include "backend/cuda/rows.cuh"
 #include "op_test_support.h"
 #include "reference_backend.h"
 #include "test_framework.h"
@@ -105,7 +107,55 @@ void check_rope(DType dtype, DType cache_dtype, int32_t heads, int32_t kv_heads,
   CHECK(same_bits(floats(v), floats(expected_v)));
 }
 
+template <class T, int kActivation, int kVec>
+void check_gated(DType dtype, Activation activation, int64_t rows, int64_t cols) {
+  const auto reference = make_reference_backend();
+  auto gate_up = rounded(random_floats(2 * rows * cols, 9, 6.0f), dtype);
+  const auto input = stored<T>(gate_up);
+  std::vector<T> out(static_cast<size_t>(rows * cols), T(NAN));
+  const auto per_block = static_cast<int64_t>(gated_activation_kernels::kThreads) * kVec;
+  // One row fewer than there are: a block has to do two.
+  cuda_emulator::launch(
+      {static_cast<unsigned>((cols + per_block - 1) / per_block), static_cast<unsigned>(rows - 1)},
+      {gated_activation_kernels::kThreads}, 0, 3,
+      [&] { gated_activation_kernels::gated_kernel<T, kActivation, kVec>(input.data(), rows, cols, out.data()); });
+  std::vector<float> expected(out.size());
+  reference->gated_activation(tensor_of(gate_up, rows, 2 * cols), activation, tensor_of(expected, rows, cols));
+  CHECK(largest_excess(floats(out), expected, rounding_of(dtype)) <= 5e-6);
+}
+
 }  // namespace
+
+TEST("cuda rows on the host: gated activations") {
+  check_gated<float, VITRINE_SILU, 1>(DType::kFloat32, Activation::kSilu, 3, 301);
+  check_gated<float, VITRINE_GELU, 4>(DType::kFloat32, Activation::kGelu, 2, 1100);
+  check_gated<__half, VITRINE_GELU_TANH, 8>(DType::kFloat16, Activation::kGeluTanh, 3, 64);
+  check_gated<__nv_bfloat16, VITRINE_SILU, 8>(DType::kBFloat16, Activation::kSilu, 2, 2056);
+}
+
+TEST("cuda rows on the host: token references, gathered rows, conversions") {
+  const int32_t ids[] = {5, -1, 0, -3};
+  const int32_t last[] = {70, 71, 72};
+  int32_t resolved[5] = {0, 0, 0, 0, -9};
+  cuda_emulator::launch({1}, {256}, 0, 1, [&] { rows_kernels::resolve_kernel(ids, last, 4, resolved); });
+  const int32_t expected[] = {5, 70, 0, 72, -9};
+  for (int i = 0; i < 5; ++i) CHECK_EQ(resolved[i], expected[i]);
+
+  const auto table = random_floats(6 * 40, 10);
+  const int32_t rows[] = {4, 0, 4};
+  std::vector<float> gathered(3 * 40);
+  cuda_emulator::launch({3}, {32}, 0, 2, [&] {
+    rows_kernels::gather_kernel(reinterpret_cast<const uint32_t*>(table.data()), rows, 40,
+                                reinterpret_cast<uint32_t*>(gathered.data()));
+  });
+  for (int i = 0; i < 3; ++i) CHECK(same_bits(gathered.data() + i * 40, table.data() + rows[i] * 40, 40));
+
+  std::vector<__half> half(table.size());
+  cuda_emulator::launch({1}, {64}, 0, 3, [&] {
+    rows_kernels::convert_kernel(table.data(), half.data(), static_cast<int64_t>(table.size()));
+  });
+  CHECK(same_bits(floats(half), rounded(table, DType::kFloat16)));
+}
 
 TEST("cuda rows on the host: norms with and without vectors") {
   check_norm<float, 1>(DType::kFloat32, 2, 33, 64);

@@ -1,37 +1,14 @@
-// One thread for 16 bytes of output where the width allows, for one element where it does not.
-#include "backend/cuda/activation.cuh"
+// Chooses the kernel for a width, a dtype and a function.
+#include "backend/cuda/activation.h"
 
 #include <algorithm>
 
-#include "backend/cuda/activation.h"
-#include "backend/cuda/numbers.cuh"
+#include "backend/cuda/gated_activation.cuh"
 
 namespace vitrine::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
-template <class T, int kActivation, int kVec>
-__global__ void __launch_bounds__(kThreads) gated_kernel(const T* gate_up, int64_t rows, int64_t cols, T* out) {
-  const int64_t i = (blockIdx.x * int64_t{kThreads} + threadIdx.x) * kVec;
-  if (i >= cols) return;
-  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
-    const T* gate = gate_up + row * 2 * cols + i;
-    const T* up = gate + cols;
-    T* to = out + row * cols + i;
-    if constexpr (kVec == 1) {
-      *to = from_float<T>(activate<kActivation>(to_float(*gate)) * to_float(*up));
-    } else {
-      Vec16<T> gates = load16(gate);
-      const Vec16<T> ups = load16(up);
-#pragma unroll
-      for (int j = 0; j < kVec; ++j) {
-        gates.at[j] = from_float<T>(activate<kActivation>(to_float(gates.at[j])) * to_float(ups.at[j]));
-      }
-      store16(to, gates);
-    }
-  }
-}
+using namespace gated_activation_kernels;
 
 template <class T, int kActivation>
 void launch(const VitrineTensor& gate_up, const VitrineTensor& out, cudaStream_t stream) {
