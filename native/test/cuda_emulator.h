@@ -95,18 +95,57 @@ inline bool __any_sync(unsigned mask, bool value) { return __ballot_sync(mask, v
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 using std::isfinite;
 using std::isnan;
+inline unsigned __ballot_sync(unsigned, bool value) {
+  unsigned bits = 0;
+  for (int lane = 0; lane < 32; ++lane) bits |= static_cast<unsigned>(__shfl_sync(0xffffffffU, value, lane)) << lane;
+  return bits;
+}
+/// Of all threads of the block.
+inline int __syncthreads_or(int value) {
+  static bool any;
+  __syncthreads();
+  any = false;
+  __syncthreads();
+  any |= value != 0;
+  __syncthreads();
+  return any;
+}
+inline int __syncthreads_and(int value) { return !__syncthreads_or(value == 0); }
+
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
-inline int atomicAdd(int* to, int value) {
-  const int before = *to;
+inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+inline uint64_t min(uint64_t a, uint64_t b) { return a < b ? a : b; }
+template <class T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
   *to += value;
   return before;
 }
+inline int atomicExch(int* to, int value) {
+  const int before = *to;
+  *to = value;
+  return before;
+}
+inline int __clzll(long long value) {
+  return value == 0 ? 64 : __builtin_clzll(static_cast<unsigned long long>(value));
+}
+inline int __ffs(int value) { return __builtin_ffs(value); }
+inline unsigned __float_as_uint(float value) { return __builtin_bit_cast(unsigned, value); }
+inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
+inline unsigned long long __float2ull_rn(float value) { return static_cast<unsigned long long>(std::rint(value)); }
+inline float rsqrtf(float value) { return 1.0f / std::sqrt(value); }
 
 namespace vitrine::cuda {
 
 inline float fast_exp2(float x) { return std::exp2(x); }
 inline char* dynamic_shared() { return cuda_emulator::dynamic_shared(); }
+inline uint4 load_streaming_16(const void* from) {
+  uint4 value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+inline uint4 load_cached_16(const void* from) { return load_streaming_16(from); }
 inline void copy_async_16(void* to, const void* from, bool valid) { cuda_emulator::copy_async(to, from, 16, valid); }
 inline void copy_async_commit() { cuda_emulator::commit_copies(); }
 template <int kPending>

@@ -67,6 +67,18 @@ __device__ inline float fast_exp2(float x) {
   return result;
 }
 
+/// 16 bytes that are read once: past the first-level cache. Nothing may write them while the kernel runs.
+__device__ inline uint4 load_streaming_16(const void* from) {
+  uint4 value;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from));
+  return value;
+}
+
+/// 16 bytes that other warps read as well, likewise.
+__device__ inline uint4 load_cached_16(const void* from) { return __ldg(static_cast<const uint4*>(from)); }
+
 /// 16 bytes from global to shared memory past the registers; zeros, and no read, where `valid` is false.
 __device__ inline void copy_async_16(void* shared, const void* global, bool valid) {
   asm volatile(
