@@ -95,11 +95,6 @@ inline bool __any_sync(unsigned mask, bool value) { return __ballot_sync(mask, v
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 using std::isfinite;
 using std::isnan;
-inline unsigned __ballot_sync(unsigned, bool value) {
-  unsigned bits = 0;
-  for (int lane = 0; lane < 32; ++lane) bits |= static_cast<unsigned>(__shfl_sync(0xffffffffU, value, lane)) << lane;
-  return bits;
-}
 /// Of all threads of the block.
 inline int __syncthreads_or(int value) {
   static bool any;
