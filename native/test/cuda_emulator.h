@@ -9,6 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -85,18 +86,15 @@ T __shfl_up_sync(unsigned, T value, unsigned delta) {
   const unsigned lane = vitrine::cuda_emulator::current.lane;
   return vitrine::cuda_emulator::exchange(value, lane < delta ? lane : lane - delta);
 }
-inline bool __any_sync(unsigned, bool value) {
-  bool any = false;
-  for (int lane = 0; lane < 32; ++lane) any |= __shfl_sync(0xffffffffU, value, lane);
-  return any;
+inline unsigned __ballot_sync(unsigned, bool value) {
+  unsigned votes = 0;
+  for (int lane = 0; lane < 32; ++lane) votes |= static_cast<unsigned>(__shfl_sync(0xffffffffU, value, lane)) << lane;
+  return votes;
 }
+inline bool __any_sync(unsigned mask, bool value) { return __ballot_sync(mask, value) != 0; }
+inline int __popc(unsigned bits) { return std::popcount(bits); }
 using std::isfinite;
 using std::isnan;
-inline unsigned __ballot_sync(unsigned, bool value) {
-  unsigned bits = 0;
-  for (int lane = 0; lane < 32; ++lane) bits |= static_cast<unsigned>(__shfl_sync(0xffffffffU, value, lane)) << lane;
-  return bits;
-}
 /// Of all threads of the block.
 inline int __syncthreads_or(int value) {
   static bool any;

@@ -146,6 +146,7 @@ struct PlainKernels {
 TEST("cuda moe on the host: grouped products on tensor cores") {
   check<__half, TensorKernels<FewRows>>({3, 72, 40, 5, 2});
   check<__nv_bfloat16, TensorKernels<FewRows>>({20, 136, 88, 4, 3});
+  check<__half, TensorKernels<FewRows>>({30, 40, 24, 70, 3});
   check<__half, TensorKernels<SomeRows>>({70, 40, 72, 4, 2});
   check<__nv_bfloat16, TensorKernels<ManyRows>>({140, 72, 104, 3, 1});
 }

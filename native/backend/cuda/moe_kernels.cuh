@@ -124,18 +124,17 @@ struct ExpertTile {
 };
 __device__ inline ExpertTile expert_tile(const ExpertGroups& groups, int tile) {
   if (tile >= groups.tile_start[groups.num_experts]) return {};
-  int low = 0;  // the last expert whose first tile is not behind this one; experts without tiles are passed over
-  int high = groups.num_experts;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (groups.tile_start[middle] <= tile) {
-      low = middle;
-    } else {
-      high = middle;
-    }
+  // The last expert whose first tile is not behind this one, which passes over those without tiles. All warps count for
+  // themselves: a search by halves would wait for one load after another.
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int before = 0;
+#pragma unroll 4
+  for (int e = lane; e - lane < groups.num_experts; e += 32) {
+    before += __popc(__ballot_sync(0xffffffffu, e < groups.num_experts && groups.tile_start[e] <= tile));
   }
-  const int first = groups.row_start[low] + (tile - groups.tile_start[low]) * groups.tile_rows;
-  return {low, first, min(groups.tile_rows, groups.row_start[low + 1] - first)};
+  const int expert = before - 1;
+  const int first = groups.row_start[expert] + (tile - groups.tile_start[expert]) * groups.tile_rows;
+  return {expert, first, min(groups.tile_rows, groups.row_start[expert + 1] - first)};
 }
 
 __device__ inline int64_t source_row(const GroupedGemm& job, int row) {
