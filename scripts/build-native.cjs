@@ -1,8 +1,10 @@
 // Builds the addon with CMake (through cmake-js) and, if asked, the native tests. Builds only what has changed.
 //   node scripts/build-native.cjs [--tests] [--sanitizer address|undefined|thread] [--build-type Release|Debug|...]
+//   node scripts/build-native.cjs --cuda
 // or VITRINE_TESTS=1, VITRINE_SANITIZER, VITRINE_BUILD_TYPE in the environment. Results:
 //   plain                build/Release/vitrine.node (the only .node there); build/tests: native_tests, kernel_bench,
 //                        trace_bench and nvtx_log_tool.so, a tool for NVTX_INJECTION64_PATH
+//   --cuda               build/cuda/libvitrine_cuda.so, the GPU kernels, and nothing else; needs nvcc, no GPU
 //   anything else        build/asan, build/ubsan, build/tsan or build/<type>: native_tests, build/Release/vitrine.node
 // To run with such an addon: VITRINE_PREBUILD=$PWD/build/asan, and LD_PRELOAD=$(gcc -print-file-name=libasan.so).
 const { spawnSync } = require('node:child_process');
@@ -27,6 +29,7 @@ function readOptions() {
       options: {
         tests: { type: 'boolean', default: !['', '0', undefined].includes(process.env.VITRINE_TESTS) },
         sanitizer: { type: 'string', default: process.env.VITRINE_SANITIZER ?? '' },
+        cuda: { type: 'boolean', default: false },
         'build-type': { type: 'string', default: process.env.VITRINE_BUILD_TYPE || 'Release' },
       },
     }));
@@ -41,10 +44,16 @@ function readOptions() {
   if (!['Release', 'Debug', 'RelWithDebInfo', 'MinSizeRel'].includes(buildType)) {
     fail(`--build-type: expected Release, Debug, RelWithDebInfo or MinSizeRel, got '${buildType}'`);
   }
-  return { tests: values.tests, sanitizer, buildType };
+  if (values.cuda && (sanitizer !== '' || buildType !== 'Release')) {
+    fail('--cuda: expected no --sanitizer and no --build-type beside it');
+  }
+  return { tests: values.tests, sanitizer, buildType, cuda: values.cuda };
 }
 
-function folders({ sanitizer, buildType }) {
+function folders({ sanitizer, buildType, cuda }) {
+  if (cuda) {
+    return { cmake: join(root, 'build/cuda/cmake'), addon: join(root, 'build/cuda'), tests: join(root, 'build/cuda') };
+  }
   if (sanitizer === '' && buildType === 'Release') {
     return { cmake: join(root, 'build/cmake'), addon: join(root, 'build/Release'), tests: join(root, 'build/tests') };
   }
@@ -66,7 +75,7 @@ function findProgram(names) {
   );
 }
 
-function checkTools() {
+function checkTools({ cuda }) {
   const missing = [];
   if (findProgram(['cmake']) === undefined) missing.push('CMake (3.22 or newer)');
   const compilers = process.env.CXX ? [process.env.CXX.split(' ')[0]] : ['c++', 'g++', 'clang++'];
@@ -74,6 +83,11 @@ function checkTools() {
     missing.push(process.env.CXX ? `the compiler CXX=${process.env.CXX}` : 'a C++20 compiler (g++ 12 or clang 15)');
   }
   if (findProgram(['ninja', 'ninja-build', 'make']) === undefined) missing.push('ninja or make');
+  const toolkits = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].filter(Boolean);
+  const nvcc = ['nvcc', ...[process.env.CUDACXX].filter(Boolean), ...toolkits.map((path) => join(path, 'bin/nvcc'))];
+  if (cuda && findProgram(nvcc) === undefined) {
+    fail('nvcc not found. Compiling the GPU kernels needs the CUDA toolkit, 12.4 or newer; a GPU it does not need.');
+  }
   if (missing.length === 0) return;
   fail(
     `${missing.join(' and ')} not found. Compiling the native addon needs them:\n` +
@@ -98,7 +112,7 @@ function availableBytes() {
 
 const options = readOptions();
 const { cmake, addon, tests } = folders(options);
-checkTools();
+checkTools(options);
 dropUnusableTree(cmake);
 const jobs = Math.max(1, Math.min(availableParallelism(), Math.floor(availableBytes() / BYTES_PER_COMPILER)));
 const cmakeJs = join(dirname(require.resolve('cmake-js/package.json', { paths: [root] })), 'bin/cmake-js');
@@ -109,10 +123,10 @@ function build(target) {
   const args = ['build', '-d', root, '-O', cmake, '-T', target, '-l', 'warn', '-p', String(jobs)];
   args.push(`--CDCMAKE_BUILD_TYPE=${options.buildType}`, `--CDVITRINE_SANITIZER=${options.sanitizer}`);
   args.push(`--CDCMAKE_LIBRARY_OUTPUT_DIRECTORY=${addon}`, `--CDCMAKE_RUNTIME_OUTPUT_DIRECTORY=${tests}`);
-  args.push(`--CDVITRINE_TESTS=${hasTests ? 'ON' : 'OFF'}`);
+  args.push(`--CDVITRINE_TESTS=${hasTests ? 'ON' : 'OFF'}`, `--CDVITRINE_CUDA=${options.cuda ? 'ON' : 'OFF'}`);
   const { status, error } = spawnSync(process.execPath, [cmakeJs, ...args], { cwd: root, stdio: 'inherit' });
   if (status !== 0) fail(`the build of ${target} failed${error ? `: ${error.message}` : ''}`);
 }
 
-build('vitrine');
-if (options.tests) build('vitrine_tests');
+build(options.cuda ? 'vitrine_cuda' : 'vitrine');
+if (options.tests && !options.cuda) build('vitrine_tests');

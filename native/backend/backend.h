@@ -1,6 +1,7 @@
 // The seam between the decoder loop and a device: memory, weights and the ops of a decoder-only transformer.
-// Called by the engine thread only. Ops are queued in order (a CUDA stream) or done on return (CPU); what the host
-// reads is valid after synchronize(). Activations have the backend's own dtype (float32 on the CPU); sums are float32.
+// Called by the engine thread only, but for what says otherwise. Ops are queued in order (a CUDA stream) or done on
+// return (CPU); what the host reads is valid after synchronize(). Activations have the backend's own dtype (float32 on
+// the CPU); sums are float32.
 //
 // Batch invariance (CPU): each output element is summed in an order that depends only on its own row's inputs and the
 // weight's shape: never on how many rows the batch has, how they are split over threads, or where a chunk ends.
@@ -85,15 +86,18 @@ struct AttentionShape {
   float scale = 1.0f;
 };
 
-/// The batch as attention sees it (device pointers). Query token t of request r sits at position
-/// seq_lens[r] - (query_start[r+1] - query_start[r]) + (t - query_start[r]) and sees all positions up to its own.
+/// The batch as attention sees it: device pointers, and for plan() the lengths in host memory too. Query token t of
+/// request r sits at position seq_lens[r] - (query_start[r+1] - query_start[r]) + (t - query_start[r]) and sees all
+/// positions up to its own.
 struct AttentionBatch {
   int32_t num_requests = 0;
   int32_t num_tokens = 0;
-  const int32_t* query_start = nullptr;  ///< [R+1]
-  const int32_t* seq_lens = nullptr;     ///< [R]
-  const int32_t* block_start = nullptr;  ///< [R+1]
-  const int32_t* blocks = nullptr;       ///< [block_start[R]]
+  const int32_t* query_start = nullptr;       ///< [R+1]
+  const int32_t* seq_lens = nullptr;          ///< [R]
+  const int32_t* block_start = nullptr;       ///< [R+1]
+  const int32_t* blocks = nullptr;            ///< [block_start[R]]
+  const int32_t* host_query_start = nullptr;  ///< [R+1]
+  const int32_t* host_seq_lens = nullptr;     ///< [R]
 };
 
 /// Paged attention: plan once a step on the host, run once a layer.
@@ -157,6 +161,8 @@ class Backend {
 
   // --- memory ---------------------------------------------------------------------------------------------------
   virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;
+  /// Bytes that allocate() may still give. On any thread.
+  virtual size_t available_bytes() const = 0;
   /// Makes host words readable by ops until the next synchronize(); the CPU returns the pointer itself.
   virtual const int32_t* upload(std::span<const int32_t> words) = 0;
   /// Copies host bytes into device memory, after the ops queued so far; `host` may change on return.

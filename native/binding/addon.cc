@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_adapter/cuda_library.h"
 #include "binding/addon_engine.h"
 #include "binding/value_reader.h"
 #include "core/forward_batch_layout.h"
@@ -28,6 +29,7 @@ Napi::Value build_info(const Napi::CallbackInfo& info) {
   result.Set("buildType", VITRINE_BUILD_TYPE);
   result.Set("sanitizer", VITRINE_SANITIZER_NAME);
   result.Set("layoutVersion", layout::kVersion);
+  result.Set("cudaAbiVersion", VITRINE_CUDA_ABI_VERSION);
   result.Set("cpuIsas", isas);
   return result;
 }
@@ -49,6 +51,23 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   cpu.Set("totalBytes", static_cast<double>(MemoryProbe().total_bytes()));
   const auto result = Napi::Array::New(info.Env());
   result.Set(uint32_t{0}, cpu);
+  return result;
+}
+
+Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
+  const CudaLibrary library(ValueReader(info[0], "library").string());
+  const auto result = Napi::Array::New(info.Env());
+  for (const VitrineCudaDevice& device : library.devices()) {
+    const auto item = Napi::Object::New(info.Env());
+    item.Set("kind", "cuda");
+    item.Set("name", device.name);
+    item.Set("computeCapability", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
+    item.Set("multiprocessors", device.multiprocessors);
+    item.Set("driverVersion", device.driver_version);
+    item.Set("runtimeVersion", device.runtime_version);
+    item.Set("totalBytes", static_cast<double>(device.total_bytes));
+    result.Set(result.Length(), item);
+  }
   return result;
 }
 
@@ -90,6 +109,7 @@ void give_way(const Napi::CallbackInfo&) { sched_yield(); }
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("buildInfo", Napi::Function::New(env, build_info, "buildInfo"));
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
+  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
   exports.Set("machineLimits", Napi::Function::New(env, machine_limits, "machineLimits"));
   exports.Set("rangePush", Napi::Function::New(env, range_push, "rangePush"));
   exports.Set("rangePop", Napi::Function::New(env, range_pop, "rangePop"));

@@ -164,15 +164,14 @@ void AddonEngine::submit(const Napi::CallbackInfo& info) {
 Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   require(engine_ != nullptr, "memoryInfo: the engine is closed");
   const EngineMemory& memory = engine_->memory();
-  const MemoryProbe probe;
   const auto result = Napi::Object::New(info.Env());
   const auto set = [&](const char* key, size_t bytes) { result.Set(key, static_cast<double>(bytes)); };
   set("weightBytes", memory.weight_bytes);
   set("kvCacheBytes", memory.kv_cache_bytes);
   set("workspaceBytes", memory.workspace_bytes);
   set("kvBytesPerToken", memory.kv_bytes_per_token);
-  set("availableBytes", probe.available_bytes());
-  set("residentBytes", probe.resident_bytes());
+  set("availableBytes", engine_->available_bytes());
+  set("residentBytes", MemoryProbe().resident_bytes());
   return result;
 }
 

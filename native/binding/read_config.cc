@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_adapter/cuda_backend.h"
 #include "binding/value_reader.h"
 
 namespace vitrine {
@@ -97,18 +98,29 @@ CpuIsa read_isa(const ValueReader& reader) {
   reader.reject("one of " + names + " (what this processor can run)");
 }
 
+constexpr int kCudaDevice = 0;  // the first that CUDA_VISIBLE_DEVICES leaves
+
+std::function<std::unique_ptr<Backend>(ThreadPool&)> read_backend(const ValueReader& reader, DType dtype) {
+  enum class Device { kCpu, kCuda };
+  if (one_of<Device>(reader["device"], {{"cpu", Device::kCpu}, {"cuda", Device::kCuda}}) == Device::kCpu) {
+    return [isa = read_isa(reader["cpuIsa"])](ThreadPool& pool) { return make_cpu_backend(isa, pool); };
+  }
+  return [library = CudaLibrary(reader["cudaLibrary"].string()), dtype](ThreadPool&) {
+    return make_cuda_backend(library, kCudaDevice, dtype);
+  };
+}
+
 }  // namespace
 
 EngineOptions read_engine_config(Napi::Value value) {
   const ValueReader reader(value, "config");
-  one_of<int>(reader["device"], {{"cpu", 0}});
   EngineOptions options;
   options.spec = read_spec(reader["spec"]);
   options.threads = reader["cpuThreads"].int32(0, 1024);
   if (const ValueReader markers = reader["nvtxMarkers"]; !markers.is_undefined()) {
     options.nvtx_markers = markers.boolean();
   }
-  options.make_backend = [isa = read_isa(reader["cpuIsa"])](ThreadPool& pool) { return make_cpu_backend(isa, pool); };
+  options.make_backend = read_backend(reader, options.spec.dtype);
   return options;
 }
 

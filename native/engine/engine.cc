@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "core/check.h"
-#include "core/memory_probe.h"
 #include "model/weight_loader.h"
 
 namespace vitrine {
@@ -103,7 +102,8 @@ void Engine::init_cache(const CacheConfig& config) {
           " tokens (numBlocks * blockSize), got ", int64_t{config.num_blocks} * config.block_size);
   const auto wanted =
       memory_.kv_bytes_per_token * static_cast<size_t>(config.num_blocks) * static_cast<size_t>(config.block_size);
-  const size_t available = MemoryProbe().available_bytes();
+  require(!closed(), "initCache: the engine is closed");
+  const size_t available = available_bytes();
   require(wanted <= available, "initCache: the KV cache of ", config.num_blocks, " blocks of ", config.block_size,
           " tokens takes ", wanted, " bytes, but only ", available, " are available; ask for fewer blocks");
   call("initCache", [&] {

@@ -54,6 +54,8 @@ class Engine {
   /// Queues a step. After a step has failed the engine is dead: every later step comes back with that error.
   void submit(std::unique_ptr<Step> step);
   const EngineMemory& memory() const { return memory_; }
+  /// Bytes that the backend may still allocate. Not after close().
+  size_t available_bytes() const { return backend_->available_bytes(); }
   /// What the records of steps refer to; after init_cache.
   const SpanTables& span_tables() const;
   /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.

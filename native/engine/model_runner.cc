@@ -23,10 +23,8 @@ DeviceBatch on_device(const ForwardBatchView& batch, Backend& backend) {
   device.positions = at(batch.positions());
   device.kv_slots = at(batch.kv_slots());
   device.row_tokens = at(batch.row_tokens());
-  device.attention = {batch.num_requests(), batch.num_tokens(),      at(batch.query_start()),
-                      at(batch.seq_lens()), at(batch.block_start()), at(batch.blocks())};
-  device.host_query_start = batch.query_start();
-  device.host_seq_lens = batch.seq_lens();
+  device.attention = {batch.num_requests(),    batch.num_tokens(), at(batch.query_start()),    at(batch.seq_lens()),
+                      at(batch.block_start()), at(batch.blocks()), batch.query_start().data(), batch.seq_lens().data()};
   return device;
 }
 

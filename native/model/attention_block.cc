@@ -10,9 +10,9 @@ TraceShape queries(const ModelSpec& spec, const Tensor& qkv) { return {qkv.rows,
 TraceShape keys(const ModelSpec& spec, const Tensor& qkv) { return {qkv.rows, (spec.qkv_size() - spec.q_size()) / 2}; }
 
 /// Positions that the queries of the batch see, each request's once.
-int64_t visible_tokens(const DeviceBatch& batch, int32_t window) {
+int64_t visible_tokens(const AttentionBatch& batch, int32_t window) {
   int64_t total = 0;
-  for (size_t r = 0; r < batch.host_seq_lens.size(); ++r) {
+  for (int32_t r = 0; r < batch.num_requests; ++r) {
     const int32_t queries = batch.host_query_start[r + 1] - batch.host_query_start[r];
     const int64_t length = batch.host_seq_lens[r];
     total += window == 0 ? length : std::min(length, int64_t{window} + queries - 1);
@@ -23,7 +23,7 @@ int64_t visible_tokens(const DeviceBatch& batch, int32_t window) {
 void describe_attention(SpanRecord& record, const ForwardContext& context, const TraceSite& site, int32_t window) {
   using span_layout::AttentionArgs;
   const KvLayer& kv = context.cache.layer(0);
-  const int64_t tokens = visible_tokens(context.batch, window);
+  const int64_t tokens = visible_tokens(context.batch.attention, window);
   const int64_t bytes_per_token =
       int64_t{2} * kv.num_kv_heads * kv.head_dim * static_cast<int64_t>(dtype_size(kv.dtype));
   record.args[AttentionArgs::kDims1] = static_cast<uint32_t>(context.batch.num_tokens);

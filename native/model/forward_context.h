@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "backend/backend.h"
 #include "cache/paged_kv_cache.h"
@@ -22,10 +21,6 @@ struct DeviceBatch {
   const int32_t* kv_slots = nullptr;    ///< [T]
   const int32_t* row_tokens = nullptr;  ///< [L]
   AttentionBatch attention;
-
-  // The same in host memory, for traces.
-  std::span<const int32_t> host_query_start;  ///< [R+1]
-  std::span<const int32_t> host_seq_lens;     ///< [R]
 };
 
 struct ForwardContext {

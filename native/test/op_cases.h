@@ -32,6 +32,18 @@ inline std::vector<GemmCase> gemm_bench_cases() {
   return cases;
 }
 
+/// The matrices of Llama-3.1-8B, its head last.
+inline std::vector<GemmCase> gemm_gpu_bench_cases() {
+  std::vector<GemmCase> cases;
+  for (const GemmCase shape :
+       {GemmCase{0, 6144, 4096}, {0, 4096, 4096}, {0, 28672, 4096}, {0, 4096, 14336}, {0, 128256, 4096}}) {
+    for (const int64_t m : {1, 4, 8, 16, 32, 128, 1024, 8192}) {
+      if (shape.n < 100000 || m <= 128) cases.push_back({m, shape.n, shape.k});
+    }
+  }
+  return cases;
+}
+
 struct AttentionCase {
   int32_t num_heads, num_kv_heads, head_dim, block_size;
   int32_t window;                   ///< 0 = all
@@ -57,6 +69,12 @@ inline std::vector<AttentionCase> attention_cases() {
       {6, 3, 48, 4, 70, {260, 64}, {130, 1}},
       {4, 4, 9, 1, 64, {129}, {129}},
       {2, 1, 300, 7, 5, {33}, {33}},
+      {8, 1, 128, 16, 0, {300, 33}, {1, 1}},
+      {16, 1, 64, 16, 0, {270}, {3}},
+      {17, 1, 64, 32, 0, {70}, {2}},
+      {4, 2, 96, 16, 100, {250, 140}, {1, 70}},
+      {2, 2, 256, 16, 0, {90}, {90}},
+      {2, 2, 128, 1, 150, {200}, {130}},
       {0 + 2, 2, 8, 16, 0, {}, {}},
   };
 }
@@ -75,6 +93,16 @@ inline std::vector<AttentionCase> attention_bench_cases() {
           {32, 8, 64, 16, 0, {2048}, {2048}},
           {32, 8, 128, 16, 0, {1024}, {1024}},
           {32, 8, 64, 1, 0, {2048}, {1}}};
+}
+
+/// Llama-3.1-8B heads: decode at several batch sizes and contexts, prefill of whole prompts and of a chunk.
+inline std::vector<AttentionCase> attention_gpu_bench_cases() {
+  const auto equal = [](size_t batch, int32_t context, int32_t queries) {
+    return AttentionCase{32, 8, 128, 16, 0, std::vector<int32_t>(batch, context), std::vector<int32_t>(batch, queries)};
+  };
+  return {equal(1, 2048, 1),      equal(1, 32768, 1),   equal(8, 2048, 1),    equal(32, 2048, 1),
+          equal(128, 2048, 1),    equal(32, 8192, 1),   equal(8, 1024, 1024), equal(1, 4096, 4096),
+          equal(1, 16384, 16384), equal(1, 16384, 2048)};
 }
 
 struct MoeCase {

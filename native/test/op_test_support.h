@@ -1,4 +1,4 @@
-// What the op tests share: deterministic data, encoded weights, bitwise comparison and a loop over instruction sets.
+// What the op tests share: deterministic data, encoded weights, comparison, loops over instruction sets and backends.
 #pragma once
 
 #include <cstring>
@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_adapter/cuda_backend.h"
 #include "core/dtype.h"
+#include "staged_backend.h"
+#include "test_device.h"
 
 namespace vitrine::test {
 
@@ -76,6 +79,57 @@ void for_each_isa(int threads, Body body) {
     const auto backend = make_cpu_backend(isa, pool);
     body(*backend, std::string(cpu_isa_name(isa)), isa);
   }
+}
+
+/// What one rounding to `dtype` may change, relative to the number; 0 for float32.
+inline double rounding_of(DType dtype) {
+  if (dtype == DType::kFloat32) return 0;
+  return dtype == DType::kFloat16 ? 0x1p-11 : 0x1p-8;
+}
+
+inline float rounded(float value, DType dtype) {
+  if (dtype == DType::kFloat32) return value;
+  return dtype == DType::kFloat16 ? half_to_float(float_to_half(value)) : bf16_to_float(float_to_bf16(value));
+}
+inline std::vector<float> rounded(std::vector<float> values, DType dtype) {
+  for (float& value : values) value = rounded(value, dtype);
+  return values;
+}
+
+/// Largest excess of |value - expected| over relative * |expected|; NaN wins.
+inline double largest_excess(const std::vector<float>& values, const std::vector<float>& expected, double relative) {
+  double largest = values.size() == expected.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < values.size() && i < expected.size(); ++i) {
+    const double excess = std::abs(double{values[i]} - expected[i]) - relative * std::abs(expected[i]);
+    if (!(excess <= largest)) largest = excess;
+  }
+  return largest;
+}
+
+/// body(backend, name) for each backend of the device under test: every instruction set of the CPU, or a GPU with every
+/// dtype of activations. Tensors are float32 in host memory; numbers that are none of activation_dtype() are rounded.
+template <class Body>
+void for_each_backend(int threads, Body body) {
+  if (!cuda_under_test()) {
+    for_each_isa(threads, [&](Backend& backend, const std::string& name, CpuIsa) { body(backend, name); });
+    return;
+  }
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    const auto device = make_cuda_backend(*cuda_under_test(), 0, dtype);
+    const auto staged = make_staged_backend(*device);
+    body(*staged, "cuda " + std::string(dtype_name(dtype)));
+  }
+}
+
+/// Dtypes of weights and caches that go with a backend: a GPU's are those of its activations.
+inline std::vector<DType> dtypes_of(const Backend& backend) {
+  if (cuda_under_test()) return {backend.activation_dtype()};
+  return {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+}
+
+/// The AVX-512 BF16 kernels multiply pairs of bfloat16: they round what they multiply with a bfloat16 weight.
+inline bool rounds_x(const Backend& backend, DType dtype) {
+  return dtype == DType::kBFloat16 && backend.name() == cpu_isa_name(CpuIsa::kAvx512Bf16);
 }
 
 }  // namespace vitrine::test

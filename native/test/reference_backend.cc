@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/memory_probe.h"
 
 namespace vitrine {
 namespace {
@@ -158,6 +159,7 @@ class ReferenceBackend : public Backend {
   DType activation_dtype() const override { return DType::kFloat32; }
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<ReferenceBuffer>(bytes); }
+  size_t available_bytes() const override { return MemoryProbe().available_bytes(); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override { std::copy_n(from.f32(), from.rows * from.cols, to); }
   void synchronize() override {}

@@ -4,7 +4,7 @@
 #include <map>
 #include <numeric>
 
-#include "backend/cpu/philox.h"
+#include "core/philox.h"
 #include "op_test_support.h"
 #include "reference_backend.h"
 #include "test_framework.h"
@@ -109,14 +109,14 @@ TEST("sampling: Philox4x32-10 gives the known answers of Random123") {
   for (uint32_t i = 0; i < 1000; ++i) CHECK(uniform(7, i) > 0 && uniform(7, i) < 1);
 }
 
-TEST("sampling: every setting draws from its distribution") {
+OP_TEST("sampling: every setting draws from its distribution") {
   constexpr int kDraws = 4000;
   for (const int64_t vocab : {int64_t{1}, int64_t{37}, int64_t{1000}}) {
-    auto logits = test_logits(vocab);
     for (const Setting& setting : settings()) {
       if (vocab < 1000 && !setting.params.history.empty()) continue;
-      const auto expected = distribution(logits, setting.params);
-      for_each_isa(1, [&](Backend& backend, const std::string& isa, CpuIsa) {
+      for_each_backend(1, [&](Backend& backend, const std::string& isa) {
+        auto logits = rounded(test_logits(vocab), backend.activation_dtype());
+        const auto expected = distribution(logits, setting.params);
         std::vector<int> counts(static_cast<size_t>(vocab));
         std::vector<int32_t> rows(kDraws, 0);
         std::vector<SampleParams> params(kDraws, setting.params);
@@ -152,7 +152,7 @@ TEST("sampling: every setting draws from its distribution") {
   }
 }
 
-TEST("sampling: a token depends on logits, parameters, seed and position alone") {
+OP_TEST("sampling: a token depends on logits, parameters, seed and position alone") {
   constexpr int64_t kVocab = 1000;
   constexpr int kRows = 64;
   auto logits = random_floats(kVocab * kRows, 12, 4.0f);
@@ -169,7 +169,7 @@ TEST("sampling: a token depends on logits, parameters, seed and position alone")
   for (const int threads : {1, 2, 3}) {
     size_t seen = 0;
     std::vector<int32_t> sampled(kRows, -1);
-    for_each_isa(threads, [&](Backend& backend, const std::string& isa, CpuIsa) {
+    for_each_backend(threads, [&](Backend& backend, const std::string& isa) {
       backend.sample(tensor_of(logits, kRows, kVocab), rows, params, sampled.data());
       for (size_t i = 0; i < kRows; ++i) {
         int32_t alone = -1;
@@ -182,8 +182,34 @@ TEST("sampling: a token depends on logits, parameters, seed and position alone")
   }
 }
 
-TEST("sampling: greedy takes the lowest id among the largest, after penalties and bias") {
-  for_each_isa(1, [](Backend& backend, const std::string& isa, CpuIsa) {
+OP_TEST("sampling: the tokens are the same on the CPU and on the device under test") {
+  constexpr int64_t kVocab = 1000;
+  constexpr int kRows = 256;
+  ThreadPool pool(1);
+  const auto cpu = make_cpu_backend(supported_cpu_isas().back(), pool);
+  for_each_backend(1, [&](Backend& backend, const std::string& name) {
+    auto logits = rounded(random_floats(kVocab * kRows, 14, 4.0f), backend.activation_dtype());
+    std::vector<SampleParams> params;
+    std::vector<int32_t> rows;
+    const auto all = settings();
+    for (int i = 0; i < kRows; ++i) {
+      params.push_back(all[static_cast<size_t>(i) % all.size()].params);
+      params.back().seed = static_cast<uint64_t>(i) * 77;
+      params.back().position = i;
+      rows.push_back(i);
+    }
+    std::vector<int32_t> tokens(kRows), expected(kRows);
+    backend.sample(tensor_of(logits, kRows, kVocab), rows, params, tokens.data());
+    cpu->sample(tensor_of(logits, kRows, kVocab), rows, params, expected.data());
+    int different = 0;
+    for (size_t i = 0; i < kRows; ++i) different += tokens[i] != expected[i];
+    // Weights have other last bits there: a random number may fall just beside a boundary.
+    CHECK_MESSAGE(different <= 1, name + ": " + shown(different) + " tokens differ");
+  });
+}
+
+OP_TEST("sampling: greedy takes the lowest id among the largest, after penalties and bias") {
+  for_each_backend(1, [](Backend& backend, const std::string& isa) {
     for (const int64_t vocab : {1, 5, 16, 33, 1000}) {
       std::vector<float> logits(static_cast<size_t>(vocab), -1.0f);
       const int32_t row = 0;
@@ -210,9 +236,9 @@ TEST("sampling: greedy takes the lowest id among the largest, after penalties an
   });
 }
 
-TEST("sampling: temperatures near 0 and very large ones") {
-  for_each_isa(1, [](Backend& backend, const std::string& isa, CpuIsa) {
-    auto logits = test_logits(500);
+OP_TEST("sampling: temperatures near 0 and very large ones") {
+  for_each_backend(1, [](Backend& backend, const std::string& isa) {
+    auto logits = rounded(test_logits(500), backend.activation_dtype());
     const auto best = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     const int32_t row = 0;
     for (const float temperature : {1e-40f, 1e-20f, 1e-4f}) {
@@ -230,8 +256,8 @@ TEST("sampling: temperatures near 0 and very large ones") {
   });
 }
 
-TEST("sampling: non-finite logits and a wholly suppressed row are errors, logits stay as they were") {
-  for_each_isa(2, [](Backend& backend, const std::string& isa, CpuIsa) {
+OP_TEST("sampling: non-finite logits and a wholly suppressed row are errors, logits stay as they were") {
+  for_each_backend(2, [](Backend& backend, const std::string& isa) {
     const int32_t rows[] = {0, 1};
     int32_t sampled[2];
     for (const float bad : {NAN, INFINITY, -INFINITY}) {
@@ -274,13 +300,13 @@ TEST("sampling: non-finite logits and a wholly suppressed row are errors, logits
   });
 }
 
-TEST("sampling: log-probabilities equal the reference backend's") {
+OP_TEST("sampling: log-probabilities equal the reference backend's") {
   const auto reference = make_reference_backend();
   for (const int64_t vocab : {1, 30, 1000, 40001}) {
     constexpr int kRows = 5;
-    auto logits = random_floats(vocab * kRows, 13, 12.0f);
-    if (vocab > 20) logits[3] = logits[9] = logits[17] = 13.0f;  // ties at the top
-    for_each_isa(2, [&](Backend& backend, const std::string& isa, CpuIsa) {
+    for_each_backend(2, [&](Backend& backend, const std::string& isa) {
+      auto logits = rounded(random_floats(vocab * kRows, 13, 12.0f), backend.activation_dtype());
+      if (vocab > 20) logits[3] = logits[9] = logits[17] = 13.0f;  // ties at the top
       for (const int32_t top : {0, 1, 5, 40}) {
         if (top > vocab) continue;
         struct Result {

@@ -1,5 +1,6 @@
 // The whole test framework of native/test: TEST registers, CHECK... report file, line and values and go on.
-//   native_tests [filter]   runs the tests whose name contains `filter`; the last line says 'N passed, N failed'
+//   native_tests [--device cpu|cuda] [filter]   runs the tests whose name contains `filter`; on a GPU those that were
+//                                               written with OP_TEST. The last line says 'N passed, N failed'
 #pragma once
 
 #include <atomic>
@@ -18,6 +19,7 @@ namespace vitrine::test {
 struct TestCase {
   const char* name;
   void (*run)();
+  bool on_any_device;
 };
 
 inline std::vector<TestCase>& test_cases() {
@@ -32,7 +34,9 @@ inline std::atomic<int>& failed_checks() {
 }
 
 struct Registration {
-  Registration(const char* name, void (*run)()) { test_cases().push_back({name, run}); }
+  Registration(const char* name, void (*run)(), bool on_any_device) {
+    test_cases().push_back({name, run, on_any_device});
+  }
 };
 
 template <class Value>
@@ -81,12 +85,13 @@ inline void check_throws(const std::function<void()>& body, std::string_view par
   report_failure(file, line, std::string(text) + " did not throw \"" + std::string(part) + "\"");
 }
 
-/// Returns the exit code of the program.
-inline int run_tests(std::string_view filter) {
+/// Returns the exit code of the program. `on_device`: only tests that run on any device.
+inline int run_tests(std::string_view filter, bool on_device) {
   int passed = 0;
   int failed = 0;
   for (const TestCase& test : test_cases()) {
     if (std::string_view(test.name).find(filter) == std::string_view::npos) continue;
+    if (on_device && !test.on_any_device) continue;
     failed_checks() = 0;
     try {
       test.run();
@@ -106,11 +111,14 @@ inline int run_tests(std::string_view filter) {
 
 #define VITRINE_JOIN2(a, b) a##b
 #define VITRINE_JOIN(a, b) VITRINE_JOIN2(a, b)
-#define TEST(name)                                                                                                 \
-  static void VITRINE_JOIN(test_, __LINE__)();                                                                     \
-  static const ::vitrine::test::Registration VITRINE_JOIN(registration_, __LINE__)(name,                           \
-                                                                                   VITRINE_JOIN(test_, __LINE__)); \
+#define VITRINE_TEST(name, on_any_device)                                           \
+  static void VITRINE_JOIN(test_, __LINE__)();                                      \
+  static const ::vitrine::test::Registration VITRINE_JOIN(registration_, __LINE__)( \
+      name, VITRINE_JOIN(test_, __LINE__), on_any_device);                          \
   static void VITRINE_JOIN(test_, __LINE__)()
+#define TEST(name) VITRINE_TEST(name, false)
+/// A test of ops by for_each_backend().
+#define OP_TEST(name) VITRINE_TEST(name, true)
 
 #define CHECK(condition)                                                               \
   do {                                                                                 \

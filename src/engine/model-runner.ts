@@ -1,7 +1,8 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
-import type { MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
+import type { DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
+import { chooseDevice } from '../native/choose-device.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
@@ -44,6 +45,8 @@ interface PendingStep {
 
 export class ModelRunner {
   readonly limits: RunnerLimits;
+  /** Where the model runs. */
+  readonly device: DeviceInfo;
   readonly #engine: NativeEngine;
   readonly #buffers = new BufferPool();
   /** Steps submitted and not yet done, oldest first. */
@@ -55,10 +58,13 @@ export class ModelRunner {
   private constructor(deps: RunnerDeps) {
     const { addon, model, options, log } = deps;
     checkLayout(addon);
+    const { info, cudaLibrary } = chooseDevice({ addon, device: options.device, log });
+    this.device = info;
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
       {
-        ...{ device: 'cpu', spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
+        ...{ device: info.kind, ...(cudaLibrary !== undefined && { cudaLibrary }) },
+        ...{ spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
         nvtxMarkers: options.enableLayerwiseNvtxMarker,
       },
       (error, output, spans) => this.#onStep(error, output, spans),
@@ -84,7 +90,7 @@ export class ModelRunner {
 
   /**
    * Loads the weights and allocates the KV cache; blocks until done.
-   * Errors: NATIVE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_OPTION, and what the engine says of broken weight files.
+   * Errors: NATIVE_UNAVAILABLE, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, INVALID_OPTION, and what the engine says of broken weight files.
    */
   static create(deps: RunnerDeps): ModelRunner {
     return new ModelRunner(deps);

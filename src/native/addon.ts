@@ -105,7 +105,9 @@ export interface LoadPlan {
 }
 
 export interface EngineConfig {
-  readonly device: 'cpu';
+  readonly device: 'cpu' | 'cuda';
+  /** Path of libvitrine_cuda.so; of device 'cuda' alone. */
+  readonly cudaLibrary?: string;
   readonly spec: ModelSpec;
   /** Compute threads, the engine thread included; 0 = all processors this process may use (cgroup and affinity). */
   readonly cpuThreads: number;
@@ -133,7 +135,10 @@ export interface MemoryInfo {
   readonly workspaceBytes: number;
   /** KV bytes of one token over all layers. */
   readonly kvBytesPerToken: number;
-  /** Bytes this process may still allocate: the smaller of free memory and what its cgroup leaves. */
+  /**
+   * Bytes this process may still allocate where the model runs: the smaller of free memory and what its cgroup leaves, or
+   * the free memory of the GPU.
+   */
   readonly availableBytes: number;
   readonly residentBytes: number;
 }
@@ -146,16 +151,32 @@ export interface BuildInfo {
   readonly sanitizer: string;
   /** LAYOUT_VERSION the addon was built against; must equal ours. */
   readonly layoutVersion: number;
+  /** Version of the interface between the addon and libvitrine_cuda.so. */
+  readonly cudaAbiVersion: number;
   /** Instruction sets this CPU can run, slowest first: avx2, avx512, avx512_bf16. */
   readonly cpuIsas: readonly string[];
 }
 
-export interface DeviceInfo {
+export interface CpuDeviceInfo {
   readonly kind: 'cpu';
   readonly name: string;
   readonly threads: number;
   readonly totalBytes: number;
 }
+
+export interface CudaDeviceInfo {
+  readonly kind: 'cuda';
+  readonly name: string;
+  /** '9.0': Hopper. */
+  readonly computeCapability: string;
+  readonly multiprocessors: number;
+  /** 13000: CUDA 13.0, the newest that the driver runs; and the one that the library was built with. */
+  readonly driverVersion: number;
+  readonly runtimeVersion: number;
+  readonly totalBytes: number;
+}
+
+export type DeviceInfo = CpuDeviceInfo | CudaDeviceInfo;
 
 /** Measured rates of this machine: what kernels are compared with. */
 export interface MachineLimits {
@@ -209,7 +230,13 @@ export interface NativeEngine {
 
 export interface NativeAddon {
   buildInfo(): BuildInfo;
-  devices(): DeviceInfo[];
+  /** The processors: one entry. */
+  devices(): CpuDeviceInfo[];
+  /**
+   * The GPUs that the libvitrine_cuda.so at this path can use, at least one. Throws an Error of one line: no such file, no
+   * library or not this one, another version of the interface, no driver, too old a driver, no GPU, none new enough.
+   */
+  cudaDevices(library: string): CudaDeviceInfo[];
   /** Measures for about `seconds` with so many threads (0, the default: as an engine); call it only while no engine runs. */
   machineLimits(seconds: number, threads?: number): MachineLimits;
   /** Has the calling thread run only while no other one wants its processor; false where that is not allowed. */

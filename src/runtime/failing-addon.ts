@@ -15,6 +15,7 @@ export function withFailingStep(addon: NativeAddon, step: number): NativeAddon {
   return {
     buildInfo: () => addon.buildInfo(),
     devices: () => addon.devices(),
+    cudaDevices: (library) => addon.cudaDevices(library),
     machineLimits: (seconds, threads) => addon.machineLimits(seconds, threads),
     setIdlePriority: () => addon.setIdlePriority(),
     giveWay: () => addon.giveWay(),

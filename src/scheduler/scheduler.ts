@@ -94,7 +94,7 @@ export class Scheduler {
     this.#profiler = new ProfilerSession({
       ranks: { tp: 0 },
       tables: runner.spanTables(),
-      devices: addon.devices(),
+      devices: [runner.device],
       cuda: addon,
       tracer: this.#tracer,
       gauges: () => this.#gauges(),

@@ -18,8 +18,7 @@ export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerC
     spec: model.spec,
     eosTokenIds: model.eosTokenIds,
   });
-  const { limits } = runner;
-  const device = addon.devices()[0]!;
+  const { limits, device } = runner;
   channel.send({
     kind: 'ready',
     info: {

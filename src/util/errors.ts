@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'SHUTTING_DOWN'
   | 'ENGINE_FAILED' // a step failed; the engine is dead
   | 'NATIVE_UNAVAILABLE' // the addon cannot be loaded
+  | 'DEVICE_UNAVAILABLE' // the device that was asked for cannot be used
   | 'ADDRESS_IN_USE'
   | 'NOT_READY'
   | 'BENCH_FAILED'
@@ -40,6 +41,7 @@ const HTTP_STATUS: Record<ErrorCode, number> = {
   SHUTTING_DOWN: 503,
   ENGINE_FAILED: 500,
   NATIVE_UNAVAILABLE: 500,
+  DEVICE_UNAVAILABLE: 500,
   ADDRESS_IN_USE: 500,
   NOT_READY: 503,
   BENCH_FAILED: 500,

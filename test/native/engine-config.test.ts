@@ -24,7 +24,7 @@ function withValue<T>(value: T, path: readonly (string | number)[], replacement:
 }
 
 const CONFIG_CASES: readonly (readonly [path: readonly (string | number)[], value: unknown, message: string])[] = [
-  [['device'], 'cuda', "config.device: expected one of cpu, got 'cuda'"],
+  [['device'], 'tpu', "config.device: expected one of cpu, cuda, got 'tpu'"],
   [['cpuThreads'], -1, 'config.cpuThreads: expected an integer from 0 to 1024, got -1'],
   [['cpuIsa'], 'sse', 'config.cpuIsa: expected one of auto, '],
   [['spec'], 5, 'config.spec: expected an object, got 5'],

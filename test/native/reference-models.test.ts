@@ -1,28 +1,53 @@
-// Every reference model through the real addon, against what transformers computed in float32.
+// Every reference model through the real addon, against what transformers computed in float32. In bfloat16 and float16
+// weights (and, on a GPU, activations) are rounded, and a rounded router may choose another expert: single numbers mean
+// little there, the angle between the rows of logits does. VITRINE_TEST_DEVICE=cuda: on the GPU.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
+import type { DType } from '#vitrine/native/addon.js';
+import { findCudaLibrary } from '#vitrine/native/cuda-library.js';
 import { loadAddon } from '#vitrine/native/load.js';
 import { REFERENCE_MODELS, type ReferenceCase, readReference } from '../reference/reference-files.js';
-import { TestEngine, TestSequence } from '../support/native-engine.js';
+import { type EngineSettings, TestEngine, TestSequence } from '../support/native-engine.js';
 
 const LOGIT_TOLERANCE = 1e-3;
 const LOGPROB_TOLERANCE = 5e-4;
+
+/** Of rounded weights: least cosine of the last row of logits, most mean difference of a prompt's log-probabilities. */
+const ROUNDED = {
+  bfloat16: { cosine: 0.98, logprob: 0.3 },
+  float16: { cosine: 0.9995, logprob: 0.05 },
+} as const satisfies Record<Exclude<DType, 'float32'>, unknown>;
 
 function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs(actual[i]! - expected[i]!);
-    assert.ok(difference <= tolerance, `${what}[${i}]: ${actual[i]} instead of ${expected[i]}`);
+    assert.ok(difference <= tolerance, `${what}[${i}]: ${actual[i]} instead of ${expected[i]}, ± ${tolerance}`);
   }
+}
+
+function cosine(a: ArrayLike<number>, b: readonly number[]): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  b.forEach((value, i) => {
+    ab += a[i]! * value;
+    aa += a[i]! ** 2;
+    bb += value ** 2;
+  });
+  return ab / Math.sqrt(aa * bb);
+}
+
+/** The whole prompt in one step, with all log-probabilities and logits. */
+function prefillOf(engine: TestEngine, sequence: TestSequence, prompt: readonly number[]) {
+  const rows = prompt.map((_, i) => [i, prompt[i + 1] ?? -1] as const);
+  const flags = REQUEST_FLAG.returnLogprob | REQUEST_FLAG.returnLogits;
+  return engine.step([sequence.next(prompt, { rows, flags })], { sections: { topLogprobs: [5] } });
 }
 
 async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<void> {
   const { prompt_ids: prompt, greedy_ids: greedy } = reference;
   const sequence = new TestSequence(3, engine.blocksFor(1, prompt.length + greedy.length));
-  const rows = prompt.map((_, i) => [i, prompt[i + 1] ?? -1] as const);
-  const flags = REQUEST_FLAG.returnLogprob | REQUEST_FLAG.returnLogits;
-  const prefill = await engine.step([sequence.next(prompt, { rows, flags })], { sections: { topLogprobs: [5] } });
+  const prefill = await prefillOf(engine, sequence, prompt);
   const last = prompt.length - 1;
 
   assertClose(prefill.logits(last), reference.last_logits, LOGIT_TOLERANCE, 'logits');
@@ -44,13 +69,58 @@ async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<
   assertClose(tokenLogprobs, reference.greedy_logprobs, LOGPROB_TOLERANCE, 'greedy');
 }
 
-for (const cpuIsa of loadAddon().buildInfo().cpuIsas) {
-  describe(`reference models, ${cpuIsa}`, () => {
+/** Prompt and greedy tokens in one step, and again token by token: close to the reference, and to each other. */
+async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, dtype: keyof typeof ROUNDED) {
+  const tolerance = ROUNDED[dtype];
+  const prompt = [...reference.prompt_ids];
+  const whole = new TestSequence(3, engine.blocksFor(1, prompt.length));
+  const prefill = await prefillOf(engine, whole, prompt);
+  const last = prompt.length - 1;
+  const logits = Array.from(prefill.logits(last));
+  assert.ok(
+    cosine(logits, reference.last_logits) > tolerance.cosine,
+    `cosine ${cosine(logits, reference.last_logits)}`,
+  );
+  const logprobs = prefill.floats('rowLogprobs');
+  const differences = reference.prompt_logprobs.slice(1).map((expected, i) => Math.abs(logprobs[i]! - expected!));
+  const mean = differences.reduce((sum, value) => sum + value, 0) / Math.max(differences.length, 1);
+  assert.ok(mean < tolerance.logprob, `prompt log-probabilities differ by ${mean} in the mean`);
+
+  const stepwise = new TestSequence(4, engine.blocksFor(2, prompt.length));
+  let output = prefill;
+  for (const token of prompt)
+    output = await engine.step([stepwise.next([token], { flags: REQUEST_FLAG.returnLogits })]);
+  const decoded = cosine(output.logits(0), logits);
+  assert.ok(decoded > tolerance.cosine, `decode and prefill differ: cosine ${decoded}`);
+}
+
+interface Setting {
+  readonly title: string;
+  readonly dtype: DType;
+  readonly engine: EngineSettings;
+}
+
+function settings(): Setting[] {
+  if (process.env.VITRINE_TEST_DEVICE === 'cuda') {
+    const engine = { device: 'cuda', cudaLibrary: findCudaLibrary() } as const;
+    return (['float32', 'bfloat16', 'float16'] as const).map((dtype) => ({ title: `cuda ${dtype}`, dtype, engine }));
+  }
+  const { cpuIsas } = loadAddon().buildInfo();
+  const exact = cpuIsas.map((cpuIsa) => ({ title: cpuIsa, dtype: 'float32' as const, engine: { cpuIsa } }));
+  const rounded = (['bfloat16', 'float16'] as const).map((dtype) => ({ title: dtype, dtype, engine: {} }));
+  return [...exact, ...rounded];
+}
+
+for (const { title, dtype, engine: engineSettings } of settings()) {
+  describe(`reference models, ${title}`, () => {
     for (const name of REFERENCE_MODELS) {
       it(name, async () => {
-        const engine = await TestEngine.load(name, { cpuIsa });
+        const engine = await TestEngine.load(name, engineSettings, dtype);
         try {
-          for (const reference of readReference(name).cases) await checkCase(engine, reference);
+          for (const reference of readReference(name).cases) {
+            if (dtype === 'float32') await checkCase(engine, reference);
+            else await checkRoundedCase(engine, reference, dtype);
+          }
         } finally {
           engine.close();
         }

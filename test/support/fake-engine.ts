@@ -390,6 +390,7 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     buildType: 'fake',
     sanitizer: '',
     layoutVersion: options.layoutVersion ?? LAYOUT_VERSION,
+    cudaAbiVersion: 1,
     cpuIsas: ['avx2'],
   };
   const limits: MachineLimits = {
@@ -401,6 +402,9 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
   return {
     buildInfo: () => build,
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
+    cudaDevices: () => {
+      throw new Error('the fake has no GPU');
+    },
     machineLimits: () => limits,
     setIdlePriority: () => false,
     giveWay: () => {},

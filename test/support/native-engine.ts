@@ -6,7 +6,9 @@ import { loadAddon } from '#vitrine/native/load.js';
 import { prepareReferenceModel } from '../reference/reference-files.js';
 import { type RawBatchOptions, type RawRequest, RawStepOutput, rawForwardBatch } from './raw-forward-batch.js';
 
-export type EngineSettings = Partial<CacheConfig & Pick<EngineConfig, 'cpuThreads' | 'cpuIsa' | 'nvtxMarkers'>>;
+export type EngineSettings = Partial<
+  CacheConfig & Pick<EngineConfig, 'device' | 'cudaLibrary' | 'cpuThreads' | 'cpuIsa' | 'nvtxMarkers'>
+>;
 
 const SMALL_CACHE: CacheConfig = {
   numBlocks: 256,
@@ -27,8 +29,11 @@ export class TestEngine {
   readonly #waiters: Waiter[] = [];
 
   constructor(model: PreparedModel, settings: EngineSettings = {}) {
-    const { cpuThreads = 2, cpuIsa = 'auto', nvtxMarkers = false, ...cache } = settings;
-    const config: EngineConfig = { device: 'cpu', spec: model.spec, cpuThreads, cpuIsa, nvtxMarkers };
+    const { device = 'cpu', cudaLibrary, cpuThreads = 2, cpuIsa = 'auto', nvtxMarkers = false, ...cache } = settings;
+    const config: EngineConfig = {
+      ...{ device, spec: model.spec, cpuThreads, cpuIsa, nvtxMarkers },
+      ...(cudaLibrary !== undefined && { cudaLibrary }),
+    };
     this.blockSize = cache.blockSize ?? SMALL_CACHE.blockSize;
     this.engine = new (loadAddon().Engine)(config, (error, output, spans) => {
       const waiter = this.#waiters.shift();

@@ -15,6 +15,7 @@
 #include "backend/cpu/paged_attention.h"
 #include "backend/cpu/token_sampler.h"
 #include "core/check.h"
+#include "core/memory_probe.h"
 
 namespace vitrine {
 namespace {
@@ -40,6 +41,7 @@ class CpuBackend final : public Backend {
   DType activation_dtype() const override { return DType::kFloat32; }
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<AlignedBuffer>(bytes); }
+  size_t available_bytes() const override { return MemoryProbe().available_bytes(); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override {
     std::memcpy(to, from.data, static_cast<size_t>(from.rows * from.cols) * sizeof(float));

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "backend/cpu/philox.h"
 #include "backend/cpu/top_select.h"
 #include "core/check.h"
+#include "core/philox.h"
 
 namespace vitrine {
 namespace {

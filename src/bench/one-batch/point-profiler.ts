@@ -133,7 +133,7 @@ export class PointProfiler {
     const trace = await StepTrace.open({
       path,
       ...rankMetadata({
-        devices: addon.devices(),
+        devices: [runner.device],
         rank: 0,
         worldSize: 1,
         backend: 'none',

@@ -69,8 +69,8 @@ export const ENGINE_OPTIONS = [
     key: 'device',
     type: 'string',
     default: 'auto',
-    choices: ['auto', 'cpu'],
-    help: 'Where the model runs.',
+    choices: ['auto', 'cpu', 'cuda'],
+    help: 'Where the model runs; auto takes the GPU when the CUDA package, a driver and a GPU are there, else the CPU.',
     group: MEMORY,
   },
   {

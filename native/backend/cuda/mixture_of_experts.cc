@@ -1,0 +1,88 @@
+#include "backend/cuda/mixture_of_experts.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backend/cuda/expert_groups.h"
+#include "backend/cuda/weights.h"
+
+namespace vitrine::cuda {
+namespace {
+
+constexpr int64_t kSliceTokens = 4096;
+
+void check_shapes(const VitrineTensor& x, const VitrineMoeRouting& routing, const VitrineExpert* experts,
+                  const VitrineTensor& out) {
+  require(routing.num_experts > 0 && routing.num_experts <= kMostExperts, "moe: ", routing.num_experts,
+          " experts are not from 1 to ", kMostExperts);
+  require(routing.top_k > 0 && routing.top_k <= routing.num_experts, "moe: the best ", routing.top_k, " of ",
+          routing.num_experts, " experts cannot be chosen");
+  const int64_t inner = experts[0].down->cols;
+  for (int32_t e = 0; e < routing.num_experts; ++e) {
+    const VitrineCudaWeight& gate_up = *experts[e].gate_up;
+    const VitrineCudaWeight& down = *experts[e].down;
+    require(gate_up.rows == 2 * inner && gate_up.cols == x.cols && down.rows == out.cols && down.cols == inner &&
+                gate_up.dtype == x.dtype && down.dtype == x.dtype,
+            "moe: the weights of expert ", e, " do not fit: gate_up [", gate_up.rows, ", ", gate_up.cols, "], down [",
+            down.rows, ", ", down.cols, "], input of ", x.cols, " columns, dtypes ", gate_up.dtype, ", ", down.dtype,
+            " and ", x.dtype);
+  }
+}
+
+}  // namespace
+
+const void* const* MixtureOfExperts::weight_table(const VitrineExpert* experts, int32_t num_experts) {
+  addresses_.clear();
+  for (int32_t e = 0; e < num_experts; ++e) addresses_.push_back(experts[e].gate_up->data);
+  for (int32_t e = 0; e < num_experts; ++e) addresses_.push_back(experts[e].down->data);
+  WeightTable& table = tables_[experts[0].gate_up];
+  if (table.host != addresses_) {  // new, or a weight that was freed had the same address
+    const size_t bytes = addresses_.size() * sizeof(void*);
+    table.device = DeviceMemory(bytes);
+    transfers_.write(table.device.data(), addresses_.data(), bytes);
+    table.host = addresses_;
+  }
+  return static_cast<const void* const*>(table.device.data());
+}
+
+void MixtureOfExperts::run(const VitrineTensor& x, const VitrineMoeRouting& routing, const VitrineExpert* experts,
+                           int activation, const VitrineTensor& out, cudaStream_t stream) {
+  if (x.rows == 0) return;
+  check_shapes(x, routing, experts, out);
+  const void* const* const table = weight_table(experts, routing.num_experts);
+  const auto hidden = static_cast<int32_t>(x.cols);
+  const auto inner = static_cast<int32_t>(experts[0].down->cols);
+  const bool aligned = hidden % 8 == 0 && inner % 8 == 0 && aligned_16(x.data) && aligned_16(out.data);
+  const size_t element = dtype_bytes(x.dtype);
+  const int64_t most_choices = std::min(x.rows, kSliceTokens) * routing.top_k;
+
+  ExpertGroups groups;
+  groups.num_experts = routing.num_experts;
+  auto* const words = static_cast<int32_t*>(groups_.reserve(
+      (2 * (static_cast<size_t>(routing.num_experts) + 1) + 2 * static_cast<size_t>(most_choices)) * sizeof(int32_t)));
+  groups.row_start = words;
+  groups.tile_start = groups.row_start + routing.num_experts + 1;
+  groups.choice_of_row = groups.tile_start + routing.num_experts + 1;
+  groups.row_of_choice = groups.choice_of_row + most_choices;
+  void* const activated = activated_.reserve(static_cast<size_t>(most_choices) * static_cast<size_t>(inner) * element);
+  void* const results = results_.reserve(static_cast<size_t>(most_choices) * static_cast<size_t>(hidden) * element);
+
+  for (int64_t first = 0; first < x.rows; first += kSliceTokens) {
+    const int64_t tokens = std::min(kSliceTokens, x.rows - first);
+    const auto slice = [&](const VitrineTensor& tensor) {
+      return static_cast<char*>(tensor.data) + static_cast<size_t>(first * tensor.cols) * element;
+    };
+    groups.num_choices = static_cast<int32_t>(tokens * routing.top_k);
+    groups.tile_rows = moe_tile_rows(x.dtype, aligned, groups.num_choices, groups.num_experts);
+    moe_group(routing.expert_ids + first * routing.top_k, groups, stream);
+
+    GroupedGemm gate_up{groups, slice(x), table, activated, inner, hidden, routing.top_k, activation};
+    moe_gemm(x.dtype, aligned, true, gate_up, stream);
+    GroupedGemm down{groups, activated, table + routing.num_experts, results, hidden, inner, 0, activation};
+    moe_gemm(x.dtype, aligned, false, down, stream);
+    moe_combine(results, groups.row_of_choice, routing.expert_weights + first * routing.top_k, routing.top_k,
+                {slice(out), tokens, out.cols, out.dtype}, stream);
+  }
+}
+
+}  // namespace vitrine::cuda

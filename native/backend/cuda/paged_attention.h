@@ -1,0 +1,72 @@
+// Attention over the paged KV cache: plans a step on the host with one copy to the device, then runs once a layer.
+// Engine thread.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "backend/cuda/attention.h"
+#include "backend/cuda/transfers.h"
+
+namespace vitrine::cuda {
+
+class PagedAttention {
+ public:
+  /// dtype: of activations and cache.
+  PagedAttention(Transfers& transfers, int dtype, int multiprocessors)
+      : transfers_(transfers), dtype_(dtype), multiprocessors_(multiprocessors) {}
+
+  /// The batch's device pointers must last until the step's last run(). Host arrays may change on return.
+  void plan(const VitrineAttentionShape& shape, const VitrineAttentionBatch& batch);
+
+  /// Layers may have different windows. A window that no step has run before is planned on the spot, at the price of a
+  /// copy; from then on plan() plans it with the others.
+  void run(const VitrineKvLayer& cache, const VitrineTensor& qkv, int32_t window, const VitrineTensor& out,
+           cudaStream_t stream);
+
+ private:
+  using Line = std::array<int32_t, 8>;  ///< an item, a merge, or the counts at the beginning of a window's lists
+
+  /// A list in the device's copy of the plans and the blocks that go over it.
+  struct List {
+    size_t first_line = 0;
+    int32_t blocks = 0;
+  };
+  struct WindowPlan {
+    int32_t window = 0;
+    size_t counts_line = 0;
+    List short_items, long_items, merges;
+    size_t partial_rows = 0;
+  };
+  struct Buffers {
+    Scratch plans;
+    Scratch partials;
+  };
+
+  void choose_kernels(const VitrineAttentionShape& shape);
+  const WindowPlan& plan_of(int32_t window);
+  void make(WindowPlan& plan);
+  template <class Item>
+  List append(const std::vector<Item>& items, int32_t capacity);
+  void upload();
+  Buffers& buffers() { return buffers_[is_decode_ ? 1 : 0]; }
+
+  Transfers& transfers_;
+  const int dtype_;
+  const int multiprocessors_;
+  VitrineAttentionShape shape_{};
+  AttentionTiling tiling_;
+  AttentionLauncher run_short_ = nullptr;
+  VitrineAttentionBatch batch_{};
+  std::vector<int32_t> query_start_;
+  std::vector<int32_t> seq_lens_;
+  /// One token a request: the grids and the places of all lists depend on the number of requests alone, so that a
+  /// captured step can be replayed with other lengths. Its buffers are apart: other batches must not move them.
+  bool is_decode_ = false;
+  std::array<Buffers, 2> buffers_;
+  std::vector<WindowPlan> plans_;
+  AttentionPlan plan_;       ///< reused
+  std::vector<Line> lines_;  ///< all plans, as they go to the device
+};
+
+}  // namespace vitrine::cuda

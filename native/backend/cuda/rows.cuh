@@ -1,0 +1,27 @@
+// Copies in the largest unit that rows and addresses allow.
+#pragma once
+
+#include "backend/cuda/numbers.cuh"
+
+namespace vitrine::cuda::rows_kernels {
+
+__global__ void resolve_kernel(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) {
+  const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) out[i] = ids[i] >= 0 ? ids[i] : last_sampled[-(ids[i] + 1)];
+}
+
+template <class Unit>
+__global__ void gather_kernel(const Unit* table, const int32_t* rows, int64_t units, Unit* out) {
+  const Unit* from = table + rows[blockIdx.x] * units;
+  Unit* to = out + blockIdx.x * units;
+  for (int64_t i = threadIdx.x; i < units; i += blockDim.x) to[i] = from[i];
+}
+
+template <class From, class To>
+__global__ void convert_kernel(const From* from, To* to, int64_t count) {
+  for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < count; i += int64_t{gridDim.x} * blockDim.x) {
+    to[i] = from_float<To>(to_float(from[i]));
+  }
+}
+
+}  // namespace vitrine::cuda::rows_kernels
