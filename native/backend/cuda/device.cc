@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "backend/cuda/context.h"
 
@@ -55,7 +56,7 @@ VitrineCudaDevice describe_device(int index) {
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   VitrineCudaDevice device{};
-  std::strncpy(device.name, properties.name, sizeof device.name - 1);
+  std::string_view(properties.name).copy(device.name, sizeof device.name - 1);
   device.compute_major = properties.major;
   device.compute_minor = properties.minor;
   device.multiprocessors = properties.multiProcessorCount;
