@@ -2,7 +2,7 @@
 // additions have keys of their own. docs/benchmarking.md lists them all.
 import { clusteredMeanInterval, type Interval, meanInterval } from '../../statistics/confidence.js';
 import { concatenate, Sample, sum } from '../../statistics/statistics.js';
-import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { isFailure, isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { MeasuredRun } from './measured-run.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';
 import { latenciesOf, outputLength, sharedGaps } from './request-figures.js';
@@ -62,7 +62,7 @@ export function computeMetrics(input: MetricsInput): Metrics {
   const fromServer = good.filter((record) => record.completionTokens !== undefined).length;
   return {
     completed: good.length,
-    failed: records.filter((record) => record.error !== '' && !record.interrupted).length,
+    failed: records.filter(isFailure).length,
     interrupted: records.filter((record) => record.interrupted).length,
     duration,
     totalInput,
