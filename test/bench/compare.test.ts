@@ -86,6 +86,7 @@ describe('a figure', () => {
     assert.equal(verdict('output_throughput', [510, 511, 512], [500, 501, 502]), 'worse');
     assert.equal(verdict('p99_ttft_ms', [20, 20.1, 20.2], [30, 30.1, 30.2]), 'worse');
     assert.equal(verdict('steady_state.median_itl_ms', [30, 30.1, 30.2], [20, 20.1, 20.2]), 'better');
+    assert.equal(verdict('goodput_attainment.ttft', [0.5, 0.51, 0.52], [0.9, 0.91, 0.92]), 'better');
     assert.equal(verdict('concurrency', [1, 1.01, 1.02], [2, 2.01, 2.02]), 'different');
   });
 
