@@ -10,6 +10,7 @@ import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import { prepareJsonl } from '../results/append-jsonl.js';
 import type { ResultRow } from '../results/figures.js';
+import { hideSecrets } from '../secrets.js';
 import { sum } from '../statistics/statistics.js';
 import { openFilesWarning } from './backends/open-files.js';
 import { payloadSettings } from './backends/payload-settings.js';
@@ -58,7 +59,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
   if (options.report !== undefined) await prepareReport(options.report, [file]);
-  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
+  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, hideSecrets(BENCH_SERVING_OPTIONS, options))}`);
   for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);
   const client = new HttpClient(target);
@@ -103,7 +104,7 @@ async function prepare(
   file: string,
 ): Promise<Bench> {
   const { output, interrupt } = deps;
-  const server = new TargetServer(client, options, client.baseUrl);
+  const server = new TargetServer(client, options);
   const model = server.modelName(await server.waitUntilReady(output, interrupt));
   const directory = await server.tokenizerDirectory(model);
   const tokenizer = await Tokenizer.load(directory);
@@ -160,9 +161,4 @@ async function profiled<T>(profiler: ServingProfiler | undefined, measure: () =>
 
 function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
   if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
-}
-
-/** Headers may carry keys: their names are enough. */
-function withoutSecrets(options: BenchServingOptions): BenchServingOptions {
-  return { ...options, header: options.header?.map((text) => text.replace(/=.*/s, '=…')) };
 }
