@@ -95,7 +95,11 @@ async function measure(
 ): Promise<OfflineRun> {
   const before = await engine.state();
   const profile = options.profile ? await EngineProfile.start(engine, options) : undefined;
-  const progress = new OfflineProgress(requests.length, terminal, options.disableTqdm);
+  const progress = new OfflineProgress({
+    total: requests.length,
+    stream: terminal,
+    isDisabled: options.disableTqdm,
+  });
   const { outcomes, seconds } = await runAll(engine, requests, {
     sampling: { temperature: 0, ignoreEos: !options.disableIgnoreEos, ...extra },
     logprobs: options.returnLogprob ? { startLen: options.logprobStartLen } : undefined,
