@@ -58,8 +58,10 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const sweep = new Sweep(options, model, prompts, output);
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const rows = await sweep.run(runner, deps.interrupt, profiler);
-    if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
+    const save = async (row: LatencyRow): Promise<void> => {
+      if (savesRows) await appendJsonl(options.resultFilename, [row], '--result-filename');
+    };
+    const rows = await sweep.run(runner, deps.interrupt, save, profiler);
     if (deps.interrupt.aborted) {
       throw new VitrineError('ABORTED', `Interrupted: ${rows.length} of ${sweep.points.length} points were measured`);
     }
