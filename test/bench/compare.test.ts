@@ -175,6 +175,10 @@ describe('rows', () => {
     const { printed } = await compare(context, [[...throughputs(500, 501), cut], throughputs(500, 501)]);
     assert.match(printed, /a: .*a\.jsonl, 2 runs, without 1 cut short/);
     assert.match(printed, /output_throughput +500\.50 ± 0\.25/);
+    // Conversations of three turns each, of which no request was in flight when the user stopped.
+    const turns = serving({ completed: 200, num_turns: 300 });
+    const multi = await compare(context, [[...throughputs(500, 501), turns], throughputs(500, 501)]);
+    assert.match(multi.printed, /a: .*a\.jsonl, 2 runs, without 1 cut short/);
   });
 
   test('with other options are another workload, where both save them', async (context) => {

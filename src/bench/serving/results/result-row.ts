@@ -1,5 +1,6 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
+import { countTurns } from '../../datasets/bench-request.js';
 import { countFailures } from '../../failures.js';
 import type { ResultRow } from '../../results/figures.js';
 import type { Sample } from '../../statistics/statistics.js';
@@ -73,6 +74,7 @@ function additions({ options, metrics, workload, run, runNumber }: RowInput): Re
     run: runNumber,
     num_runs: options.numRuns,
     num_prompts: workload.requests.length,
+    num_turns: countTurns(workload.requests),
     seed: options.seed,
     workload_args: workloadArguments(options),
     failed: metrics.failed,
