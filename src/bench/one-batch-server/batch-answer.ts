@@ -154,7 +154,7 @@ abstract class BatchReader {
     try {
       const event: unknown = JSON.parse(payload);
       if (!isJsonObject(event)) throw failed(`unexpected answer: ${shorten(payload)}`);
-      if (event.error !== undefined) throw failed(errorText(event.error));
+      if ((event.error ?? null) !== null) throw failed(errorText(event.error));
       this.take(event);
     } catch (thrown) {
       this.#failure = thrown instanceof VitrineError ? thrown : failed(`malformed answer: ${shorten(payload)}`);
