@@ -6,11 +6,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
 import { HttpClient } from '../dist/bench/http/http-client.js';
-import { nativeBackend } from '../dist/bench/serving/backends/native.js';
+import { payloadSettings } from '../dist/bench/serving/backends/payload-settings.js';
+import { selectBackend } from '../dist/bench/serving/backends/select-backend.js';
 import { arrivalTimes } from '../dist/bench/serving/load/arrivals.js';
 import { generateLoad } from '../dist/bench/serving/load/load-generator.js';
 import { RequestSender } from '../dist/bench/serving/load/send-request.js';
-import { Sample } from '../dist/bench/statistics.js';
+import { Sample } from '../dist/bench/statistics/statistics.js';
+import { parseArguments } from '../dist/config/parse.js';
+import { BENCH_SERVING } from '../dist/config/programs.js';
 
 if (process.send !== undefined) serve();
 else await measure();
@@ -41,8 +44,9 @@ async function measure() {
   const [port] = await once(child, 'message');
   const client = new HttpClient({ baseUrl: `http://127.0.0.1:${port}`, headers: {} });
   const signal = new AbortController().signal;
-  const settings = { model: 'echo', stream: true, ignoreEos: true, returnLogprob: false, extraBody: {} };
-  const sender = new RequestSender(client, nativeBackend, settings, signal);
+  const { options } = parseArguments(BENCH_SERVING, ['--backend', 'sglang'], {});
+  const settings = { payload: payloadSettings(options, 'echo'), timeoutSeconds: options.requestTimeoutSec };
+  const sender = new RequestSender(client, selectBackend('sglang'), settings, signal);
   const request = { prompt: 'x'.repeat(512), promptLen: 128, outputLen: 1 };
   // Compiles the code, opens the first connections.
   for (let i = 0; i < 200; i++) await sender.send(request, 0, 0);

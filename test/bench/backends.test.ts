@@ -43,6 +43,18 @@ test('a request’s own fields lie over the dialect’s, and the user’s over b
   );
 });
 
+test('an error that is null is none', () => {
+  const answers: readonly [BackendName, object][] = [
+    ['sglang', { text: 'a', meta_info: { completion_tokens: 1, finish_reason: null } }],
+    ['sglang-oai', { choices: [{ text: 'a', finish_reason: null }] }],
+    ['trt', { text_output: 'a' }],
+  ];
+  for (const [backend, answer] of answers) {
+    const part = selectBackend(backend).reader()(Buffer.from(JSON.stringify({ ...answer, error: null })));
+    assert.deepEqual([part.error, part.countsAsToken], [undefined, true], backend);
+  }
+});
+
 test('a LoRA adapter: lora_path, and the model’s name where there is one', () => {
   const request = { ...TEXT, lora: 'adapter' };
   assert.equal(payloadOf('sglang', request).lora_path, 'adapter');

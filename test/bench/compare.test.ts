@@ -86,6 +86,7 @@ describe('a figure', () => {
     assert.equal(verdict('output_throughput', [510, 511, 512], [500, 501, 502]), 'worse');
     assert.equal(verdict('p99_ttft_ms', [20, 20.1, 20.2], [30, 30.1, 30.2]), 'worse');
     assert.equal(verdict('steady_state.median_itl_ms', [30, 30.1, 30.2], [20, 20.1, 20.2]), 'better');
+    assert.equal(verdict('goodput_attainment.ttft', [0.5, 0.51, 0.52], [0.9, 0.91, 0.92]), 'better');
     assert.equal(verdict('concurrency', [1, 1.01, 1.02], [2, 2.01, 2.02]), 'different');
   });
 
@@ -174,6 +175,10 @@ describe('rows', () => {
     const { printed } = await compare(context, [[...throughputs(500, 501), cut], throughputs(500, 501)]);
     assert.match(printed, /a: .*a\.jsonl, 2 runs, without 1 cut short/);
     assert.match(printed, /output_throughput +500\.50 ± 0\.25/);
+    // Conversations of three turns each, of which no request was in flight when the user stopped.
+    const turns = serving({ completed: 200, num_turns: 300 });
+    const multi = await compare(context, [[...throughputs(500, 501), turns], throughputs(500, 501)]);
+    assert.match(multi.printed, /a: .*a\.jsonl, 2 runs, without 1 cut short/);
   });
 
   test('with other options are another workload, where both save them', async (context) => {

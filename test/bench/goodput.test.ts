@@ -20,6 +20,7 @@ describe('objectives', () => {
     [['ttft'], /^--goodput: expected name:milliseconds, as in ttft:200, got 'ttft'$/],
     [['ttft:1:2'], /expected name:milliseconds/],
     [['latency:5'], /expected one of ttft, tpot, itl, e2e, e2el, e2e_latency before the colon, got 'latency:5'/],
+    [['constructor:5'], /expected one of ttft/],
     [['ttft:fast'], /expected a number of milliseconds above 0 after the colon, got 'ttft:fast'/],
     [['ttft:'], /expected a number of milliseconds/],
     [['ttft:0'], /expected a number of milliseconds above 0/],

@@ -62,7 +62,7 @@ describe('a run of three requests, one of them failed', () => {
     assert.deepEqual(metrics.firstToken.values, [0.5, 0.25]);
     // (2 - 0.5) / 3 and (2 - 0.5) / 2.
     assert.deepEqual(metrics.tpot.values, [0.5, 0.75]);
-    assert.deepEqual(metrics.itl.values, [0.5, 0.5, 0.5, 0.25, 1]);
+    assert.deepEqual([...metrics.itl.values], [0.5, 0.5, 0.5, 0.25, 1]);
     assert.deepEqual(metrics.queue.values, [0, 0.25]);
     // Begun at 100, 100 and 100.5.
     assert.equal(metrics.achievedRate, 4);
@@ -131,7 +131,7 @@ test('gaps are shared among the tokens of their chunk where these were counted',
     acceptLength: 2,
     gapTokens: [[1, 3]],
   });
-  assert.deepEqual(metrics.itl.values, [0.5, 0.25, 0.25, 0.25]);
+  assert.deepEqual([...metrics.itl.values], [0.5, 0.25, 0.25, 0.25]);
 });
 
 describe('peaks', () => {
@@ -146,7 +146,7 @@ describe('peaks', () => {
 
   test('a second may begin anywhere', () => {
     const records = [short(0, 0.75), short(0, 1.25), short(0, 1.5), short(0, 2)];
-    assert.equal(peakThroughput(records), 3);
+    assert.equal(peakThroughput(records, [1, 1, 1, 1]), 3);
     assert.equal(bucketPeaks(records).maxOutputTokensPerSecond, 2);
   });
 
@@ -164,7 +164,8 @@ describe('peaks', () => {
         return [first, ...one.gaps.map((_, i) => one.gaps.slice(0, i + 1).reduce((sum, gap) => sum + gap, first))];
       });
       const inSecond = (from: number) => times.filter((time) => time >= from && time < from + 1).length;
-      assert.equal(peakThroughput(records), Math.max(0, ...times.map(inSecond)), `seed ${seed}`);
+      const lengths = records.map(({ completionTokens = 0 }) => completionTokens);
+      assert.equal(peakThroughput(records, lengths), Math.max(0, ...times.map(inSecond)), `seed ${seed}`);
       const { peakConcurrency: reported, concurrency } = computeMetrics(runOf(records));
       assert.equal(reported, peak);
       assert.ok(concurrency <= peak);
@@ -172,8 +173,17 @@ describe('peaks', () => {
   });
 
   test('two tokens a whole second apart are not in one second', () => {
-    assert.equal(peakThroughput([short(0, 1), short(0, 2)]), 1);
+    assert.equal(peakThroughput([short(0, 1), short(0, 2)], [1, 1]), 1);
   });
+});
+
+test('the tokens of a chunk come together, and all of them count', () => {
+  // Three chunks at 100.5, 101.25 and 102: 3, 2 and 2 of 7 tokens.
+  const records = [record({ gaps: [0.75, 0.75], completionTokens: 7 })];
+  assert.equal(peakThroughput(records, [7]), 5);
+  // Fewer tokens than chunks, as where texts are counted again: not more than there are.
+  assert.equal(peakThroughput(records, [1]), 1);
+  assert.equal(peakThroughput(records, [0]), 0);
 });
 
 describe('statistics', () => {

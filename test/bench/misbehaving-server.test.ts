@@ -215,7 +215,8 @@ for (const [name, events] of Object.entries(STREAMS) as [keyof typeof STREAMS, r
         /^HTTP 429 Too Many Requests: slow$/,
       );
       await fails(whole('slow  down\n', { ...status, type: 'text/plain' }), /^HTTP 429 Too Many Requests: slow down$/);
-      await fails(whole('', status), /^HTTP 429 Too Many Requests:$/);
+      const empty = await fails(whole('', status), /^HTTP 429 Too Many Requests:$/);
+      assert.ok(empty.endedAt > empty.sentAt, 'a failure without a byte took time all the same');
       await fails(
         whole('<h1>Bad gateway</h1>', { status: '502 Bad Gateway', type: 'text/html' }),
         /^HTTP 502 Bad Gateway: <h1>/,

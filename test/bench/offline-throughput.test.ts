@@ -13,6 +13,7 @@ import {
 } from '#vitrine/bench/offline-throughput/offline-throughput.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_OFFLINE_THROUGHPUT } from '#vitrine/config/programs.js';
+import type { ProfileStatus } from '#vitrine/frontend/profiler/profile-status.js';
 import type { EngineRequest } from '#vitrine/runtime/engine-request.js';
 import type { GenerationResult } from '#vitrine/runtime/generation.js';
 import { Engine, type EngineLaunchOptions } from '#vitrine/runtime/local-engine.js';
@@ -111,6 +112,20 @@ function scripted(answer: (i: number, request: EngineRequest) => Partial<Generat
 }
 
 describe('known answers', () => {
+  test('a profile that fails takes no result with it', async (t) => {
+    const file = join(await temporaryDirectory(t), 'result.jsonl');
+    const engine = scripted(() => ({}));
+    const launch = async (options: EngineLaunchOptions): Promise<OfflineEngine> => ({
+      ...(await engine.launch(options)),
+      startProfile: async () => ({ profileId: 'p', outputDir: '/traces' }) as ProfileStatus,
+      profileStatus: () => Promise.reject(new VitrineError('TRACE_NOT_WRITTEN', 'the disk is full')),
+    });
+    const flags = ['--skip-warmup', '--profile', '--profile-output-dir', '/traces', '--result-filename', file];
+    const { error } = await run(flags, { launch });
+    assert.equal(error!.code, 'TRACE_NOT_WRITTEN');
+    assert.equal(JSON.parse(await readFile(file, 'utf8')).successful_requests, 6);
+  });
+
   test('SGLang’s block and keys, then ours', async (t) => {
     const file = join(await temporaryDirectory(t), 'sub', 'result.jsonl');
     const engine = scripted((i) => ({ completionTokens: i + 1, cachedTokens: i === 0 ? 15 : 0 }));

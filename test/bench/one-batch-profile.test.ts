@@ -1,6 +1,6 @@
 // bench-one-batch --profile: which steps are recorded, where to, and what is printed; on the fake engine.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -188,10 +188,11 @@ describe('CUDA_PROFILER', () => {
   });
 });
 
-test('a step that fails leaves no trace', async (t) => {
+test('a step that fails leaves no trace, and the row of the point that was timed', async (t) => {
   const directory = await temporaryDirectory(t);
   const addon = createFakeAddon({ failAtStep: 8 + 8 + 1 });
-  const flags = [...MODEL, ...point(3, 8), '--profile'];
+  const file = join(await temporaryDirectory(t), 'rows.jsonl');
+  const flags = [...MODEL, ...point(3, 8), '--profile', '--result-filename', file];
   const { options } = parseArguments(BENCH_ONE_BATCH, flags, {});
   const output = { print: () => {}, warn: () => {} };
   const environment = { SGLANG_TORCH_PROFILER_DIR: directory };
@@ -199,6 +200,7 @@ test('a step that fails leaves no trace', async (t) => {
     code: 'ENGINE_FAILED',
   });
   assert.deepEqual(readdirSync(directory), []);
+  assert.equal((JSON.parse(readFileSync(file, 'utf8')) as LatencyRow).output_len, 8);
 });
 
 test('what cannot be, or does nothing', async (t) => {

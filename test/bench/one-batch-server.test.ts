@@ -348,6 +348,19 @@ describe('the prefix cache', () => {
   });
 });
 
+test('--backend vllm: sequences may end in an event in which others go on', async (t) => {
+  const choice = (index: number, reason: string | null) => ({ index, text: 'x', finish_reason: reason });
+  const answer = () => [
+    { choices: [choice(0, null), choice(1, null)] },
+    { choices: [choice(0, 'length'), choice(1, null)] },
+    { choices: [choice(1, 'length')] },
+    { choices: [], usage: { prompt_tokens: 12, completion_tokens: 8 } },
+  ];
+  const { rows, warned } = await run(t, [...SMALL, '--backend', 'vllm'], { answer });
+  assert.equal(warned, '');
+  assert.equal(rows.length, 1);
+});
+
 test('--backend vllm: completions, its own way to empty the cache, no limits', async (t) => {
   const flags = ['--backend', 'vllm', '--batch-size', '50', '--input-len', '3', '--output-len', '2'];
   const metrics = (hits: number, queries: number) =>

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { logRange, logTicks } from '#vitrine/bench/html-report/page/log-scale.js';
 import { binCount, concurrencyOverTime, throughputOverTime } from '#vitrine/bench/series/over-time.js';
 import { type RequestTimes, timesOf } from '#vitrine/bench/series/request-times.js';
-import { cumulativeShare, thin } from '#vitrine/bench/series/thin.js';
+import { cumulativeShare, thin, thinCloud } from '#vitrine/bench/series/thin.js';
 import { renderThroughputPlot } from '#vitrine/bench/serving/results/throughput-plot.js';
 import { record, runOf } from '../support/bench-records.js';
 
@@ -49,6 +49,55 @@ describe('thinning', () => {
     const { y } = thin(points, 10);
     assert.ok(y.length >= 5 && y.length <= 10);
     assert.ok(y.every((value) => value === 7));
+  });
+});
+
+describe('thinning of a cloud', () => {
+  const cloud = (points: readonly (readonly [number, number])[], most: number) =>
+    thinCloud(
+      Float64Array.from(points, ([x]) => x),
+      Float64Array.from(points, ([, y]) => y),
+      most,
+    );
+
+  test('few points are all kept, by rising x', () => {
+    assert.deepEqual(
+      cloud(
+        [
+          [2, 5],
+          [0, 3],
+          [1, 4],
+        ],
+        4,
+      ),
+      { x: [0, 1, 2], y: [3, 4, 5], total: 3 },
+    );
+    assert.deepEqual(cloud([], 4), { x: [], y: [], total: 0 });
+  });
+
+  test('of each stretch of x the lowest and the highest', () => {
+    // Stretches [0, 5) and [5, 10].
+    const points = [
+      [10, 1],
+      [6, 2],
+      [7, 9],
+      [0, 4],
+      [4, 4],
+      [1, 8],
+      [2, 0],
+    ] as const;
+    assert.deepEqual(cloud(points, 4), { x: [1, 2, 7, 10], y: [8, 0, 9, 1], total: 7 });
+  });
+
+  test('at one x', () => {
+    const points = [
+      [1, 3],
+      [1, 1],
+      [1, 2],
+      [1, 5],
+      [1, 4],
+    ] as const;
+    assert.deepEqual(cloud(points, 4), { x: [1, 1], y: [1, 5], total: 5 });
   });
 });
 

@@ -57,6 +57,8 @@ async function bench(
     info?: object;
     profile?: ProfileBehaviour;
     interrupt?: AbortSignal;
+    /** Name and password in the address. */
+    user?: string;
     onServer?: (server: FakeLlmServer) => void;
   } = {},
 ): Promise<Run> {
@@ -64,7 +66,8 @@ async function bench(
   given.onServer?.(server);
   runs += 1;
   const file = join(folder, `${runs}.jsonl`);
-  const target = ['--base-url', server.url, '--tokenizer', TOKENIZER, '--output-file', file];
+  const url = given.user === undefined ? server.url : server.url.replace('//', `//${given.user}@`);
+  const target = ['--base-url', url, '--tokenizer', TOKENIZER, '--output-file', file];
   const load = ['--dataset-name', 'random', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
   const { options } = parseArguments(
     BENCH_SERVING,
@@ -306,6 +309,17 @@ describe('payloads', () => {
     const { printed } = await bench([...one, '--header', 'authorization=secret']);
     assert.match(printed, /header=\['authorization=…'\]/);
     assert.doesNotMatch(printed, /secret/);
+  });
+
+  test('no password or key is printed or saved', async () => {
+    const info = { api_key: 'pass1', admin_api_key: null, deep: [{ hf_password: 'pass2' }] };
+    const body = ['--extra-request-body', '{"api_key": "pass3"}'];
+    const { printed, warned, row, server } = await bench([...one, ...body], undefined, { info, user: 'me:pass4' });
+    const [request] = server.received;
+    assert.equal(request!.body.api_key, 'pass3');
+    assert.equal(request!.headers.authorization, `Basic ${Buffer.from('me:pass4').toString('base64')}`);
+    assert.doesNotMatch(printed + warned + JSON.stringify(row), /pass\d/);
+    assert.equal((row.server_info as Record<string, unknown>).admin_api_key, null);
   });
 });
 

@@ -66,7 +66,7 @@ describe('eight requests through two places', () => {
     assert.deepEqual(state.ttft.values, [1, 1, 1, 0.5]);
     assert.deepEqual(state.tpot.values, [1, 1, 1, 0.5]);
     assert.deepEqual(state.e2e.values, [2, 2, 2, 1]);
-    assert.deepEqual(state.itl.values, [1, 1, 1, 1]);
+    assert.deepEqual([...state.itl.values], [1, 1, 1, 1]);
   });
 
   test('goodput counts the requests that ended in it, per second of it', () => {
@@ -83,7 +83,7 @@ describe('eight requests through two places', () => {
       undefined,
     ) as SteadyState;
     assert.equal(state.outputTokens, 24);
-    assert.deepEqual(state.itl.values, Array(8).fill(0.5));
+    assert.deepEqual([...state.itl.values], Array(8).fill(0.5));
   });
 
   test('a failed request takes its place and counts in nothing else', () => {

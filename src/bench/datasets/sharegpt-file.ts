@@ -19,7 +19,7 @@ export async function findShareGpt(path: string, environment = process.env): Pro
   const home = environment.HF_HOME ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
   const cache = environment.HF_HUB_CACHE ?? join(home, 'hub');
   const snapshots = join(cache, `datasets--${REPOSITORY.replace('/', '--')}`, 'snapshots');
-  for (const commit of await readdir(snapshots).catch(() => [])) {
+  for (const commit of (await readdir(snapshots).catch(() => [])).sort()) {
     const candidate = join(snapshots, commit, FILE);
     if ((await stat(candidate).catch(() => null))?.isFile()) return candidate;
   }

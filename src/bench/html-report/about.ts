@@ -3,14 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import type { Option } from '../../config/option.js';
 import { packageVersion } from '../../util/package-version.js';
+import { hideSecrets } from '../secrets.js';
 import type { Facts } from './page/report-data.js';
 
 type Fact = readonly [name: string, value: string];
 
 const GIB = 2 ** 30;
 const NVIDIA_GPUS = '/proc/driver/nvidia/gpus';
-const HIDDEN = '…';
-const SECRET = /api[-_]?key|secret|password|credential|authorization|bearer/i;
 
 /** The machine that ran the benchmark, not always the one of the server. */
 export function machineFacts(now: Date): Facts {
@@ -65,21 +64,18 @@ export function serverFacts(label: string, info: unknown): Facts | undefined {
   return facts.length === 0 ? undefined : { title: label, facts };
 }
 
-/** Every option that has a value, as on the command line. */
+/** Every option that has a value, as on the command line, without secrets. */
 export function flagFacts(table: readonly Option[], options: Readonly<Record<string, unknown>>): Facts {
+  const shown = hideSecrets(table, options);
   const facts = table.flatMap(({ flag, key, type }): Fact[] => {
-    const value = options[key];
+    const value = shown[key];
     if (value === undefined || value === '') return [];
-    return [[`--${flag}`, flagValue(flag, type, value)]];
+    return [[`--${flag}`, flagText(type, value)]];
   });
   return { title: 'Flags', facts };
 }
 
-function flagValue(flag: string, type: Option['type'], value: unknown): string {
-  if (SECRET.test(flag)) return HIDDEN;
-  if (flag === 'header')
-    return (value as readonly string[]).map((text) => text.replace(/=.*/s, `=${HIDDEN}`)).join(' ');
-  if (type === 'json') return JSON.stringify(value, (key, inner: unknown) => (SECRET.test(key) ? HIDDEN : inner));
-  const text = Array.isArray(value) ? value.join(' ') : String(value);
-  return text.replace(/\/\/[^/@\s]+@/g, `//${HIDDEN}@`);
+function flagText(type: Option['type'], value: unknown): string {
+  if (type === 'json') return JSON.stringify(value);
+  return Array.isArray(value) ? value.join(' ') : String(value);
 }

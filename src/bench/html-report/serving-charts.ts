@@ -1,7 +1,8 @@
 // The charts of a serving run, computed from its requests and thinned to what a page can hold.
 import { binCount, concurrencyOverTime, throughputOverTime } from '../series/over-time.js';
 import { chunkTimes, type RequestTimes } from '../series/request-times.js';
-import { cumulativeShare, type Points, thin } from '../series/thin.js';
+import { cumulativeShare, type Points, thin, thinCloud } from '../series/thin.js';
+import { concatenate, type Numbers } from '../statistics/statistics.js';
 import type { ServingCharts, Timeline } from './page/report-data.js';
 
 /** Points of one curve or cloud, requests of one timeline. */
@@ -22,14 +23,13 @@ export function servingCharts(
 ): ServingCharts {
   const good = requests.filter(({ error }) => error === '');
   const begun = good.filter((request): request is RequestTimes & { first: number } => request.first !== undefined);
-  const share = (seconds: readonly number[]) => roundPoints(cumulativeShare(seconds, MOST_POINTS));
-  const byTime = (points: [number, number][]) =>
-    roundPoints(
-      thin(
-        points.sort((a, b) => a[0] - b[0]),
-        MOST_POINTS,
-      ),
-    );
+  const share = (seconds: Numbers) => roundPoints(cumulativeShare(seconds, MOST_POINTS));
+  const cloud = (x: Numbers, y: Numbers) =>
+    roundPoints(thinCloud(new Float64Array(x), new Float64Array(y), MOST_POINTS));
+  const firsts = begun.map(({ first }) => first);
+  const ttfts = begun.map(({ sent, first }) => first - sent);
+  const gapEnds = concatenate(begun.map((request) => chunkTimes(request).slice(1)));
+  const gaps = concatenate(begun.map((request) => request.gaps));
   const {
     width,
     output,
@@ -39,23 +39,17 @@ export function servingCharts(
   return {
     duration: round(duration),
     cdf: {
-      ttft: share(begun.map(({ sent, first }) => first - sent)),
+      ttft: share(ttfts),
       tpot: share(
         begun
           .filter(({ outputLen }) => outputLen > 1)
           .map(({ first, end, outputLen }) => (end - first) / (outputLen - 1)),
       ),
-      itl: share(good.flatMap(({ gaps }) => gaps)),
+      itl: share(gaps),
       e2e: share(good.map(({ sent, end }) => end - sent)),
     },
-    ttft: byTime(begun.map(({ sent, first }) => [first, first - sent])),
-    itl: byTime(
-      begun.flatMap((request) =>
-        chunkTimes(request)
-          .slice(1)
-          .map((at, i): [number, number] => [at, request.gaps[i]!]),
-      ),
-    ),
+    ttft: cloud(firsts, ttfts),
+    itl: cloud(gapEnds, gaps),
     timeline: timeline(requests),
     throughput: { width, output: output.map(round), input: input.map(round), requests: ended.map(round) },
     concurrency: roundPoints(thin(concurrencyOverTime(requests), MOST_POINTS)),

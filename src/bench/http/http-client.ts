@@ -1,6 +1,7 @@
 // HTTP for thousands of streams in one process: keep-alive connections without a limit on their number.
 import * as http from 'node:http';
 import * as https from 'node:https';
+import { hideCredentials } from '../secrets.js';
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -56,8 +57,9 @@ export class HttpClient {
     this.#send = isSecure ? https.request : http.request;
   }
 
+  /** For messages: without user and password. */
   get baseUrl(): string {
-    return this.#target.baseUrl;
+    return hideCredentials(this.#target.baseUrl);
   }
 
   /** POSTs JSON and reports what comes back; `signal` cuts the connection. */

@@ -12,7 +12,9 @@ import type { Engine, EngineLaunchOptions } from '../../runtime/local-engine.js'
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import { createLog } from '../../util/log.js';
+import { announceWorkload } from '../datasets/announce-workload.js';
 import { loadWorkload } from '../datasets/load-workload.js';
+import { renderFailures } from '../failures.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
@@ -23,7 +25,7 @@ import { checkOptions } from './check-options.js';
 import { EngineProfile } from './engine-profile.js';
 import { type OfflineRequest, offlineRequests } from './offline-request.js';
 import { OfflineProgress } from './progress.js';
-import { failures, type OfflineRun, renderReport, resultRow } from './result.js';
+import { failuresOf, type OfflineRun, renderReport, resultRow } from './result.js';
 import { runAll } from './run-all.js';
 
 /** SGLang's warm-up. */
@@ -76,17 +78,19 @@ export async function benchOfflineThroughput(
   try {
     if (!options.skipWarmup) await warmUp(engine, tokenizer, requests.length, options, deps);
     if (interrupt.aborted) throw nothingMeasured();
-    const run = await measure(engine, requests, options, sampling, deps);
+    const { run, profile } = await measure(engine, requests, options, sampling, deps);
     if (run.outcomes.every(({ interrupted }) => interrupted)) throw nothingMeasured();
     for (const line of renderReport(options, run)) output.print(line);
     const work = limits && phaseWork(engine, run, limits);
     if (work !== undefined) for (const line of renderPhaseWork(work)) output.print(line);
-    const { total: failed, lines } = failures(run);
-    for (const line of lines) output.warn(line);
+    const failures = failuresOf(run);
+    for (const line of renderFailures(failures, run.outcomes.length)) output.warn(line);
     const row = { ...resultRow(options, run), ...(work === undefined ? {} : { roofline: work }) };
     if (file !== '') await appendJsonl(file, [row], '--result-filename');
+    // Last: a profile that fails takes no result with it, and the time of writing files is in no figure.
+    await profile?.finish(output);
     if (options.doNotExit && !interrupt.aborted) await stay(deps);
-    return { row, failed };
+    return { row, failed: sum([...failures.values()]) };
   } finally {
     await engine.close();
   }
@@ -110,11 +114,15 @@ async function measure(
   requests: readonly OfflineRequest[],
   options: OfflineThroughputOptions,
   extra: SamplingOptions,
-  { output, interrupt, terminal }: OfflineThroughputDeps,
-): Promise<OfflineRun> {
+  { interrupt, terminal }: OfflineThroughputDeps,
+): Promise<{ readonly run: OfflineRun; readonly profile: EngineProfile | undefined }> {
   const before = await engine.state();
   const profile = options.profile ? await EngineProfile.start(engine, options) : undefined;
-  const progress = new OfflineProgress(requests.length, terminal, options.disableTqdm);
+  const progress = new OfflineProgress({
+    total: requests.length,
+    stream: terminal,
+    isDisabled: options.disableTqdm,
+  });
   const { outcomes, seconds } = await runAll(engine, requests, {
     sampling: { temperature: 0, ignoreEos: !options.disableIgnoreEos, ...extra },
     logprobs: options.returnLogprob ? { startLen: options.logprobStartLen } : undefined,
@@ -123,9 +131,7 @@ async function measure(
   });
   progress.stop();
   const after = await engine.state();
-  // The time of writing files is in no figure.
-  await profile?.finish(output);
-  return { outcomes, seconds, before, after };
+  return { run: { outcomes, seconds, before, after }, profile };
 }
 
 async function prepareWorkload(options: OfflineThroughputOptions, output: Output) {
@@ -137,10 +143,7 @@ async function prepareWorkload(options: OfflineThroughputOptions, output: Output
   });
   const tokenizer = await Tokenizer.load(directory);
   const workload = await loadWorkload(options, tokenizer, directory);
-  const { requests, skipped } = workload;
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  output.print(`#Input tokens: ${sum(requests.map(({ promptLen }) => promptLen))}`);
-  output.print(`#Output tokens: ${sum(requests.map(({ outputLen }) => outputLen))}`);
+  announceWorkload(workload, options, output);
   return { workload, tokenizer };
 }
 

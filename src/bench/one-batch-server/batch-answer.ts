@@ -149,11 +149,12 @@ abstract class BatchReader {
     if (payload === '[DONE]' || this.#failure !== undefined) return;
     // Events hold all text so far. Once every sequence has begun only their ends matter; the quotes cannot be inside a
     // text, where they would be escaped.
-    if (this.#waiting === 0 && /"finish_reason": ?null/.test(payload)) return;
+    const endsNone = /"finish_reason": ?null/.test(payload) && !/"finish_reason": ?["{]/.test(payload);
+    if (this.#waiting === 0 && endsNone) return;
     try {
       const event: unknown = JSON.parse(payload);
       if (!isJsonObject(event)) throw failed(`unexpected answer: ${shorten(payload)}`);
-      if (event.error !== undefined) throw failed(errorText(event.error));
+      if ((event.error ?? null) !== null) throw failed(errorText(event.error));
       this.take(event);
     } catch (thrown) {
       this.#failure = thrown instanceof VitrineError ? thrown : failed(`malformed answer: ${shorten(payload)}`);

@@ -62,8 +62,10 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const roofline = options.roofline ? await findRoofline(options, deps, model) : undefined;
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
-    const rows = await sweep.run(runner, deps.interrupt, profiler, roofline);
-    if (savesRows) await appendJsonl(options.resultFilename, rows, '--result-filename');
+    const save = async (row: LatencyRow): Promise<void> => {
+      if (savesRows) await appendJsonl(options.resultFilename, [row], '--result-filename');
+    };
+    const rows = await sweep.run(runner, deps.interrupt, save, profiler, roofline);
     if (deps.interrupt.aborted) {
       throw new VitrineError('ABORTED', `Interrupted: ${rows.length} of ${sweep.points.length} points were measured`);
     }

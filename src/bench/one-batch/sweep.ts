@@ -56,12 +56,13 @@ export class Sweep {
   };
 
   /**
-   * `profiler`: repeats every point after it was timed. After an interruption the rows are those of the points before;
-   * rejects with ABORTED where there is none.
+   * `onRow`: keeps each row as soon as it is there. `profiler`: repeats every point after it was timed. After an
+   * interruption the rows are those of the points before; rejects with ABORTED where there is none.
    */
   async run(
     runner: ModelRunner,
     interrupt: AbortSignal,
+    onRow: (row: LatencyRow) => Promise<void>,
     profiler?: PointProfiler,
     roofline?: PointRoofline,
   ): Promise<LatencyRow[]> {
@@ -79,7 +80,9 @@ export class Sweep {
       if (!this.#fits(point, runner)) continue;
       const inputs = this.#inputs(point);
       try {
-        rows.push(await timePoint(runner, point, inputs, settings, this.#output));
+        const row = await timePoint(runner, point, inputs, settings, this.#output);
+        rows.push(row);
+        await onRow(row);
         await profiler?.profile(runner, point, inputs);
       } catch (thrown) {
         if (!interrupt.aborted || rows.length === 0) throw thrown;

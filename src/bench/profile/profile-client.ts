@@ -16,12 +16,13 @@ const HEADERS = { accept: 'application/json' };
  * reason.
  */
 export class ProfileClient {
+  /** For messages: without user and password. */
   readonly baseUrl: string;
   readonly #http: HttpClient;
 
   constructor(target: HttpTarget) {
-    this.baseUrl = target.baseUrl;
     this.#http = new HttpClient(target);
+    this.baseUrl = this.#http.baseUrl;
   }
 
   /** What the server says of itself; undefined where it has no such route. */

@@ -5,6 +5,7 @@ import { unixSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { JsonObject } from '../../util/read-json.js';
 import type { Output } from '../output.js';
+import { hideMembers } from '../secrets.js';
 import type { ProfileClient } from './profile-client.js';
 import { type ProfileReport, renderFiles, renderFoundFile } from './profile-report.js';
 import type { ProfileSettings } from './profile-settings.js';
@@ -44,7 +45,7 @@ export class ProfileRun {
   }
 
   /**
-   * Creates the directory with `server_args.json` in it and starts the profile, with SGLang's words.
+   * Creates the directory with `server_args.json` in it, without keys, and starts the profile, with SGLang's words.
    * Errors: those of the client, and INVALID_OPTION where the directory cannot be made.
    */
   static async start(client: ProfileClient, settings: RunSettings, output: Output): Promise<ProfileRun> {
@@ -59,7 +60,7 @@ export class ProfileRun {
     const info = await client.serverInfo();
     try {
       await mkdir(directory, { recursive: true });
-      await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(info ?? null)}\n`);
+      await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(hideMembers(info ?? null))}\n`);
     } catch (thrown) {
       const message = `--output-dir ${settings.outputDir}: ${toError(thrown).message}`;
       throw new VitrineError('INVALID_OPTION', message, { param: '--output-dir', cause: thrown });

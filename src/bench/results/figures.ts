@@ -12,8 +12,11 @@ export function readFigures(rows: readonly ResultRow[], key: string): number[] {
   return rows.map((row) => readKey(row, key)).filter((value) => typeof value === 'number');
 }
 
-/** Whether every request of the workload has ended by itself: a run that was cut short is like no other. */
+/**
+ * Whether every request of the workload, with all its turns, has ended by itself: a run that was cut short is like no
+ * other.
+ */
 export function isWhole(row: ResultRow): boolean {
   const ended = Number(row.completed) + Number(row.failed);
-  return !(Number(row.interrupted) > 0 || ended < Number(row.num_prompts));
+  return !(Number(row.interrupted) > 0 || ended < Number(row.num_turns ?? row.num_prompts));
 }

@@ -59,7 +59,7 @@ const start = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)
 /** Outside strings, Python writes Infinity, -Infinity and NaN as they are. */
 function withoutBareWords(text: string): string {
   if (!/Infinity|NaN/.test(text)) return text;
-  return text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g, (token) => {
+  return text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN/g, (token) => {
     if (token.startsWith('"')) return token;
     return token === 'NaN' ? 'null' : token === 'Infinity' ? '"inf"' : '"-inf"';
   });

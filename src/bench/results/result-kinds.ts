@@ -98,6 +98,8 @@ export type Direction = 'higher' | 'lower' | 'neither';
 
 /** Which way is better: by the words of the key, so that figures beyond the main ones are known too. */
 export function directionOf(key: string): Direction {
+  // Shares of requests, under the names of latencies.
+  if (key.includes('goodput_attainment.')) return 'higher';
   const name = key.slice(key.lastIndexOf('.') + 1);
   if (/throughput|goodput|^good_|tokens_per_s|hit_rate|^acc(ept)?_length|^completed$/.test(name)) return 'higher';
   return /latency|ttft|tpot|itl|first_token|client_queue|^duration$|^failed$/.test(name) ? 'lower' : 'neither';

@@ -106,9 +106,9 @@ class AnswerReader {
       return;
     }
     if (part === undefined) return;
-    if (!isJsonObject(part) || part.error !== undefined || !isJsonObject(part.meta_info)) {
+    if (!isJsonObject(part) || (part.error ?? null) !== null || !isJsonObject(part.meta_info)) {
       const error = isJsonObject(part) ? part.error : undefined;
-      this.#failure ??= failed(error === undefined ? `unexpected answer: ${shorten(payload)}` : errorText(error));
+      this.#failure ??= failed((error ?? null) === null ? `unexpected answer: ${shorten(payload)}` : errorText(error));
       return;
     }
     const text = typeof part.text === 'string' ? part.text : '';

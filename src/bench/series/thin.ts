@@ -1,4 +1,5 @@
 // Curves and clouds of more points than a chart can show, thinned to what it can, without losing an extreme.
+import type { Numbers } from '../statistics/statistics.js';
 
 export interface Points {
   /** Rising. */
@@ -33,23 +34,58 @@ export function thin(points: readonly (readonly [x: number, y: number])[], most:
 }
 
 /**
+ * At most `most` points of a cloud in any order, by rising x: of each of most / 2 equally long stretches of x the lowest
+ * and the highest. `x` and `y` have the same length.
+ */
+export function thinCloud(x: Float64Array, y: Float64Array, most: number): Points {
+  const total = x.length;
+  const kept = total <= most ? Array.from(x.keys()) : extremes(x, y, most / 2);
+  kept.sort((a, b) => x[a]! - x[b]! || a - b);
+  return { x: kept.map((i) => x[i]!), y: kept.map((i) => y[i]!), total };
+}
+
+/** Positions of the lowest and the highest of each stretch that has points. */
+function extremes(x: Float64Array, y: Float64Array, stretches: number): number[] {
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (const at of x) {
+    if (at < first) first = at;
+    if (at > last) last = at;
+  }
+  const scale = last > first ? stretches / (last - first) : 0;
+  const lowest = new Int32Array(stretches).fill(-1);
+  const highest = new Int32Array(stretches).fill(-1);
+  for (let i = 0; i < x.length; i++) {
+    const stretch = Math.min(stretches - 1, Math.floor((x[i]! - first) * scale));
+    const low = lowest[stretch]!;
+    const high = highest[stretch]!;
+    if (low < 0 || y[i]! < y[low]!) lowest[stretch] = i;
+    if (high < 0 || y[i]! > y[high]!) highest[stretch] = i;
+  }
+  return [...new Set([...lowest, ...highest])].filter((i) => i >= 0);
+}
+
+/**
  * The share of `values` that are at most x, for every distinct x. Of more than `most` of them half of the points are spread
  * evenly and the others are the highest, one by one: the tail stays exact.
  */
-export function cumulativeShare(values: readonly number[], most: number): Points {
-  const sorted = Float64Array.from(values).sort();
+export function cumulativeShare(values: Numbers, most: number): Points {
+  const sorted = new Float64Array(values).sort();
+  let total = 0;
+  for (let i = 0; i < sorted.length; i++) if (sorted[i] !== sorted[i + 1]) total += 1;
+  const tail = total > most ? most / 2 : total;
+  const body = total - tail;
+  const ofBody = most - tail;
   const x: number[] = [];
   const y: number[] = [];
-  for (const [i, value] of sorted.entries()) {
-    if (value === sorted[i + 1]) continue;
-    x.push(value);
-    y.push((i + 1) / sorted.length);
+  let distinct = 0;
+  for (let i = 0; i < sorted.length; i++) {
+    if (sorted[i] === sorted[i + 1]) continue;
+    if (distinct >= body || distinct === Math.floor((x.length * body) / ofBody)) {
+      x.push(sorted[i]!);
+      y.push((i + 1) / sorted.length);
+    }
+    distinct += 1;
   }
-  const total = x.length;
-  if (total <= most) return { x, y, total };
-  const tail = most / 2;
-  const body = total - tail;
-  const isKept = new Set(Array.from({ length: most - tail }, (_, i) => Math.floor((i * body) / (most - tail))));
-  const kept = (_: number, i: number): boolean => i >= body || isKept.has(i);
-  return { x: x.filter(kept), y: y.filter(kept), total };
+  return { x, y, total };
 }

@@ -35,9 +35,7 @@ export async function measureRun(
   const records: RequestRecord[] = [];
   let lastEnd = 0;
   const onRecord = (record: RequestRecord): void => {
-    const seconds = (record.endedAt - record.sentAt).toFixed(3);
-    const outcome = record.error === '' ? JSON.stringify(record.text) : record.error;
-    log?.(`request ${nameOf(record.index, record.turn)} end: ${seconds} s, ${outcome}`);
+    log?.(describeEnd(record));
     records.push(record);
     lastEnd = Math.max(lastEnd, record.endedAt);
     progress.add(record);
@@ -61,6 +59,11 @@ export async function measureRun(
   progress.stop();
   records.sort((a, b) => a.index - b.index || a.turn - b.turn);
   return { records, start, startedAt, duration: Math.max(0, lastEnd - start) };
+}
+
+function describeEnd({ index, turn, sentAt, endedAt, error, text }: RequestRecord): string {
+  const outcome = error === '' ? JSON.stringify(text) : error;
+  return `request ${nameOf(index, turn)} end: ${(endedAt - sentAt).toFixed(3)} s, ${outcome}`;
 }
 
 const nameOf = (index: number, turn: number): string => (turn === 0 ? String(index) : `${index} turn ${turn}`);

@@ -2,11 +2,9 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
-import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
+import { loadWorkload } from '../datasets/load-workload.js';
 import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
-import type { Output } from '../output.js';
-import { sum } from '../statistics/statistics.js';
 import { checkWorkload } from './check-dataset.js';
 import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import { formatRate } from './results/console-report.js';
@@ -28,20 +26,6 @@ export async function prepareWorkload(
     await saveWorkload(options.saveWorkload, workload, workload.arrivals, workloadFlags(options));
   }
   return workload;
-}
-
-export function announceWorkload(workload: ScheduledWorkload, options: BenchServingOptions, output: Output): void {
-  const { requests, skipped, notes = [] } = workload;
-  const turns = requests.flatMap((request) => request.followUps ?? []);
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  const wanted = requestedCount(options) ?? requests.length;
-  if (requests.length < wanted) {
-    output.warn(`The dataset gives ${requests.length} of the ${wanted} requests asked for`);
-  }
-  for (const note of notes) output.print(note);
-  const inputs = [...requests.map((request) => request.promptLen), ...turns.map((turn) => turn.tokens)];
-  output.print(`#Input tokens: ${sum(inputs)}`);
-  output.print(`#Output tokens: ${sum([...requests, ...turns].map((turn) => turn.outputLen))}`);
 }
 
 /** What the requests of a saved workload and their times depend on: flag → value. */

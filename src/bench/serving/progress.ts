@@ -1,5 +1,5 @@
-// The progress bar of a run, on standard error; silent where that is no terminal.
-import { SingleBar } from 'cli-progress';
+// The figures on the progress bar of a run.
+import { ProgressBar, type ProgressSettings } from '../progress-bar.js';
 import { Sample } from '../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from './load/request-record.js';
 import { timePerOutputToken } from './metrics/request-figures.js';
@@ -7,40 +7,22 @@ import { timePerOutputToken } from './metrics/request-figures.js';
 /** The figures on the bar are those of the successes that ended in the last seconds, at most so many. */
 const WINDOW_SECONDS = 10;
 const MOST_RECENT = 1024;
-const UPDATE_MS = 250;
 
-export interface ProgressSettings {
-  /** Requests to come. */
-  readonly total: number;
-  /** `Run 2/5 `; '' for the only run. */
-  readonly label: string;
-  readonly stream: NodeJS.WriteStream;
-  readonly isDisabled: boolean;
-}
-
+/** Failures, medians and rates of a run while it goes on. */
 export class Progress {
-  readonly #bar: SingleBar | undefined;
+  readonly #bar: ProgressBar;
   #recent: RequestRecord[] = [];
-  #done = 0;
   #failed = 0;
-  #timer: NodeJS.Timeout | undefined;
 
-  constructor({ total, label, stream, isDisabled }: ProgressSettings) {
-    if (isDisabled || stream.isTTY !== true) return;
-    this.#bar = new SingleBar({
-      format: `${label}{bar} {value}/{total} | {duration_formatted} < {eta_formatted}{failed}{figures}`,
-      stream,
-      hideCursor: true,
-      barsize: 20,
-      etaBuffer: 50,
+  constructor(settings: ProgressSettings) {
+    this.#bar = new ProgressBar(settings, () => {
+      const failed = this.#failed > 0 ? ` | failed ${this.#failed}` : '';
+      return failed + liveFigures(this.#recent);
     });
-    this.#bar.start(total, 0, { failed: '', figures: '' });
-    this.#timer = setInterval(() => this.#draw(), UPDATE_MS);
-    this.#timer.unref();
   }
 
   add(record: RequestRecord): void {
-    this.#done += 1;
+    this.#bar.advance();
     if (isSuccess(record)) this.#recent.push(record);
     else this.#failed += 1;
     // Cut in blocks: the array shifts rarely.
@@ -48,14 +30,7 @@ export class Progress {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#draw();
-    this.#bar?.stop();
-  }
-
-  #draw(): void {
-    const failed = this.#failed > 0 ? ` | failed ${this.#failed}` : '';
-    this.#bar?.update(this.#done, { failed, figures: liveFigures(this.#recent) });
+    this.#bar.stop();
   }
 }
 

@@ -11,6 +11,7 @@ import { describeProgress, isUnderWay, type ProfileReport } from '../profile/pro
 import { printReport } from '../profile/profile-run.js';
 import { type ProfileSettings, profileBody } from '../profile/profile-settings.js';
 import { howToAsk, howToEnd, waitForProfile } from '../profile/wait-for-profile.js';
+import { hideCredentials } from '../secrets.js';
 import { pythonRepr } from './results/python-repr.js';
 
 const STEPS_BY_STAGE = 5;
@@ -121,7 +122,7 @@ function pdWorkers({ profilePrefillUrl: prefill = [], profileDecodeUrl: decode =
   const workers = (kind: string, flag: string, urls: readonly string[]) =>
     urls.map((url, i) => {
       const baseUrl = checkAddress(flag, url);
-      return { label: ` for ${kind}-${i} worker at ${baseUrl}`, baseUrl };
+      return { label: ` for ${kind}-${i} worker at ${hideCredentials(baseUrl)}`, baseUrl };
     });
   return [
     ...workers('Prefill', '--profile-prefill-url', prefill),

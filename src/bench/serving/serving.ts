@@ -4,6 +4,7 @@ import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/ta
 import type { NativeAddon } from '../../native/addon.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
+import { announceWorkload } from '../datasets/announce-workload.js';
 import { flagFacts } from '../html-report/about.js';
 import { servingReport } from '../html-report/serving-report.js';
 import { prepareReport, writeReport } from '../html-report/write-report.js';
@@ -11,6 +12,7 @@ import { HttpClient } from '../http/http-client.js';
 import type { Output } from '../output.js';
 import { prepareJsonl } from '../results/append-jsonl.js';
 import type { ResultRow } from '../results/figures.js';
+import { hideSecrets } from '../secrets.js';
 import { sum } from '../statistics/statistics.js';
 import { openFilesWarning } from './backends/open-files.js';
 import { payloadSettings } from './backends/payload-settings.js';
@@ -21,7 +23,7 @@ import { type ConcludedRun, concludeRun } from './conclude-run.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
 import { RequestSender } from './load/send-request.js';
 import { measureRun } from './measure-run.js';
-import { announceWorkload, prepareWorkload } from './prepare-workload.js';
+import { prepareWorkload } from './prepare-workload.js';
 import { formatArguments } from './results/python-repr.js';
 import { automaticFileName } from './results/result-row.js';
 import { renderRunSummary } from './results/run-summary.js';
@@ -62,7 +64,7 @@ export async function benchServing(options: BenchServingOptions, deps: ServingDe
   const file = options.outputFile ?? automaticFileName(options, new Date());
   await prepareJsonl(file, '--output-file');
   if (options.report !== undefined) await prepareReport(options.report, [file]);
-  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, withoutSecrets(options))}`);
+  output.print(`benchmark_args=${formatArguments(BENCH_SERVING_OPTIONS, hideSecrets(BENCH_SERVING_OPTIONS, options))}`);
   for (const flag of idleProfileFlags(options)) output.warn(`${flag} has no effect`);
   const target = httpTarget(options, deps.environment);
   const client = new HttpClient(target);
@@ -108,7 +110,7 @@ async function prepare(
   file: string,
 ): Promise<Bench> {
   const { output, interrupt } = deps;
-  const server = new TargetServer(client, options, client.baseUrl);
+  const server = new TargetServer(client, options);
   const model = server.modelName(await server.waitUntilReady(output, interrupt));
   const directory = await server.tokenizerDirectory(model);
   const tokenizer = await Tokenizer.load(directory);
@@ -169,9 +171,4 @@ async function profiled<T>(profiler: ServingProfiler | undefined, measure: () =>
 
 function throwIfInterrupted({ interrupt }: ServingDeps, when: string): void {
   if (interrupt.aborted) throw new VitrineError('ABORTED', `Interrupted ${when}: there is nothing to report`);
-}
-
-/** Headers may carry keys: their names are enough. */
-function withoutSecrets(options: BenchServingOptions): BenchServingOptions {
-  return { ...options, header: options.header?.map((text) => text.replace(/=.*/s, '=…')) };
 }

@@ -7,6 +7,7 @@ import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.j
 import { authorization, checkAddress, type Environment, hostAddress } from '../http/target.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
 import type { Output } from '../output.js';
+import { hideMembers } from '../secrets.js';
 import { defaultPort } from './backends/select-backend.js';
 
 const ANSWER_MS = 10_000;
@@ -31,12 +32,14 @@ function invalid(param: string, message: string): VitrineError {
 export class TargetServer {
   readonly #client: HttpClient;
   readonly #options: BenchServingOptions;
-  readonly baseUrl: string;
 
-  constructor(client: HttpClient, options: BenchServingOptions, baseUrl: string) {
+  constructor(client: HttpClient, options: BenchServingOptions) {
     this.#client = client;
     this.#options = options;
-    this.baseUrl = baseUrl;
+  }
+
+  get baseUrl(): string {
+    return this.#client.baseUrl;
   }
 
   /**
@@ -78,9 +81,13 @@ export class TargetServer {
     });
   }
 
-  /** The answer of /server_info (formerly /get_server_info), or null. `signal`: the user will not wait for it. */
-  serverInfo(signal: AbortSignal): Promise<unknown> {
-    return this.#firstJson(['/server_info', '/get_server_info'], signal.aborted ? IMPATIENT_MS : ANSWER_MS);
+  /**
+   * The answer of /server_info (formerly /get_server_info) without the keys that SGLang's holds, or null. `signal`: the user
+   * will not wait for it.
+   */
+  async serverInfo(signal: AbortSignal): Promise<unknown> {
+    const timeoutMs = signal.aborted ? IMPATIENT_MS : ANSWER_MS;
+    return hideMembers(await this.#firstJson(['/server_info', '/get_server_info'], timeoutMs));
   }
 
   async flushCache(output: Output, signal: AbortSignal): Promise<void> {

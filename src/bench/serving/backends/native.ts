@@ -42,7 +42,7 @@ export const nativeBackend: Backend = {
   reader(): AnswerReader {
     return (payload) => {
       const { text, meta_info: metaInfo, error } = scanMembers(payload, EVENT_KEYS);
-      if (error !== undefined) return failedPart(errorText(JSON.parse(error.toString())));
+      if (error !== undefined && !error.equals(NULL)) return failedPart(errorText(JSON.parse(error.toString())));
       if (metaInfo === undefined) throw new Error('no meta_info in the answer');
       const meta = readMeta(metaInfo);
       const completionTokens = optionalCount('completion_tokens', meta.completion_tokens);

@@ -34,7 +34,7 @@ export const trtBackend: Backend = {
   reader() {
     return (payload) => {
       const event = parseObject(payload);
-      if (event.error !== undefined) return failedPart(errorText(event.error));
+      if ((event.error ?? null) !== null) return failedPart(errorText(event.error));
       if (event.text_output === undefined) throw new Error('no text_output in the answer');
       const newText = optionalText('text_output', event.text_output);
       // Each event is a token to SGLang, also one whose text is held back.

@@ -83,7 +83,8 @@ export class AnswerRecorder {
       requestedLen,
       arrivedAt,
       sentAt,
-      endedAt: error === undefined ? this.#now : now,
+      // An error without a body is known when the answer ends: no byte came before.
+      endedAt: this.#error === '' ? this.#now : now,
       error: this.#error,
       interrupted,
       ttft: sinceSent(this.#firstText ?? this.#firstToken),

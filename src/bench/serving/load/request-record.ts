@@ -35,6 +35,9 @@ export interface RequestRecord {
 
 export const isSuccess = (record: RequestRecord): boolean => record.error === '' && !record.interrupted;
 
+/** Neither a success nor cut short by the user. */
+export const isFailure = (record: RequestRecord): boolean => record.error !== '' && !record.interrupted;
+
 /** One pass over a workload. */
 export interface RunRecords {
   /** By index, then turn; requests that were never sent are missing. */

@@ -11,16 +11,19 @@ export type ObjectiveName = (typeof NAMES)[number];
 export type Objectives = Readonly<Partial<Record<ObjectiveName, number>>>;
 
 /** Names that others use. */
-const ALIASES: Readonly<Record<string, ObjectiveName>> = { e2el: 'e2e', e2e_latency: 'e2e' };
+const ALIASES: ReadonlyMap<string, ObjectiveName> = new Map([
+  ['e2el', 'e2e'],
+  ['e2e_latency', 'e2e'],
+]);
 
 /** `ttft:200` … (milliseconds). @throws VitrineError INVALID_OPTION */
 export function parseObjectives(texts: readonly string[]): Objectives {
   const objectives: Partial<Record<ObjectiveName, number>> = {};
   for (const text of texts) {
     const [word = '', value, ...rest] = text.split(':');
-    const name = ALIASES[word] ?? NAMES.find((known) => known === word);
+    const name = ALIASES.get(word) ?? NAMES.find((known) => known === word);
     if (value === undefined || rest.length > 0) refuse(text, 'name:milliseconds, as in ttft:200');
-    if (name === undefined) refuse(text, `one of ${[...NAMES, ...Object.keys(ALIASES)].join(', ')} before the colon`);
+    if (name === undefined) refuse(text, `one of ${[...NAMES, ...ALIASES.keys()].join(', ')} before the colon`);
     const milliseconds = /^(\d+\.?\d*|\.\d+)$/.test(value) ? Number(value) : 0;
     if (!(milliseconds > 0 && Number.isFinite(milliseconds)))
       refuse(text, 'a number of milliseconds above 0 after the colon');

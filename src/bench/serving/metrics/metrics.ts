@@ -1,11 +1,11 @@
 // The figures of a run from the records of its requests. Keys that SGLang has keep SGLang's formulas; corrections and
 // additions have keys of their own. docs/benchmarking.md lists them all.
 import { clusteredMeanInterval, type Interval, meanInterval } from '../../statistics/confidence.js';
-import { Sample, sum } from '../../statistics/statistics.js';
-import { isSuccess, type RequestRecord } from '../load/request-record.js';
+import { concatenate, Sample, sum } from '../../statistics/statistics.js';
+import { isFailure, isSuccess, type RequestRecord } from '../load/request-record.js';
 import type { MeasuredRun } from './measured-run.js';
 import { bucketPeaks, peakConcurrency, peakThroughput } from './peaks.js';
-import { outputLength, sharedGaps, timePerOutputToken } from './request-figures.js';
+import { latenciesOf, outputLength, sharedGaps } from './request-figures.js';
 
 /** All of a run but the moment of its start: figures are differences. */
 export type MetricsInput = Omit<MeasuredRun, 'start' | 'startedAt'>;
@@ -53,18 +53,16 @@ export function computeMetrics(input: MetricsInput): Metrics {
   const positions = records.map((_, i) => i).filter((i) => isSuccess(records[i]!));
   const good = positions.map((i) => records[i]!);
   const lengths = positions.map((i) => outputLength(records[i]!, retokenized[i]!));
-  const latencies = good.map((record) => record.endedAt - record.sentAt);
+  const { e2e, ttft, tpot } = latenciesOf(good, lengths);
   const totalInput = sum(good.map((record) => record.promptLen));
   const totalOutput = sum(lengths);
-  const ttfts = good.flatMap(({ ttft }) => (ttft === undefined ? [] : [ttft]));
-  const tpots = good.flatMap((record, i) => timePerOutputToken(record, lengths[i]!) ?? []);
   const gaps = positions.map((i) => sharedGaps(records[i]!.gaps, input.gapTokens?.[i]));
   const perSecond = (count: number): number => (duration > 0 ? count / duration : 0);
   const promptCounts = good.flatMap(({ promptTokens }) => (promptTokens === undefined ? [] : [promptTokens]));
   const fromServer = good.filter((record) => record.completionTokens !== undefined).length;
   return {
     completed: good.length,
-    failed: records.filter((record) => record.error !== '' && !record.interrupted).length,
+    failed: records.filter(isFailure).length,
     interrupted: records.filter((record) => record.interrupted).length,
     duration,
     totalInput,
@@ -76,21 +74,21 @@ export function computeMetrics(input: MetricsInput): Metrics {
     inputThroughput: perSecond(totalInput),
     outputThroughput: perSecond(totalOutput),
     totalThroughput: perSecond(totalInput + totalOutput),
-    concurrency: perSecond(sum(latencies)),
+    concurrency: perSecond(sum(e2e)),
     acceptLength,
     ...bucketPeaks(good),
     peakConcurrency: peakConcurrency(records),
-    peakOutputThroughput: peakThroughput(good),
-    e2e: new Sample(latencies),
-    ttft: new Sample(ttfts),
-    tpot: new Sample(tpots),
-    itl: new Sample(gaps.flat()),
-    firstToken: new Sample(good.flatMap(({ firstToken }) => (firstToken === undefined ? [] : [firstToken]))),
+    peakOutputThroughput: peakThroughput(good, lengths),
+    e2e: new Sample(e2e),
+    ttft: new Sample(ttft),
+    tpot: new Sample(tpot),
+    itl: new Sample(concatenate(gaps)),
+    firstToken: new Sample(good.flatMap(({ firstToken }) => firstToken ?? [])),
     queue: new Sample(good.map((record) => Math.max(0, record.sentAt - record.arrivedAt))),
     meanIntervals: {
-      e2e: meanInterval(latencies),
-      ttft: meanInterval(ttfts),
-      tpot: meanInterval(tpots),
+      e2e: meanInterval(e2e),
+      ttft: meanInterval(ttft),
+      tpot: meanInterval(tpot),
       // The gaps of one request depend on each other.
       itl: clusteredMeanInterval(gaps),
     },

@@ -1,6 +1,7 @@
 // The busiest moments of a run: SGLang's figures over fixed one-second buckets, and exact ones.
+import { concatenate } from '../../statistics/statistics.js';
 import type { RequestRecord } from '../load/request-record.js';
-import { tokenTimes } from './request-figures.js';
+import { chunkTimes, tokenTimes } from './request-figures.js';
 
 /** The life of a request, or of a conversation; same clock. */
 export type InFlight = Pick<RequestRecord, 'sentAt' | 'endedAt'>;
@@ -20,7 +21,7 @@ export function bucketPeaks(records: readonly RequestRecord[]): BucketPeaks {
   const tokens = new Float64Array(Math.ceil(end - start) + 1);
   const requests = new Float64Array(tokens.length);
   for (const record of records) {
-    for (const time of tokenTimes(record)) tokens[bucketOf(time - start, tokens.length)]! += 1;
+    for (const time of chunkTimes(record)) tokens[bucketOf(time - start, tokens.length)]! += 1;
     const last = bucketOf(record.endedAt - start, requests.length);
     for (let bucket = bucketOf(record.sentAt - start, requests.length); bucket <= last; bucket++) {
       requests[bucket]! += 1;
@@ -47,9 +48,9 @@ export function peakConcurrency(records: readonly InFlight[]): number {
   return peak;
 }
 
-/** Most tokens within any one second, wherever it begins. */
-export function peakThroughput(records: readonly RequestRecord[]): number {
-  const times = Float64Array.from(records.flatMap(tokenTimes)).sort();
+/** Most tokens within any one second, wherever it begins. `lengths`: generated tokens of each record. */
+export function peakThroughput(records: readonly RequestRecord[], lengths: readonly number[]): number {
+  const times = concatenate(records.map((record, i) => tokenTimes(record, lengths[i]!))).sort();
   let peak = 0;
   for (let from = 0, to = 0; to < times.length; to++) {
     while (times[to]! - times[from]! >= 1) from += 1;

@@ -12,8 +12,8 @@ export function timePerOutputToken(record: RequestRecord, tokens: number): numbe
   return (record.endedAt - record.sentAt - record.ttft) / (tokens - 1);
 }
 
-/** When each token came, on the clock of `sentAt`: the first, then one after each gap. */
-export function tokenTimes(record: RequestRecord): number[] {
+/** When each chunk of tokens came, on the clock of `sentAt`: the first, then one after each gap. */
+export function chunkTimes(record: RequestRecord): number[] {
   if (record.ttft === undefined) return [];
   const times = [record.sentAt + record.ttft];
   for (const gap of record.gaps) times.push(times.at(-1)! + gap);
@@ -23,8 +23,36 @@ export function tokenTimes(record: RequestRecord): number[] {
 /** Inter-token latencies: the recorded gaps, each shared among its chunk's tokens where these were counted. */
 export function sharedGaps(gaps: readonly number[], tokens: readonly number[] | undefined): readonly number[] {
   if (tokens === undefined) return gaps;
-  return gaps.flatMap((gap, i) => {
+  const shared: number[] = [];
+  for (const [i, gap] of gaps.entries()) {
     const count = Math.max(1, tokens[i] ?? 1);
-    return Array.from({ length: count }, () => gap / count);
-  });
+    for (let token = 0; token < count; token++) shared.push(gap / count);
+  }
+  return shared;
+}
+
+/**
+ * When each of `tokens` tokens came. A chunk may hold several, or an unknown number: then they are shared evenly among the
+ * chunks, in whole tokens.
+ */
+export function tokenTimes(record: RequestRecord, tokens: number): Float64Array {
+  const chunks = chunkTimes(record);
+  if (chunks.length === 0) return new Float64Array(0);
+  if (chunks.length === tokens) return new Float64Array(chunks);
+  return Float64Array.from({ length: tokens }, (_, token) => chunks[Math.floor((token * chunks.length) / tokens)]!);
+}
+
+export interface RequestLatencies {
+  readonly e2e: readonly number[];
+  readonly ttft: readonly number[];
+  readonly tpot: readonly number[];
+}
+
+/** Seconds, of successful requests; those without a token have no TTFT, those with fewer than two no TPOT. */
+export function latenciesOf(records: readonly RequestRecord[], lengths: readonly number[]): RequestLatencies {
+  return {
+    e2e: records.map((record) => record.endedAt - record.sentAt),
+    ttft: records.flatMap(({ ttft }) => ttft ?? []),
+    tpot: records.flatMap((record, i) => timePerOutputToken(record, lengths[i]!) ?? []),
+  };
 }

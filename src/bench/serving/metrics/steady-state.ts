@@ -5,13 +5,12 @@
 // further turns is a conversation of one.) The rule needs no threshold and holds for closed and open loads alike;
 // SGLang's (#30918), the longest time above a share of the peak, keeps the first burst, and under random arrivals picks the
 // busiest spell.
-import { Sample, sum } from '../../statistics/statistics.js';
+import { concatenate, Sample, sum } from '../../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 import { computeGoodput, type Goodput, type Objectives } from './goodput.js';
 import type { MeasuredRun } from './measured-run.js';
-import { computeMetrics } from './metrics.js';
 import { type InFlight, peakConcurrency } from './peaks.js';
-import { outputLength, sharedGaps, tokenTimes } from './request-figures.js';
+import { chunkTimes, latenciesOf, outputLength, sharedGaps } from './request-figures.js';
 
 /** On the clock of the records. What happens at `end` is inside, at `start` it is not. */
 export interface Window {
@@ -95,30 +94,21 @@ function figuresOf(run: MeasuredRun, window: Window, objectives: Objectives | un
   const isInside = (time: number): boolean => time > start && time <= end;
   const positions = [...records.keys()];
   const sent = positions.filter((i) => isInside(records[i]!.sentAt));
-  const successes = positions.filter((i) => isSuccess(records[i]!));
-  const ofSent = {
-    records: sent.map((i) => records[i]!),
-    retokenized: sent.map((i) => retokenized[i]!),
-    gapTokens: undefined,
-    acceptLength: undefined,
-    duration,
-  };
-  const metrics = computeMetrics(ofSent);
-  const outputTokens = sum(
-    successes.map((i) => {
-      const times = tokenTimes(records[i]!);
-      // Where a chunk carries several tokens they are fewer than times: each time stands for an equal share.
-      const length = outputLength(records[i]!, retokenized[i]!);
-      return times.length === 0 ? 0 : (length * times.filter(isInside).length) / times.length;
-    }),
-  );
-  const gaps = successes.flatMap((i) => {
-    const record = records[i]!;
-    const ends = tokenTimes(record).slice(1);
-    return record.gaps.flatMap((gap, g) =>
-      isInside(ends[g]!) ? sharedGaps([gap], gapTokens && [gapTokens[i]![g]!]) : [],
-    );
-  });
+  const lengthOf = (i: number): number => outputLength(records[i]!, retokenized[i]!);
+  const answered = sent.filter((i) => isSuccess(records[i]!));
+  const ofSent = answered.map((i) => records[i]!);
+  const { e2e, ttft, tpot } = latenciesOf(ofSent, answered.map(lengthOf));
+  const inputThroughput = sum(ofSent.map(({ promptLen }) => promptLen)) / duration;
+  let outputTokens = 0;
+  const gaps: (readonly number[])[] = [];
+  for (const i of positions.filter((position) => isSuccess(records[position]!))) {
+    const times = chunkTimes(records[i]!);
+    const inside = times.filter(isInside).length;
+    // Where a chunk carries several tokens there are fewer times than tokens: each stands for an equal share.
+    if (inside > 0) outputTokens += (lengthOf(i) * inside) / times.length;
+    const endsInside = (_: number, gap: number): boolean => isInside(times[gap + 1]!);
+    gaps.push(sharedGaps(records[i]!.gaps.filter(endsInside), gapTokens?.[i]?.filter(endsInside)));
+  }
   const ended = positions.filter((i) => isInside(records[i]!.endedAt));
   const ofEnded = { records: ended.map((i) => records[i]!), retokenized: ended.map((i) => retokenized[i]!) };
   const completed = ofEnded.records.filter(isSuccess).length;
@@ -128,19 +118,19 @@ function figuresOf(run: MeasuredRun, window: Window, objectives: Objectives | un
     requests: sent.length,
     completed,
     requestThroughput: completed / duration,
-    inputThroughput: metrics.inputThroughput,
+    inputThroughput,
     outputTokens,
     outputThroughput: outputTokens / duration,
-    totalThroughput: metrics.inputThroughput + outputTokens / duration,
+    totalThroughput: inputThroughput + outputTokens / duration,
     concurrency: meanConcurrency(records, window),
     concurrencyOfHalves: [
       meanConcurrency(records, { start, end: middle }),
       meanConcurrency(records, { start: middle, end }),
     ],
-    ttft: metrics.ttft,
-    tpot: metrics.tpot,
-    itl: new Sample(gaps),
-    e2e: metrics.e2e,
+    ttft: new Sample(ttft),
+    tpot: new Sample(tpot),
+    itl: new Sample(concatenate(gaps)),
+    e2e: new Sample(e2e),
     goodput: objectives && computeGoodput(ofEnded, objectives, duration),
   };
 }

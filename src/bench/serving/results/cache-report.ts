@@ -1,4 +1,5 @@
 // --cache-report: how many prompt tokens came from the server's prefix cache, by its own count.
+import { heading, row } from '../../console-block.js';
 import { sum } from '../../statistics/statistics.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 
@@ -32,13 +33,12 @@ export function cacheReport(records: readonly RequestRecord[]): CacheReport | nu
 /** The section of the console block. */
 export function renderCacheReport(records: readonly RequestRecord[]): string[] {
   const report = cacheReport(records);
-  const row = (label: string, value: string | number): string => `${label.padEnd(40)} ${String(value).padEnd(10)}`;
-  const title = '----------------Cache Hit Details-----------------';
+  const title = heading('Cache Hit Details', '-');
   if (report === null) return [title, 'No answer told what was cached (SGLang: --enable-cache-report)'];
   return [
     title,
-    row('Total prompt tokens:', report.total_prompt_tokens),
-    row('Total cached tokens:', report.total_cached_tokens),
+    row('Total prompt tokens:', String(report.total_prompt_tokens)),
+    row('Total cached tokens:', String(report.total_cached_tokens)),
     row('Cache hit rate (%):', (report.cache_hit_rate * 100).toFixed(2)),
     row('Requests with a hit:', `${report.requests_with_hit} of ${report.requests_with_report}`),
   ];

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import type { Option } from '../../../config/option.js';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import { DATASET_OPTIONS } from '../../../config/tables/dataset-options.js';
+import { hideSecrets } from '../../secrets.js';
 
 /** They have keys of their own. */
 const IN_ROW: readonly string[] = [
@@ -40,7 +41,7 @@ const OPTIONS: readonly Option[] = [
 
 /** Flag, with underscores → value, where it is not the default. Of a file its name: folders differ between machines. */
 export function workloadArguments(options: BenchServingOptions): Record<string, unknown> {
-  const values: Readonly<Record<string, unknown>> = options;
+  const values = hideSecrets(OPTIONS, options);
   const given = OPTIONS.filter(({ key, default: usual }) => JSON.stringify(values[key]) !== JSON.stringify(usual));
   return Object.fromEntries(
     given.map(({ flag, key }) => {
