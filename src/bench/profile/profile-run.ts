@@ -1,8 +1,9 @@
 // One profile of a running server, from the client's side: its directory, the order to record, the wait for its files.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { unixSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import { makeDirectory } from '../../util/make-directory.js';
 import type { JsonObject } from '../../util/read-json.js';
 import type { Output } from '../output.js';
 import type { ProfileClient } from './profile-client.js';
@@ -58,7 +59,7 @@ export class ProfileRun {
     );
     const info = await client.serverInfo();
     try {
-      await mkdir(directory, { recursive: true });
+      await makeDirectory(directory);
       await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(info ?? null)}\n`);
     } catch (thrown) {
       const message = `--output-dir ${settings.outputDir}: ${toError(thrown).message}`;
