@@ -11,11 +11,11 @@ import type { Engine, EngineLaunchOptions } from '../../runtime/local-engine.js'
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import { createLog } from '../../util/log.js';
+import { announceWorkload } from '../datasets/announce-workload.js';
 import { loadWorkload } from '../datasets/load-workload.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
-import { sum } from '../statistics/statistics.js';
 import { checkOptions } from './check-options.js';
 import { EngineProfile } from './engine-profile.js';
 import { type OfflineRequest, offlineRequests } from './offline-request.js';
@@ -62,7 +62,7 @@ export async function benchOfflineThroughput(
   checkOptions(options, output);
   const { resultFilename: file } = options;
   if (file !== '') await prepareJsonl(file, '--result-filename');
-  const { workload, tokenizer } = await prepareWorkload(options, output);
+  const { workload, tokenizer } = await prepareWorkload(options, deps);
   const requests = offlineRequests(workload, options.datasetName, output);
   const sampling = extraSampling(options, tokenizer.vocabSize);
   const engine = await deps.launch(launchOptions(options));
@@ -108,7 +108,7 @@ async function measure(
   return { outcomes, seconds, before, after };
 }
 
-async function prepareWorkload(options: OfflineThroughputOptions, output: Output) {
+async function prepareWorkload(options: OfflineThroughputOptions, { output, interrupt }: OfflineThroughputDeps) {
   const { tokenizerPath, modelPath, revision, logLevel } = options;
   const directory = await resolveModelDirectory(tokenizerPath ?? modelPath, {
     revision: tokenizerPath === undefined ? revision : 'main',
@@ -116,11 +116,8 @@ async function prepareWorkload(options: OfflineThroughputOptions, output: Output
     log: createLog(logLevel, 'bench-offline-throughput'),
   });
   const tokenizer = await Tokenizer.load(directory);
-  const workload = await loadWorkload(options, tokenizer, directory);
-  const { requests, skipped } = workload;
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  output.print(`#Input tokens: ${sum(requests.map(({ promptLen }) => promptLen))}`);
-  output.print(`#Output tokens: ${sum(requests.map(({ outputLen }) => outputLen))}`);
+  const workload = await loadWorkload(options, tokenizer, directory, interrupt);
+  announceWorkload(workload, options, output);
   return { workload, tokenizer };
 }
 

@@ -1,25 +1,25 @@
-// The flags of a workload → requests and their times, told to the user and saved where that is wanted.
+// The flags of a workload → requests and their times, saved where that is wanted.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
-import { loadWorkload, requestedCount } from '../datasets/load-workload.js';
+import { loadWorkload } from '../datasets/load-workload.js';
 import { assignLora } from '../datasets/lora-names.js';
 import { saveWorkload } from '../datasets/workload-file.js';
-import type { Output } from '../output.js';
-import { sum } from '../statistics/statistics.js';
 import { checkWorkload } from './check-dataset.js';
 import { type ScheduledWorkload, scheduleWorkload } from './load/arrivals.js';
 import { formatRate } from './results/console-report.js';
 
 /**
  * The requests of the run and their times; written to a file where the user wants to keep them. `directory`: the tokenizer's.
+ * Error: ABORTED once `signal` has fired
  */
 export async function prepareWorkload(
   options: BenchServingOptions,
   tokenizer: Tokenizer,
   directory: string,
+  signal: AbortSignal,
 ): Promise<ScheduledWorkload> {
-  const loaded = await loadWorkload(options, tokenizer, directory);
+  const loaded = await loadWorkload(options, tokenizer, directory, signal);
   const { loraName: names = [], loraRequestDistribution: distribution, loraZipfAlpha: zipfAlpha, seed } = options;
   const requests = assignLora(loaded.requests, { names, distribution, zipfAlpha, seed });
   const workload = scheduleWorkload({ ...loaded, requests }, options);
@@ -28,20 +28,6 @@ export async function prepareWorkload(
     await saveWorkload(options.saveWorkload, workload, workload.arrivals, workloadFlags(options));
   }
   return workload;
-}
-
-export function announceWorkload(workload: ScheduledWorkload, options: BenchServingOptions, output: Output): void {
-  const { requests, skipped, notes = [] } = workload;
-  const turns = requests.flatMap((request) => request.followUps ?? []);
-  for (const [reason, count] of Object.entries(skipped)) output.warn(`Left out ${count} dataset rows: ${reason}`);
-  const wanted = requestedCount(options) ?? requests.length;
-  if (requests.length < wanted) {
-    output.warn(`The dataset gives ${requests.length} of the ${wanted} requests asked for`);
-  }
-  for (const note of notes) output.print(note);
-  const inputs = [...requests.map((request) => request.promptLen), ...turns.map((turn) => turn.tokens)];
-  output.print(`#Input tokens: ${sum(inputs)}`);
-  output.print(`#Output tokens: ${sum([...requests, ...turns].map((turn) => turn.outputLen))}`);
 }
 
 /** What the requests of a saved workload and their times depend on: flag → value. */
