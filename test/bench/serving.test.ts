@@ -60,19 +60,16 @@ async function bench(
   } = {},
 ): Promise<Run> {
   const server = await FakeLlmServer.start(behave, given.info, given.profile);
-  given.onServer?.(server);
   runs += 1;
   const file = join(folder, `${runs}.jsonl`);
   const target = ['--base-url', server.url, '--tokenizer', TOKENIZER, '--output-file', file];
   const load = ['--dataset-name', 'random', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
-  const { options } = parseArguments(
-    BENCH_SERVING,
-    [...target, ...load, '--warmup-requests', '0', ...flags],
-    given.environment ?? {},
-  );
+  const argv = [...target, ...load, '--warmup-requests', '0', ...flags];
   const printed: string[] = [];
   const warned: string[] = [];
   try {
+    given.onServer?.(server);
+    const { options } = parseArguments(BENCH_SERVING, argv, given.environment ?? {});
     const result = await benchServing(options, {
       output: { print: (line) => printed.push(line), warn: (line) => warned.push(line) },
       interrupt: given.interrupt ?? new AbortController().signal,
