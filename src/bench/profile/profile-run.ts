@@ -112,7 +112,7 @@ export function printReport(report: ProfileReport, output: Output): void {
   const profile = `Profile ${report.profile_id}`;
   if (state === 'failed')
     throw new VitrineError('BENCH_FAILED', `${profile} failed: ${error?.message ?? 'no reason given'}`);
-  if (planned !== null && report.recorded_steps < planned) {
+  if (planned !== null && report.recorded_steps < planned && !holdsAllDecodeSteps(report, planned)) {
     const steps = `${report.recorded_steps} of ${planned} steps`;
     output.warn(`${profile} holds ${steps}: recording was ended by ${endedBy ?? 'the server'}`);
   }
@@ -121,4 +121,11 @@ export function printReport(report: ProfileReport, output: Output): void {
   }
   if (merge?.state !== 'failed') return;
   throw new VitrineError('BENCH_FAILED', `${profile}: merging its files failed: ${merge.error ?? 'no reason given'}`);
+}
+
+/** Of a profile by stage: prefill ends with the prompts, however many steps were planned for it. */
+function holdsAllDecodeSteps({ files, ended_by: endedBy }: ProfileReport, planned: number): boolean {
+  const stages = new Set(files.map(({ stage }) => stage));
+  const decode = files.filter(({ stage }) => stage === 'DECODE');
+  return endedBy === 'stop' && decode.length > 0 && decode.every(({ steps }) => steps * stages.size >= planned);
 }
