@@ -1,7 +1,8 @@
 // The cache folder shared by all Hugging Face tools: models--owner--name/{refs,snapshots,blobs}.
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { makeDirectory } from '../util/make-directory.js';
 
 export function isCommit(revision: string): boolean {
   return /^[0-9a-f]{40}$/.test(revision);
@@ -31,7 +32,7 @@ export class HubCache {
   async writeRef(revision: string, commit: string): Promise<void> {
     if (isCommit(revision)) return;
     const path = join(this.#repository, 'refs', revision);
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await replaceFile(path, (temporary) => writeFile(temporary, commit));
   }
 
@@ -48,8 +49,8 @@ export class HubCache {
     const pointer = join(this.snapshotDirectory(commit), fileName);
     if (await exists(pointer)) return;
     const blob = join(this.#repository, 'blobs', blobName);
-    await mkdir(dirname(blob), { recursive: true });
-    await mkdir(dirname(pointer), { recursive: true });
+    await makeDirectory(dirname(blob));
+    await makeDirectory(dirname(pointer));
     if (!(await exists(blob))) await replaceFile(blob, fetch);
     const target = relative(dirname(pointer), blob);
     await replaceFile(pointer, (temporary) => symlink(target, temporary));

@@ -266,6 +266,7 @@ describe('a real engine', () => {
     const { row, warned } = await run([...data, '--prompt-suffix', ' Truly?', '--skip-warmup'], engine);
     assert.equal(row.successful_requests, 2);
     assert.match(warned, /Left out 1 dataset rows: fewer than two turns/);
+    assert.match(warned, /The dataset gives \d+ of the 6 requests asked for/);
     assert.ok(engine.requests.every(({ prompt }) => prompt!.endsWith(' Truly?Assistant:')));
     const real = await run([...data, '--return-logprob', '--logprob-start-len', '0']);
     assert.equal(real.row.total_output_tokens, 8);

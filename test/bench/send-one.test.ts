@@ -202,6 +202,20 @@ test('--profile: the order, then the request, then the files', async (t) => {
   assert.match(printed, /\+\n\/profiles\/.*-TP-0\.trace\.json\.gz: 3 steps \(11 to 15\)/);
 });
 
+test('by stage, a prefill of fewer steps than planned is no shortage; missing decode steps are', async (t) => {
+  const environment = { SGLANG_TORCH_PROFILER_DIR: await temporaryDirectory(t) };
+  const warnings = async (decodeSteps: number): Promise<string[]> => {
+    const files = [reportedFile({ stage: 'EXTEND', steps: 1 }), reportedFile({ stage: 'DECODE', steps: decodeSteps })];
+    const stopped = doneReport({ planned_steps: 6, recorded_steps: 1 + decodeSteps, ended_by: 'stop', files });
+    const recording = profileReport({ state: 'recording', planned_steps: 6, recorded_steps: 1 + decodeSteps });
+    const profile: ProfileBehaviour = ({ path }) => ({ body: path === '/stop_profile' ? stopped : recording });
+    const { warned } = await send(t, ['--profile', '--profile-by-stage'], { profile, environment });
+    return warned;
+  };
+  assert.deepEqual(await warnings(3), []);
+  assert.match((await warnings(2))[0]!, /holds 3 of 6 steps: recording was ended by stop/);
+});
+
 test('a profile that the answer was too short for is ended', async (t) => {
   const environment = { SGLANG_TORCH_PROFILER_DIR: await temporaryDirectory(t) };
   const recording = profileReport({ state: 'recording', recorded_steps: 1 });

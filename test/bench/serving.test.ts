@@ -14,6 +14,7 @@ import { type RequestDetails, savedRun } from '#vitrine/bench/serving/results/de
 import { resultRow } from '#vitrine/bench/serving/results/result-row.js';
 import { workloadArguments } from '#vitrine/bench/serving/results/workload-arguments.js';
 import { benchServing, type ServingResult } from '#vitrine/bench/serving/serving.js';
+import { httpTarget } from '#vitrine/bench/serving/target.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_SERVING } from '#vitrine/config/programs.js';
 import { monotonicSeconds } from '#vitrine/util/clock.js';
@@ -63,20 +64,17 @@ async function bench(
   } = {},
 ): Promise<Run> {
   const server = await FakeLlmServer.start(behave, given.info, given.profile);
-  given.onServer?.(server);
   runs += 1;
   const file = join(folder, `${runs}.jsonl`);
   const url = given.user === undefined ? server.url : server.url.replace('//', `//${given.user}@`);
   const target = ['--base-url', url, '--tokenizer', TOKENIZER, '--output-file', file];
   const load = ['--dataset-name', 'random', '--num-prompts', '8', '--random-input', '6', '--random-output', '6'];
-  const { options } = parseArguments(
-    BENCH_SERVING,
-    [...target, ...load, '--warmup-requests', '0', ...flags],
-    given.environment ?? {},
-  );
+  const argv = [...target, ...load, '--warmup-requests', '0', ...flags];
   const printed: string[] = [];
   const warned: string[] = [];
   try {
+    given.onServer?.(server);
+    const { options } = parseArguments(BENCH_SERVING, argv, given.environment ?? {});
     const result = await benchServing(options, {
       output: { print: (line) => printed.push(line), warn: (line) => warned.push(line) },
       interrupt: given.interrupt ?? new AbortController().signal,
@@ -840,6 +838,12 @@ describe('refused before anything is sent', () => {
   test('addresses and headers', async () => {
     await refused(['--base-url', 'localhost:30000'], /--base-url: expected an http/);
     await refused(['--header', 'novalue'], /--header: expected Name=value, got 'novalue'/);
+    const lines = bench([], undefined, { environment: { OPENAI_API_KEY: 'two\nlines' } });
+    await assert.rejects(lines, { code: 'INVALID_OPTION', message: /^OPENAI_API_KEY: expected a value without/ });
+    const { options } = parseArguments(BENCH_SERVING, ['--host', 'no host'], {});
+    assert.throws(() => httpTarget(options, {}), { code: 'INVALID_OPTION', message: /^--host: expected an http/ });
+    await refused(['--header', 'X-Key=schlüssel€'], /--header X-Key: expected a value without .*Latin-1/);
+    await refused(['--base-url', 'http://127.0.0.1:1/?a=b'], /--base-url: expected .* without \? and #/);
     await refused(['--output-file', '/dev/null/x.jsonl'], /--output-file .*results cannot be written there/);
     await refused(['--output-file', folder], /it is a folder/);
     await refused(['--dataset-path', '/nonexistent.json'], /--dataset-path \/nonexistent\.json: ENOENT/);
@@ -894,6 +898,18 @@ describe('finding the server', () => {
       (url) => failing(['--base-url', url], 'BENCH_FAILED', /names no model \(HTTP 404\): is this the address/),
     );
   });
+
+  test('HTTPS to a server without it', () =>
+    withServer(
+      () => 200,
+      '{}',
+      (url) =>
+        failing(
+          ['--base-url', url.replace('http:', 'https:'), '--ready-timeout-sec', '0'],
+          'NOT_READY',
+          /No server at https:\S+: no TLS connection \([^\n]+\); waited 0 s/,
+        ),
+    ));
 
   test('an interrupt ends the wait', async () => {
     const interrupt = new AbortController();

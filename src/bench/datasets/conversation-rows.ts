@@ -1,5 +1,6 @@
 // The first question and answer of rows in ShareGPT's form: {"conversations": [{"value": …}, …]}.
 import { isJsonObject } from '../../util/read-json.js';
+import { inTurns } from './in-turns.js';
 import type { JsonElement } from './json-array.js';
 import type { RowCounter } from './row-counter.js';
 
@@ -12,9 +13,10 @@ export interface Conversation {
 export async function collectConversations(
   rows: AsyncIterable<JsonElement>,
   skipped: RowCounter,
+  signal?: AbortSignal,
 ): Promise<Conversation[]> {
   const conversations: Conversation[] = [];
-  for await (const row of rows) {
+  for await (const row of inTurns(rows, signal)) {
     const conversation = 'value' in row ? readRow(row.value) : 'not valid JSON';
     if (typeof conversation === 'string') skipped.skip(conversation);
     else conversations.push(conversation);

@@ -11,8 +11,9 @@ export async function customWorkload(
   tokenizer: Tokenizer,
   path: string,
   settings: QuestionSettings,
+  signal?: AbortSignal,
 ): Promise<Workload> {
   const skipped = new RowCounter();
-  const conversations = await collectConversations(readJsonLines(path, '--dataset-path'), skipped);
-  return questionWorkload(tokenizer, conversations, skipped, settings);
+  const conversations = await collectConversations(readJsonLines(path, '--dataset-path'), skipped, signal);
+  return questionWorkload(tokenizer, conversations, skipped, settings, signal);
 }

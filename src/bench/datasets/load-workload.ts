@@ -22,19 +22,21 @@ const NEEDS_PATH: readonly DatasetOptions['datasetName'][] = ['custom', 'openai'
 
 /**
  * `directory`: the tokenizer's folder, where the chat template is looked for.
- * @throws VitrineError INVALID_OPTION for a file that is missing or is something else; BENCH_FAILED without a usable row
+ * @throws VitrineError INVALID_OPTION for a file that is missing or is something else; BENCH_FAILED without a usable row;
+ * ABORTED once `signal` has fired
  */
 export async function loadWorkload(
   options: DatasetOptions,
   tokenizer: Tokenizer,
   directory: string,
+  signal?: AbortSignal,
 ): Promise<Workload> {
   const { datasetName: name, datasetPath: path } = options;
   if (path === '' && NEEDS_PATH.includes(name)) {
     const message = `--dataset-name ${name} needs a file: give one with --dataset-path`;
     throw new VitrineError('INVALID_OPTION', message, { param: '--dataset-path' });
   }
-  const workload = await build(options, tokenizer, directory);
+  const workload = await build(options, tokenizer, directory, signal);
   if (workload.requests.length > 0) return workload;
   const reasons = Object.entries(workload.skipped).map(([reason, count]) => `${count} × ${reason}`);
   const detail = reasons.length === 0 ? '' : `; left out: ${reasons.join(', ')}`;
@@ -48,48 +50,65 @@ export function requestedCount({ datasetName, numPrompts }: DatasetOptions): num
   return OWN_COUNT.includes(datasetName) ? undefined : numPrompts;
 }
 
-async function build(options: DatasetOptions, tokenizer: Tokenizer, directory: string): Promise<Workload> {
+async function build(
+  options: DatasetOptions,
+  tokenizer: Tokenizer,
+  directory: string,
+  signal: AbortSignal | undefined,
+): Promise<Workload> {
   const { datasetPath: path, numPrompts, seed } = options;
   switch (options.datasetName) {
     case 'sharegpt':
-      return shareGptWorkload(tokenizer, path, await questionSettings(options, directory));
+      return shareGptWorkload(tokenizer, path, await questionSettings(options, directory), signal);
     case 'custom':
-      return customWorkload(tokenizer, path, await questionSettings(options, directory));
+      return customWorkload(tokenizer, path, await questionSettings(options, directory), signal);
     case 'openai':
-      return openAiWorkload(tokenizer, {
-        path,
-        numPrompts,
-        outputLen: options.sharegptOutputLen,
-        chatTemplate: await ChatTemplate.load(directory),
-      });
+      return openAiWorkload(
+        tokenizer,
+        {
+          path,
+          numPrompts,
+          outputLen: options.sharegptOutputLen,
+          chatTemplate: await ChatTemplate.load(directory),
+        },
+        signal,
+      );
     case 'random':
-      return randomWorkload(tokenizer, path, randomSettings(options));
+      return randomWorkload(tokenizer, path, randomSettings(options), signal);
     case 'random-ids':
-      return randomIdsWorkload(tokenizer, randomSettings(options));
+      return randomIdsWorkload(tokenizer, randomSettings(options), signal);
     case 'generated-shared-prefix':
-      return sharedPrefixWorkload(tokenizer, {
-        seed,
-        numGroups: options.gspNumGroups,
-        promptsPerGroup: options.gspPromptsPerGroup,
-        systemPromptLen: options.gspSystemPromptLen,
-        questionLen: options.gspQuestionLen,
-        outputLen: options.gspOutputLen,
-        rangeRatio: options.gspRangeRatio,
-        fastPrepare: options.gspFastPrepare,
-        sendRoutingKey: options.gspSendRoutingKey,
-        ordered: options.gspOrdered,
-        numTurns: options.gspNumTurns,
-      });
+      return sharedPrefixWorkload(
+        tokenizer,
+        {
+          seed,
+          numGroups: options.gspNumGroups,
+          promptsPerGroup: options.gspPromptsPerGroup,
+          systemPromptLen: options.gspSystemPromptLen,
+          questionLen: options.gspQuestionLen,
+          outputLen: options.gspOutputLen,
+          rangeRatio: options.gspRangeRatio,
+          fastPrepare: options.gspFastPrepare,
+          sendRoutingKey: options.gspSendRoutingKey,
+          ordered: options.gspOrdered,
+          numTurns: options.gspNumTurns,
+        },
+        signal,
+      );
     case 'mooncake':
-      return mooncakeWorkload(tokenizer, {
-        path,
-        numPrompts,
-        workload: options.mooncakeWorkload,
-        slowdownFactor: options.mooncakeSlowdownFactor,
-        numRounds: options.mooncakeNumRounds,
-      });
+      return mooncakeWorkload(
+        tokenizer,
+        {
+          path,
+          numPrompts,
+          workload: options.mooncakeWorkload,
+          slowdownFactor: options.mooncakeSlowdownFactor,
+          numRounds: options.mooncakeNumRounds,
+        },
+        signal,
+      );
     case 'workload':
-      return readWorkload(path);
+      return readWorkload(path, signal);
   }
 }
 

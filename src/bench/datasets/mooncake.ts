@@ -7,6 +7,7 @@ import { VitrineError } from '../../util/errors.js';
 import { isJsonObject } from '../../util/read-json.js';
 import type { BenchRequest, Workload } from './bench-request.js';
 import { countPromptTokens } from './count-tokens.js';
+import { inTurns } from './in-turns.js';
 import { readJsonLines } from './json-lines.js';
 import { RowCounter } from './row-counter.js';
 
@@ -39,10 +40,14 @@ interface TraceRow {
 }
 
 /** The first `numPrompts` usable rows of the file, in the order of their arrival. */
-export async function mooncakeWorkload(tokenizer: Tokenizer, settings: MooncakeSettings): Promise<Workload> {
+export async function mooncakeWorkload(
+  tokenizer: Tokenizer,
+  settings: MooncakeSettings,
+  signal?: AbortSignal,
+): Promise<Workload> {
   const skipped = new RowCounter();
   const rows: TraceRow[] = [];
-  for await (const line of readJsonLines(await findTrace(settings), '--dataset-path')) {
+  for await (const line of inTurns(readJsonLines(await findTrace(settings), '--dataset-path'), signal)) {
     if (rows.length === settings.numPrompts) break;
     const row = 'value' in line ? readRow(line.value) : 'not valid JSON';
     if (typeof row === 'string') skipped.skip(row);
@@ -53,11 +58,12 @@ export async function mooncakeWorkload(tokenizer: Tokenizer, settings: MooncakeS
   const promptLens = await countPromptTokens(
     tokenizer,
     turns.map(([opening]) => opening!),
+    signal,
   );
   const requests: BenchRequest[] = [];
   for (const [i, { timestamp, outputLen }] of rows.entries()) {
     const [prompt, ...further] = turns[i]!;
-    const tokens = await countPromptTokens(tokenizer, further);
+    const tokens = await countPromptTokens(tokenizer, further, signal);
     const followUps = further.map((text, round) => ({ text, tokens: tokens[round]!, outputLen }));
     requests.push({
       prompt: prompt!,

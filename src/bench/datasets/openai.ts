@@ -4,6 +4,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { isJsonObject, type JsonObject } from '../../util/read-json.js';
 import type { BenchRequest, ChatMessage, Workload } from './bench-request.js';
+import { inTurns } from './in-turns.js';
 import { readJsonLines } from './json-lines.js';
 import { RowCounter } from './row-counter.js';
 
@@ -20,10 +21,14 @@ export interface OpenAiSettings {
   readonly chatTemplate: ChatTemplate | undefined;
 }
 
-export async function openAiWorkload(tokenizer: Tokenizer, settings: OpenAiSettings): Promise<Workload> {
+export async function openAiWorkload(
+  tokenizer: Tokenizer,
+  settings: OpenAiSettings,
+  signal?: AbortSignal,
+): Promise<Workload> {
   const skipped = new RowCounter();
   const requests: BenchRequest[] = [];
-  for await (const row of readJsonLines(settings.path, '--dataset-path')) {
+  for await (const row of inTurns(readJsonLines(settings.path, '--dataset-path'), signal)) {
     if (requests.length === settings.numPrompts) break;
     const request = 'value' in row ? await readRow(row.value, tokenizer, settings) : 'not valid JSON';
     if (typeof request === 'string') skipped.skip(request);

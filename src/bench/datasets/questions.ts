@@ -4,6 +4,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { Random } from '../random.js';
 import type { BenchRequest, Workload } from './bench-request.js';
 import type { Conversation } from './conversation-rows.js';
+import { inTurns } from './in-turns.js';
 import type { RowCounter } from './row-counter.js';
 
 const ASSISTANT = 'Assistant:';
@@ -26,11 +27,12 @@ export async function questionWorkload(
   conversations: Conversation[],
   skipped: RowCounter,
   settings: QuestionSettings,
+  signal?: AbortSignal,
 ): Promise<Workload> {
   new Random(settings.seed, 'conversation order').shuffle(conversations);
   const contextLen = settings.contextLen ?? Number.POSITIVE_INFINITY;
   const requests: BenchRequest[] = [];
-  for (const { question, answer } of conversations) {
+  for await (const { question, answer } of inTurns(conversations, signal)) {
     if (requests.length === settings.numPrompts) break;
     const prompt = dressPrompt(question, tokenizer, settings);
     const promptLen = (await tokenizer.encode(prompt, true)).length;

@@ -2,19 +2,25 @@
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { Random } from '../random.js';
 import type { BenchRequest, Workload } from './bench-request.js';
+import { inTurns } from './in-turns.js';
 import { drawLengths, type RandomLengths, type RandomSettings } from './random-lengths.js';
 import { RowCounter } from './row-counter.js';
 import { readShareGpt } from './sharegpt-file.js';
 import { VocabularyText } from './vocabulary-text.js';
 
 /** `path`: a ShareGPT file, or '' for none. Nothing is downloaded. */
-export async function randomWorkload(tokenizer: Tokenizer, path: string, settings: RandomSettings): Promise<Workload> {
+export async function randomWorkload(
+  tokenizer: Tokenizer,
+  path: string,
+  settings: RandomSettings,
+  signal?: AbortSignal,
+): Promise<Workload> {
   const specialTokens = (await tokenizer.encode('', true)).length;
   const lengths = drawLengths(settings, specialTokens);
-  if (path !== '') return shareGptText(tokenizer, path, settings, lengths);
-  const source = await VocabularyText.create(tokenizer, settings.seed);
+  if (path !== '') return shareGptText(tokenizer, path, settings, lengths, signal);
+  const source = await VocabularyText.create(tokenizer, settings.seed, signal);
   const requests: BenchRequest[] = [];
-  for (const [i, wanted] of lengths.inputs.entries()) {
+  for await (const [i, wanted] of inTurns(lengths.inputs.entries(), signal)) {
     const { text, ids } = await source.next(wanted);
     requests.push({
       prompt: settings.tokenizePrompt ? ids : text,
@@ -31,12 +37,13 @@ async function shareGptText(
   path: string,
   settings: RandomSettings,
   lengths: RandomLengths,
+  signal: AbortSignal | undefined,
 ): Promise<Workload> {
   const skipped = new RowCounter();
-  const conversations = await readShareGpt(path, skipped);
+  const conversations = await readShareGpt(path, skipped, signal);
   new Random(settings.seed, 'random order').shuffle(conversations);
   const requests: BenchRequest[] = [];
-  for (const { question } of conversations) {
+  for await (const { question } of inTurns(conversations, signal)) {
     const i = requests.length;
     if (i === settings.numPrompts) break;
     const own = await tokenizer.encode(question, true);

@@ -4,6 +4,7 @@ import { Random } from '../random.js';
 import { mean, sum } from '../statistics/statistics.js';
 import type { BenchRequest, FollowUp, Workload } from './bench-request.js';
 import { countPromptTokens } from './count-tokens.js';
+import { inTurns } from './in-turns.js';
 import { uniformLengths } from './random-lengths.js';
 import { VocabularyText } from './vocabulary-text.js';
 
@@ -35,7 +36,11 @@ interface Text {
 const SEPARATOR = '\n\n';
 
 /** A prompt is the group's system prompt, an empty line and a question; further turns are questions alone. */
-export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: SharedPrefixSettings): Promise<Workload> {
+export async function sharedPrefixWorkload(
+  tokenizer: Tokenizer,
+  settings: SharedPrefixSettings,
+  signal?: AbortSignal,
+): Promise<Workload> {
   const { numGroups, promptsPerGroup, numTurns, rangeRatio, seed } = settings;
   const count = numGroups * promptsPerGroup;
   const lengths = new Random(seed, 'shared prefix lengths');
@@ -43,7 +48,7 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
   const questionLens = uniformLengths(lengths, settings.questionLen, rangeRatio, count * numTurns);
   const outputLens = uniformLengths(lengths, settings.outputLen, rangeRatio, count);
   const run = new Random(seed, 'routing key').uint32().toString(16).padStart(8, '0');
-  const words = await VocabularyText.create(tokenizer, seed);
+  const words = await VocabularyText.create(tokenizer, seed, signal);
   const write = async (tokens: number): Promise<Text> => {
     if (settings.fastPrepare) return { text: words.draft(tokens), tokens };
     const { text, ids } = await words.next(tokens);
@@ -56,7 +61,7 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
   for (let group = 0; group < numGroups; group++) {
     const system = await write(systemLens[group]!);
     systems.push(system);
-    for (let member = 0; member < promptsPerGroup; member++) {
+    for await (const _ of inTurns(Array(promptsPerGroup).keys(), signal)) {
       const index = nominal.length;
       const outputLen = outputLens[index]!;
       const turns: Text[] = [];
@@ -80,6 +85,7 @@ export async function sharedPrefixWorkload(tokenizer: Tokenizer, settings: Share
     const promptLens = await countPromptTokens(
       tokenizer,
       nominal.map(({ prompt }) => prompt),
+      signal,
     );
     requests = nominal.map((request, i) => ({ ...request, promptLen: promptLens[i]! }));
   }

@@ -32,6 +32,6 @@ export async function findShareGpt(path: string, environment = process.env): Pro
   );
 }
 
-export function readShareGpt(path: string, skipped: RowCounter): Promise<Conversation[]> {
-  return collectConversations(readJsonArray(path, '--dataset-path'), skipped);
+export function readShareGpt(path: string, skipped: RowCounter, signal?: AbortSignal): Promise<Conversation[]> {
+  return collectConversations(readJsonArray(path, '--dataset-path'), skipped, signal);
 }

@@ -10,8 +10,9 @@ export async function shareGptWorkload(
   tokenizer: Tokenizer,
   path: string,
   settings: QuestionSettings,
+  signal?: AbortSignal,
 ): Promise<Workload> {
   const skipped = new RowCounter();
-  const conversations = await readShareGpt(await findShareGpt(path), skipped);
-  return questionWorkload(tokenizer, conversations, skipped, settings);
+  const conversations = await readShareGpt(await findShareGpt(path), skipped, signal);
+  return questionWorkload(tokenizer, conversations, skipped, settings, signal);
 }

@@ -2,6 +2,7 @@
 // many tokens as it was made of, so that prompt lengths are exact without any dataset.
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { Random } from '../random.js';
+import { inTurns } from './in-turns.js';
 
 const MOST_WORDS = 2048;
 const MOST_CORRECTIONS = 8;
@@ -17,8 +18,8 @@ export class VocabularyText {
     this.#random = random;
   }
 
-  static async create(tokenizer: Tokenizer, seed: number): Promise<VocabularyText> {
-    const words = await findWords(tokenizer, new Random(seed, 'vocabulary words'));
+  static async create(tokenizer: Tokenizer, seed: number, signal?: AbortSignal): Promise<VocabularyText> {
+    const words = await findWords(tokenizer, new Random(seed, 'vocabulary words'), signal);
     return new VocabularyText(tokenizer, words, new Random(seed, 'vocabulary text'));
   }
 
@@ -51,10 +52,10 @@ export class VocabularyText {
 }
 
 /** Tokens that are a space and letters, and that come back whole in the middle of a text. */
-async function findWords(tokenizer: Tokenizer, random: Random): Promise<number[]> {
+async function findWords(tokenizer: Tokenizer, random: Random, signal: AbortSignal | undefined): Promise<number[]> {
   const ids = Array.from({ length: tokenizer.vocabSize }, (_, id) => id);
   const words: number[] = [];
-  for (const id of random.shuffle(ids)) {
+  for await (const id of inTurns(random.shuffle(ids), signal)) {
     if (words.length === MOST_WORDS) break;
     if (tokenizer.specialIds.has(id)) continue;
     const text = tokenizer.tokenText(id);

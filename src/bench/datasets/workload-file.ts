@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { toError, VitrineError } from '../../util/errors.js';
 import { describeJson, isJsonObject, type JsonObject } from '../../util/read-json.js';
 import type { BenchRequest, FollowUp, Prompt, Workload } from './bench-request.js';
+import { inTurns } from './in-turns.js';
 import { readJsonLines } from './json-lines.js';
 import { RowCounter } from './row-counter.js';
 
@@ -34,11 +35,11 @@ export async function saveWorkload(
 }
 
 /** All requests of a saved workload; their arrival times are their timestamps. */
-export async function readWorkload(path: string): Promise<Workload> {
+export async function readWorkload(path: string, signal?: AbortSignal): Promise<Workload> {
   const skipped = new RowCounter();
   const requests: BenchRequest[] = [];
   let isFirst = true;
-  for await (const line of readJsonLines(path, '--dataset-path')) {
+  for await (const line of inTurns(readJsonLines(path, '--dataset-path'), signal)) {
     const value = 'value' in line ? line.value : undefined;
     if (isFirst) {
       checkHeader(path, value);

@@ -149,5 +149,8 @@ function describe(error: NodeJS.ErrnoException, answered: boolean): Error {
   if (answered && error.code === 'ECONNRESET') return new Error(CUT, { cause: error });
   // Several addresses were tried: the message of the aggregate is empty.
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors[0] as Error;
+  // OpenSSL's words have line ends, and paths of its sources.
+  const { reason } = error as { readonly reason?: unknown };
+  if (error.code === 'EPROTO') return new Error(`no TLS connection (${reason ?? 'EPROTO'})`, { cause: error });
   return error;
 }

@@ -70,7 +70,7 @@ export async function benchOfflineThroughput(
   checkOptions(options, output);
   const { resultFilename: file } = options;
   if (file !== '') await prepareJsonl(file, '--result-filename');
-  const { workload, tokenizer } = await prepareWorkload(options, output);
+  const { workload, tokenizer } = await prepareWorkload(options, deps);
   const requests = offlineRequests(workload, options.datasetName, output);
   const sampling = extraSampling(options, tokenizer.vocabSize);
   const limits = options.roofline ? await findLimits(options, deps) : undefined;
@@ -134,7 +134,7 @@ async function measure(
   return { run: { outcomes, seconds, before, after }, profile };
 }
 
-async function prepareWorkload(options: OfflineThroughputOptions, output: Output) {
+async function prepareWorkload(options: OfflineThroughputOptions, { output, interrupt }: OfflineThroughputDeps) {
   const { tokenizerPath, modelPath, revision, logLevel } = options;
   const directory = await resolveModelDirectory(tokenizerPath ?? modelPath, {
     revision: tokenizerPath === undefined ? revision : 'main',
@@ -142,7 +142,7 @@ async function prepareWorkload(options: OfflineThroughputOptions, output: Output
     log: createLog(logLevel, 'bench-offline-throughput'),
   });
   const tokenizer = await Tokenizer.load(directory);
-  const workload = await loadWorkload(options, tokenizer, directory);
+  const workload = await loadWorkload(options, tokenizer, directory, interrupt);
   announceWorkload(workload, options, output);
   return { workload, tokenizer };
 }

@@ -1,6 +1,6 @@
 // --profile: runs a point once more and records its prefill and some decode steps, as trace files or as the capture range
 // of a CUDA tool. What the recording costs is in no result.
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
@@ -13,6 +13,7 @@ import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
 import { isFileNamePart, TRACE_SUFFIX } from '../../trace/trace-file-name.js';
 import { rankMetadata } from '../../trace/write/rank-metadata.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import { makeDirectory } from '../../util/make-directory.js';
 import type { Output } from '../output.js';
 import { defaultOutputDir } from '../profile/profile-run.js';
 import { sum } from '../statistics/statistics.js';
@@ -178,7 +179,7 @@ function checkCuda(addon: NativeAddon): void {
 
 async function prepareDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     await access(directory, constants.W_OK);
   } catch (thrown) {
     throw invalid('--profile', `traces cannot be written to ${directory}: ${toError(thrown).message}`);

@@ -1,8 +1,9 @@
 // One profile of a running server, from the client's side: its directory, the order to record, the wait for its files.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { unixSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import { makeDirectory } from '../../util/make-directory.js';
 import type { JsonObject } from '../../util/read-json.js';
 import type { Output } from '../output.js';
 import { hideMembers } from '../secrets.js';
@@ -59,7 +60,7 @@ export class ProfileRun {
     );
     const info = await client.serverInfo();
     try {
-      await mkdir(directory, { recursive: true });
+      await makeDirectory(directory);
       await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(hideMembers(info ?? null))}\n`);
     } catch (thrown) {
       const message = `--output-dir ${settings.outputDir}: ${toError(thrown).message}`;
@@ -112,7 +113,7 @@ export function printReport(report: ProfileReport, output: Output): void {
   const profile = `Profile ${report.profile_id}`;
   if (state === 'failed')
     throw new VitrineError('BENCH_FAILED', `${profile} failed: ${error?.message ?? 'no reason given'}`);
-  if (planned !== null && report.recorded_steps < planned) {
+  if (planned !== null && report.recorded_steps < planned && !holdsAllDecodeSteps(report, planned)) {
     const steps = `${report.recorded_steps} of ${planned} steps`;
     output.warn(`${profile} holds ${steps}: recording was ended by ${endedBy ?? 'the server'}`);
   }
@@ -121,4 +122,11 @@ export function printReport(report: ProfileReport, output: Output): void {
   }
   if (merge?.state !== 'failed') return;
   throw new VitrineError('BENCH_FAILED', `${profile}: merging its files failed: ${merge.error ?? 'no reason given'}`);
+}
+
+/** Of a profile by stage: prefill ends with the prompts, however many steps were planned for it. */
+function holdsAllDecodeSteps({ files, ended_by: endedBy }: ProfileReport, planned: number): boolean {
+  const stages = new Set(files.map(({ stage }) => stage));
+  const decode = files.filter(({ stage }) => stage === 'DECODE');
+  return endedBy === 'stop' && decode.length > 0 && decode.every(({ steps }) => steps * stages.size >= planned);
 }

@@ -1,9 +1,10 @@
 // What this machine can do, measured once and kept in the user's cache folder: one file for all models and benches.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { MachineLimits, NativeAddon } from '../../native/addon.js';
 import { toError } from '../../util/errors.js';
+import { makeDirectory } from '../../util/make-directory.js';
 import type { Output } from '../output.js';
 
 const MEASURE_SECONDS = 2;
@@ -59,7 +60,7 @@ async function readKnown(file: string): Promise<Record<string, KnownLimits>> {
 }
 
 async function save(file: string, limits: object): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
+  await makeDirectory(dirname(file));
   const part = `${file}.${process.pid}`;
   await writeFile(part, `${JSON.stringify(limits, null, 2)}\n`);
   await rename(part, file);

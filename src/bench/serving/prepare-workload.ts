@@ -1,4 +1,4 @@
-// The flags of a workload → requests and their times, told to the user and saved where that is wanted.
+// The flags of a workload → requests and their times, saved where that is wanted.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { DATASET_OPTIONS } from '../../config/tables/dataset-options.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
@@ -11,13 +11,15 @@ import { formatRate } from './results/console-report.js';
 
 /**
  * The requests of the run and their times; written to a file where the user wants to keep them. `directory`: the tokenizer's.
+ * Error: ABORTED once `signal` has fired
  */
 export async function prepareWorkload(
   options: BenchServingOptions,
   tokenizer: Tokenizer,
   directory: string,
+  signal: AbortSignal,
 ): Promise<ScheduledWorkload> {
-  const loaded = await loadWorkload(options, tokenizer, directory);
+  const loaded = await loadWorkload(options, tokenizer, directory, signal);
   const { loraName: names = [], loraRequestDistribution: distribution, loraZipfAlpha: zipfAlpha, seed } = options;
   const requests = assignLora(loaded.requests, { names, distribution, zipfAlpha, seed });
   const workload = scheduleWorkload({ ...loaded, requests }, options);

@@ -115,7 +115,7 @@ async function prepare(
   const directory = await server.tokenizerDirectory(model);
   const tokenizer = await Tokenizer.load(directory);
   const terminal = options.disableTqdm ? undefined : process.stderr;
-  const build = () => prepareWorkload(options, tokenizer, directory);
+  const build = () => prepareWorkload(options, tokenizer, directory, interrupt);
   const workload = await withBusyNotice('Building the workload', terminal, build);
   throwIfInterrupted(deps, 'before anything was sent');
   announceWorkload(workload, options, output);

@@ -4,7 +4,7 @@ import type { BenchServingOptions } from '../../config/tables/bench-serving-opti
 import { resolveModelDirectory } from '../../model/hub.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
-import { authorization, checkAddress, type Environment, hostAddress } from '../http/target.js';
+import { authorization, checkAddress, checkHeaderValue, type Environment, hostAddress } from '../http/target.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
 import type { Output } from '../output.js';
 import { hideMembers } from '../secrets.js';
@@ -20,9 +20,9 @@ export function httpTarget(options: BenchServingOptions, environment: Environmen
   for (const text of options.header ?? []) {
     const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+)=(.*)$/.exec(text) ?? [];
     if (name === undefined) throw invalid('--header', `--header: expected Name=value, got '${text}'`);
-    headers[name.toLowerCase()] = value!;
+    headers[name.toLowerCase()] = checkHeaderValue(`--header ${name}`, value!);
   }
-  return { baseUrl: checkAddress('--base-url', given), headers };
+  return { baseUrl: checkAddress(options.baseUrl === undefined ? '--host' : '--base-url', given), headers };
 }
 
 function invalid(param: string, message: string): VitrineError {

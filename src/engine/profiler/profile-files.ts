@@ -1,5 +1,5 @@
 // The files of a profile on one rank: their names, and what each says of the rank that wrote it.
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ProfileRequest, ProfileStage } from '../../messages/profile.js';
 import type { DeviceInfo, SpanTables } from '../../native/addon.js';
@@ -10,6 +10,7 @@ import { memoryFileName, type TraceName, traceFileName } from '../../trace/trace
 import { notWritten } from '../../trace/write/gzip-file.js';
 import { rankMetadata } from '../../trace/write/rank-metadata.js';
 import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
+import { makeDirectory } from '../../util/make-directory.js';
 import { packageVersion } from '../../util/package-version.js';
 import { StepTrace } from './step-trace.js';
 
@@ -67,7 +68,7 @@ export function openTrace(
 /** As opening a file there would find out. Error: TRACE_NOT_WRITTEN. */
 export async function checkWritable(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     await access(directory, constants.W_OK);
   } catch (error) {
     throw notWritten(directory, error);
