@@ -86,7 +86,8 @@ describe('load generator', () => {
       maxConcurrency: 2,
       signal: interrupt.signal,
       send: async (index) => {
-        if (index === 0) setImmediate(() => interrupt.abort());
+        // Both have begun, and neither can have ended.
+        if (index === 1) queueMicrotask(() => interrupt.abort());
         await sleep(10);
         ended.push(index);
       },
