@@ -1,6 +1,6 @@
 // bench-one-batch-server against scripted answers: what is sent, what is measured, what is left out and what goes wrong.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -429,6 +429,15 @@ test('--show-report: a Markdown table by input length, with the cost of GPUs', a
   assert.match(cpu.printed, /\| +n\/a \| +n\/a \| +n\/a \|$/m);
   const priced = await run(t, [...none, '--gpu-hourly-cost', '1'], { info: { device: 'cpu' } });
   assert.doesNotMatch(priced.printed, /\| +n\/a \| +n\/a \| +n\/a \|$/m);
+});
+
+test('--profile: a folder that cannot be made is told by its flag, and the results stay', async (t) => {
+  const file = join(await temporaryDirectory(t), 'file');
+  await writeFile(file, '');
+  const { rows, error } = await run(t, [...SMALL, '--profile', '--profile-output-dir', join(file, 'x')]);
+  assert.equal(error!.param, '--profile-output-dir');
+  assert.match(error!.message, /^--profile-output-dir .*ENOTDIR/);
+  assert.equal(rows.length, 1);
 });
 
 test('--profile: each case again, recorded, in no result', async (t) => {
