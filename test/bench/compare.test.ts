@@ -170,6 +170,27 @@ describe('rows', () => {
     );
   });
 
+  test('of two setups in one file are not runs of one, and meet their like', async (context) => {
+    const of = (backend: string, ...values: number[]) =>
+      values.map((output_throughput) => serving({ backend, output_throughput }));
+    const both = [...of('vllm', 100, 101), ...of('sglang', 500, 501)];
+    const { comparisons } = await compareJson(context, [both, [...of('sglang', 500, 501), ...of('vllm', 100, 101)]]);
+    const figures = comparisons.map(({ metrics }: { metrics: Row[] }) =>
+      metrics.find(({ metric }) => metric === 'output_throughput'),
+    );
+    const side = (median: number) => ({ runs: 2, median, spread: 0.25 });
+    assert.deepEqual(
+      figures.map(({ a, b }: Row) => [a, b]),
+      [
+        [side(100.5), side(100.5)],
+        [side(500.5), side(500.5)],
+      ],
+    );
+    // Where there is but one, it is compared with whatever ran the workload.
+    const other = await compareJson(context, [of('sglang', 500, 501), of('vllm', 100, 101)]);
+    assert.equal(other.comparisons.length, 1);
+  });
+
   test('of runs that were cut short are left out', async (context) => {
     const cut = serving({ completed: 40, interrupted: 8, output_throughput: 1 });
     const { printed } = await compare(context, [[...throughputs(500, 501), cut], throughputs(500, 501)]);

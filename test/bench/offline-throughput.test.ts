@@ -298,9 +298,15 @@ test('what makes no sense is refused before a model is loaded', async () => {
   };
   await refused(['--backend', 'runtime'], /--backend: expected one of engine, got 'runtime'/);
   await refused(['--profile'], /Please set SGLANG_TORCH_PROFILER_DIR/);
-  await refused(['--prompt-suffix', 'x'], /--prompt-suffix: has no effect on random prompts/);
-  await refused(['--apply-chat-template'], /--apply-chat-template: has no effect on random/);
-  await refused(['--dataset-name', 'sharegpt', '--tokenize-prompt'], /--tokenize-prompt: works with random/);
+  await refused(
+    ['--prompt-suffix', 'x'],
+    /--prompt-suffix works with --dataset-name sharegpt and custom, not with random/,
+  );
+  await refused(['--apply-chat-template'], /--apply-chat-template works with .* not with random/);
+  await refused(
+    ['--dataset-name', 'sharegpt', '--tokenize-prompt'],
+    /--tokenize-prompt works with --dataset-name random/,
+  );
   await refused(['--logprob-start-len', '0'], /--logprob-start-len: works with --return-logprob/);
   await refused(['--extra-request-body', '{"temperatur": 1}'], /--extra-request-body: temperatur is not a sampling/);
   await refused(['--extra-request-body', '{"top_p": 2}'], /--extra-request-body: top_p must be a number/);

@@ -1,12 +1,14 @@
 // bench-one-batch-server against scripted answers: what is sent, what is measured, what is left out and what goes wrong.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { CasePrompts } from '#vitrine/bench/one-batch-server/case-prompts.js';
 import { benchOneBatchServer } from '#vitrine/bench/one-batch-server/one-batch-server.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { BENCH_ONE_BATCH_SERVER } from '#vitrine/config/programs.js';
+import { Tokenizer } from '#vitrine/tokenizer/tokenizer.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { type BatchScript, BatchServer, nativeEnd, nativeEvent } from '../support/batch-server.js';
 import { doneReport, profileReport } from '../support/profile-reports.js';
@@ -429,6 +431,25 @@ test('--show-report: a Markdown table by input length, with the cost of GPUs', a
   assert.match(cpu.printed, /\| +n\/a \| +n\/a \| +n\/a \|$/m);
   const priced = await run(t, [...none, '--gpu-hourly-cost', '1'], { info: { device: 'cpu' } });
   assert.doesNotMatch(priced.printed, /\| +n\/a \| +n\/a \| +n\/a \|$/m);
+});
+
+test('prompts that share prefixes have the length of the case, also of a short warm-up', async () => {
+  const flags = ['--dataset-name', 'generated-shared-prefix', '--gsp-question-len', '6', '--base-url', 'http://x'];
+  const prompts = new CasePrompts(parse(flags), await Tokenizer.load(MODEL));
+  for (const inputLen of [4, 6, 10]) {
+    const [first, second] = await prompts.of({ batchSize: 2, inputLen, outputLen: 1 });
+    assert.deepEqual([first!.length, second!.length], [inputLen, inputLen]);
+    assert.deepEqual(first!.slice(0, -6), second!.slice(0, -6));
+  }
+});
+
+test('--profile: a folder that cannot be made is told by its flag, and the results stay', async (t) => {
+  const file = join(await temporaryDirectory(t), 'file');
+  await writeFile(file, '');
+  const { rows, error } = await run(t, [...SMALL, '--profile', '--profile-output-dir', join(file, 'x')]);
+  assert.equal(error!.param, '--profile-output-dir');
+  assert.match(error!.message, /^--profile-output-dir .*ENOTDIR/);
+  assert.equal(rows.length, 1);
 });
 
 test('--profile: each case again, recorded, in no result', async (t) => {

@@ -3,7 +3,7 @@ import { isWhole, type ResultRow } from '../results/figures.js';
 import type { ResultFile } from '../results/result-file.js';
 import { kindOf, type ResultKind } from '../results/result-kinds.js';
 
-/** The runs of one workload in one file. */
+/** The runs of one workload by one setup in one file. */
 export interface RunGroup {
   readonly path: string;
   readonly kind: ResultKind;
@@ -31,12 +31,17 @@ export interface Matches {
   readonly onlyB: readonly RunGroup[];
 }
 
-/** In the order of the file. */
+/** Keys that say what was measured with: runs that differ in them have no spread in common. */
+const SETUP = ['backend', 'tag', 'run_name'];
+
+const setupOf = (row: ResultRow): string => JSON.stringify(SETUP.map((key) => row[key] ?? null));
+
+/** Runs of one workload and one setup, in the order of the file. */
 export function groupRuns({ path, rows }: ResultFile): RunGroup[] {
   const groups = new Map<string, { kind: ResultKind; rows: ResultRow[]; cutShort: number }>();
   for (const row of rows) {
     const kind = kindOf(row)!;
-    const key = JSON.stringify([kind.program, workloadOf(kind, row)]);
+    const key = JSON.stringify([kind.program, workloadOf(kind, row), setupOf(row)]);
     const group = groups.get(key) ?? { kind, rows: [], cutShort: 0 };
     groups.set(key, group);
     if (isWhole(row)) group.rows.push(row);
@@ -71,19 +76,27 @@ function argumentDifferences(a: ResultRow, b: ResultRow): KeyDifference[] {
   return all.filter(({ a, b }) => a !== b);
 }
 
+/** Groups of one workload; those of one setup first, where there are several. */
 export function matchWorkloads(a: readonly RunGroup[], b: readonly RunGroup[]): Matches {
-  const matched: MatchedGroups[] = [];
-  const onlyA: RunGroup[] = [];
+  const partners = new Map<RunGroup, RunGroup>();
   const free = new Set(b);
-  for (const group of a) {
-    const same = [...free].find((other) => other.kind === group.kind && differences(group, other).length === 0);
-    if (same === undefined) {
-      onlyA.push(group);
-    } else {
-      free.delete(same);
-      matched.push({ a: group, b: same, differences: [] });
+  for (const needsSetup of [true, false]) {
+    for (const group of a.filter((one) => !partners.has(one))) {
+      const fits = (other: RunGroup): boolean =>
+        other.kind === group.kind &&
+        differences(group, other).length === 0 &&
+        (!needsSetup || setupOf(group.rows[0]!) === setupOf(other.rows[0]!));
+      const partner = [...free].find(fits);
+      if (partner === undefined) continue;
+      free.delete(partner);
+      partners.set(group, partner);
     }
   }
+  const matched = a.flatMap((group): MatchedGroups[] => {
+    const partner = partners.get(group);
+    return partner === undefined ? [] : [{ a: group, b: partner, differences: [] }];
+  });
+  const onlyA = a.filter((group) => !partners.has(group));
   const [lastA, lastB] = [onlyA[0], [...free][0]];
   if (onlyA.length === 1 && free.size === 1 && lastA!.kind === lastB!.kind) {
     matched.push({ a: lastA!, b: lastB!, differences: differences(lastA!, lastB!) });

@@ -68,7 +68,9 @@ export function cards(row: ResultRow): Card[] {
 export function failures(row: ResultRow): { message: string; count: number }[] {
   const counts = row.errors_by_message;
   if (typeof counts !== 'object' || counts === null) return [];
-  return Object.entries(counts as Record<string, number>).map(([message, count]) => ({ message, count }));
+  const found = Object.entries(counts as Record<string, number>).map(([message, count]) => ({ message, count }));
+  // An object does not keep the order in which messages that look like numbers were written.
+  return found.sort((a, b) => b.count - a.count);
 }
 
 /** Every latency of every run. */

@@ -25,11 +25,10 @@ export class CasePrompts {
     const random = new Random(seed, `batch ${batchSize} × ${inputLen}`);
     if (datasetName === 'generated-shared-prefix') {
       const groups = Math.min(gspNumGroups, batchSize);
-      const systems = Array.from({ length: groups }, () => this.#draw(random, inputLen - gspQuestionLen));
-      return Array.from({ length: batchSize }, (_, i) => [
-        ...systems[i % groups]!,
-        ...this.#draw(random, gspQuestionLen),
-      ]);
+      // A warm-up may be shorter than one question.
+      const questionLen = Math.min(gspQuestionLen, inputLen);
+      const systems = Array.from({ length: groups }, () => this.#draw(random, inputLen - questionLen));
+      return Array.from({ length: batchSize }, (_, i) => [...systems[i % groups]!, ...this.#draw(random, questionLen)]);
     }
     if (datasetPath === '') return Array.from({ length: batchSize }, () => this.#draw(random, inputLen));
     const { requests } = await randomWorkload(this.#tokenizer, datasetPath, {

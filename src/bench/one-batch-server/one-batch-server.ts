@@ -6,7 +6,7 @@ import type { JsonObject } from '../../util/read-json.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
 import type { Point } from '../one-batch/latency-test.js';
 import { ProfileClient } from '../profile/profile-client.js';
-import { defaultOutputDir, ProfileRun } from '../profile/profile-run.js';
+import { defaultOutputDir, PROFILER_DIR, ProfileRun } from '../profile/profile-run.js';
 import type { WaitNotice } from '../profile/wait-notice.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
 import { CasePrompts } from './case-prompts.js';
@@ -182,6 +182,7 @@ class Sweep {
     const { profilePrefix = '', profileByStage, profileSteps, profileOutputDir, waitTimeout } = this.#options;
     const settings = {
       outputDir: profileOutputDir ?? defaultOutputDir(environment),
+      outputDirSource: profileOutputDir === undefined ? PROFILER_DIR : '--profile-output-dir',
       numSteps: profileSteps ?? DEFAULT_PROFILE_STEPS,
       activities: ['CPU', 'GPU'],
       profileByStage,

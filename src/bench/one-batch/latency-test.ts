@@ -46,8 +46,8 @@ const fixed = (value: number, width: number, decimals: number): string => value.
 const rate = (value: number): string => `${fixed(value, 9, 2)} token/s`;
 
 /**
- * Rejects with ABORTED after an interruption. `prompts`: one for each sequence. Throughputs count `point.inputLen`, also where
- * prompts of a file are longer.
+ * Rejects with ABORTED after an interruption. `prompts`: one for each sequence. Throughputs count `point.inputLen`, also
+ * where prompts of a file are longer.
  */
 export async function timePoint(
   runner: ModelRunner,

@@ -16,12 +16,17 @@ import { type Patience, waitForProfile } from './wait-for-profile.js';
 export interface RunSettings extends ProfileSettings {
   /** The files go into a new directory in it, named for the time. */
   readonly outputDir: string;
+  /** The flag or variable that gave it, for errors. */
+  readonly outputDirSource: string;
   readonly numSteps: number;
 }
 
-/** The environment of SGLang’s programs: where traces go unless something else is said. */
+/** The variable of SGLang’s programs that says where traces go. */
+export const PROFILER_DIR = 'SGLANG_TORCH_PROFILER_DIR';
+
+/** Where traces go unless something else is said. */
 export function defaultOutputDir(environment: Readonly<Record<string, string | undefined>>): string {
-  return environment.SGLANG_TORCH_PROFILER_DIR || '/tmp';
+  return environment[PROFILER_DIR] || '/tmp';
 }
 
 export class ProfileRun {
@@ -63,8 +68,11 @@ export class ProfileRun {
       await makeDirectory(directory);
       await writeFile(join(directory, 'server_args.json'), `${JSON.stringify(hideMembers(info ?? null))}\n`);
     } catch (thrown) {
-      const message = `--output-dir ${settings.outputDir}: ${toError(thrown).message}`;
-      throw new VitrineError('INVALID_OPTION', message, { param: '--output-dir', cause: thrown });
+      const { outputDir, outputDirSource: param } = settings;
+      throw new VitrineError('INVALID_OPTION', `${param} ${outputDir}: ${toError(thrown).message}`, {
+        param,
+        cause: thrown,
+      });
     }
     const report = await client.start({ ...settings, outputDir: directory });
     return new ProfileRun(client, directory, settings, info, report);

@@ -24,7 +24,7 @@ export async function runProfiler(options: ProfilerOptions, deps: ProfilerDeps):
   const baseUrl = checkAddress('--url', options.url);
   const client = new ProfileClient({ baseUrl, headers: authorization(deps.environment, options.apiKey) });
   try {
-    const settings = { ...options, activities: activitiesOf(options) };
+    const settings = { ...options, activities: activitiesOf(options), outputDirSource: '--output-dir' };
     const run = await ProfileRun.start(client, settings, deps.output);
     if (!options.wait) return;
     const { interrupt: signal, notice } = deps;

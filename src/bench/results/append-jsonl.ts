@@ -20,9 +20,8 @@ export async function prepareJsonl(path: string, flag: string): Promise<void> {
 
 /** Appends `rows` in one write. `flag` is named when the file cannot be written. */
 export async function appendJsonl(path: string, rows: readonly object[], flag: string): Promise<void> {
-  const text = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   try {
-    await appendFile(path, text);
+    await appendFile(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   } catch (thrown) {
     const message = `${flag} ${path}: cannot write the results: ${toError(thrown).message}`;
     throw new VitrineError('BENCH_FAILED', message, { param: flag, cause: thrown });

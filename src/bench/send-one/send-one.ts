@@ -6,7 +6,7 @@ import { HttpClient } from '../http/http-client.js';
 import { authorization, type Environment, hostAddress } from '../http/target.js';
 import type { Output } from '../output.js';
 import { ProfileClient } from '../profile/profile-client.js';
-import { defaultOutputDir, ProfileRun } from '../profile/profile-run.js';
+import { defaultOutputDir, PROFILER_DIR, ProfileRun } from '../profile/profile-run.js';
 import type { WaitNotice } from '../profile/wait-notice.js';
 import { borderedTable } from './bordered-table.js';
 import { askNative, type NativeAnswer } from './native-answer.js';
@@ -59,7 +59,7 @@ async function sendProfiled(
   const { profileSteps: numSteps = DEFAULT_STEPS, profileByStage, profilePrefix } = options;
   const settings = { numSteps, profileByStage, profilePrefix, activities: ['CPU', 'GPU'], mergeProfiles: false };
   const outputDir = defaultOutputDir(deps.environment);
-  const run = await ProfileRun.start(profiler, { ...settings, outputDir }, deps.output);
+  const run = await ProfileRun.start(profiler, { ...settings, outputDir, outputDirSource: PROFILER_DIR }, deps.output);
   // A short answer has fewer steps than asked for, a failed one none: nobody else should find the profile armed.
   try {
     await send(options, deps, client);

@@ -1,7 +1,7 @@
 // When things happened to one request, in seconds from the start of its run: what every chart over time is drawn from.
 import { isSuccess } from '../serving/load/request-record.js';
 import type { MeasuredRun } from '../serving/metrics/measured-run.js';
-import { outputLength, sharedGaps } from '../serving/metrics/request-figures.js';
+import { outputLength, sharedGaps, timesFrom } from '../serving/metrics/request-figures.js';
 
 export interface RequestTimes {
   /** Of the request in the workload. */
@@ -43,8 +43,5 @@ export function timesOf({ records, retokenized, gapTokens, start }: MeasuredRun)
 
 /** When each chunk of tokens came. */
 export function chunkTimes({ first, gaps }: RequestTimes): number[] {
-  if (first === undefined) return [];
-  const times = [first];
-  for (const gap of gaps) times.push(times.at(-1)! + gap);
-  return times;
+  return first === undefined ? [] : timesFrom(first, gaps);
 }

@@ -2,6 +2,7 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { isTokenIds, type Workload } from '../datasets/bench-request.js';
+import { checkDatasetOptions } from '../datasets/check-dataset-options.js';
 import { checkPrompts } from './backends/check-backend.js';
 
 const NEEDS_CHAT = 'needs a chat backend (one that ends in -chat)';
@@ -11,13 +12,8 @@ const isChat = ({ backend }: BenchServingOptions): boolean => backend.endsWith('
 /** Of the flags of the workload. @throws VitrineError INVALID_OPTION */
 export function checkDataset(options: BenchServingOptions): void {
   const { datasetName } = options;
-  const isRandom = datasetName === 'random' || datasetName === 'random-ids';
-  const isQuestions = datasetName === 'sharegpt' || datasetName === 'custom';
   const isTimed = datasetName === 'mooncake' || datasetName === 'workload';
-  const forQuestions = 'works with --dataset-name sharegpt and custom';
-  if (options.tokenizePrompt && !isRandom) refuse('--tokenize-prompt', 'works with random and random-ids', datasetName);
-  if (options.applyChatTemplate && !isQuestions) refuse('--apply-chat-template', forQuestions, datasetName);
-  if (options.promptSuffix !== '' && !isQuestions) refuse('--prompt-suffix', forQuestions, datasetName);
+  checkDatasetOptions(options);
   if (options.useTraceTimestamps && !isTimed) {
     refuse('--use-trace-timestamps', 'needs the timestamps of --dataset-name mooncake or workload', datasetName);
   }

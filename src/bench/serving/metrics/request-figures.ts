@@ -12,11 +12,19 @@ export function timePerOutputToken(record: RequestRecord, tokens: number): numbe
   return (record.endedAt - record.sentAt - record.ttft) / (tokens - 1);
 }
 
-/** When each chunk of tokens came, on the clock of `sentAt`: the first, then one after each gap. */
-export function chunkTimes(record: RequestRecord): number[] {
-  if (record.ttft === undefined) return [];
-  const times = [record.sentAt + record.ttft];
-  for (const gap of record.gaps) times.push(times.at(-1)! + gap);
+/** When each chunk of tokens came, on the clock of `sentAt`. */
+export function chunkTimes({ sentAt, ttft, gaps }: RequestRecord): number[] {
+  return ttft === undefined ? [] : timesFrom(sentAt + ttft, gaps);
+}
+
+/** The first time, then one after each gap. */
+export function timesFrom(first: number, gaps: readonly number[]): number[] {
+  const times = [first];
+  let last = first;
+  for (const gap of gaps) {
+    last += gap;
+    times.push(last);
+  }
   return times;
 }
 
