@@ -774,6 +774,39 @@ describe('--profile', () => {
     assert.equal(row.completed, 2);
     assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);
   });
+
+  test('an interrupt also stops a profile whose counted steps will not come', async () => {
+    const interrupt = new AbortController();
+    const { server, printed } = await bench(
+      ['--profile', '--profile-steps', '500', '--max-concurrency', '4'],
+      (i) => (i < 2 ? 'good' : 'slow'),
+      {
+        profile: ({ path }) => ({ body: path === '/stop_profile' ? doneReport() : profileReport() }),
+        interrupt: interrupt.signal,
+        onServer: (fake) => void abortWhenBusy(fake, interrupt, 6),
+      },
+    );
+    assert.deepEqual(paths(server), ['/start_profile', '/profile_status', '/stop_profile']);
+    assert.match(printed, /Profiler stopped/);
+  });
+
+  test('an interrupt while it starts: the server may have it, so it is stopped', async () => {
+    const interrupt = new AbortController();
+    let server: FakeLlmServer | undefined;
+    const profile: ProfileBehaviour = async ({ path }) => {
+      if (path === '/start_profile') interrupt.abort();
+      return { body: 'ok' };
+    };
+    const run = bench(['--profile'], undefined, {
+      profile,
+      interrupt: interrupt.signal,
+      onServer: (fake) => {
+        server = fake;
+      },
+    });
+    await assert.rejects(run, { code: 'ABORTED', message: /before anything was measured/ });
+    assert.deepEqual(paths(server!), ['/start_profile', '/stop_profile']);
+  });
 });
 
 describe('refused before anything is sent', () => {
