@@ -315,6 +315,13 @@ describe('the run', () => {
     }
   });
 
+  test('options and rates are shown as Python shows them', async () => {
+    const { printed } = await bench(['--request-rate', '1000']);
+    assert.match(printed, /^Traffic request rate: {20}1000\.0 {4}$/m);
+    assert.match(printed, /^benchmark_args=Namespace\(backend='sglang', .*request_rate=1000\.0, .*\)$/m);
+    assert.match(printed, /num_prompts=8, .*random_range_ratio=0\.0, apply_chat_template=False, /);
+  });
+
   test('--max-concurrency holds, and waiting is reported apart', async () => {
     const { row, server } = await bench(['--max-concurrency', '2']);
     assert.equal(server.mostAtOnce, 2);

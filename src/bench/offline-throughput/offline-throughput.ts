@@ -13,6 +13,7 @@ import { toError, VitrineError } from '../../util/errors.js';
 import { createLog } from '../../util/log.js';
 import { announceWorkload } from '../datasets/announce-workload.js';
 import { loadWorkload } from '../datasets/load-workload.js';
+import { renderFailures } from '../failures.js';
 import type { Output } from '../output.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
@@ -20,7 +21,7 @@ import { checkOptions } from './check-options.js';
 import { EngineProfile } from './engine-profile.js';
 import { type OfflineRequest, offlineRequests } from './offline-request.js';
 import { OfflineProgress } from './progress.js';
-import { failures, type OfflineRun, renderReport, resultRow } from './result.js';
+import { failureMessages, type OfflineRun, renderReport, resultRow } from './result.js';
 import { runAll } from './run-all.js';
 
 /** SGLang's warm-up. */
@@ -72,12 +73,12 @@ export async function benchOfflineThroughput(
     const run = await measure(engine, requests, options, sampling, deps);
     if (run.outcomes.every(({ interrupted }) => interrupted)) throw nothingMeasured();
     for (const line of renderReport(options, run)) output.print(line);
-    const { total: failed, lines } = failures(run);
-    for (const line of lines) output.warn(line);
+    const failed = failureMessages(run);
+    for (const line of renderFailures(failed, requests.length)) output.warn(line);
     const row = resultRow(options, run);
     if (file !== '') await appendJsonl(file, [row], '--result-filename');
     if (options.doNotExit && !interrupt.aborted) await stay(deps);
-    return { row, failed };
+    return { row, failed: failed.length };
   } finally {
     await engine.close();
   }

@@ -2,10 +2,9 @@
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import type { SchedulerState } from '../../messages/control.js';
 import { heading, row, WIDTH } from '../console-block.js';
+import { countFailures } from '../failures.js';
 import { Sample, sum } from '../statistics/statistics.js';
 import type { Outcome } from './run-all.js';
-
-const MOST_FAILURE_KINDS = 10;
 
 export interface OfflineRun {
   readonly outcomes: readonly Outcome[];
@@ -100,7 +99,7 @@ export function resultRow(options: OfflineThroughputOptions, run: OfflineRun): R
     last_gen_throughput: after.lastGenThroughput,
     failed: outcomes.length - successful - figures.interrupted,
     interrupted: figures.interrupted,
-    errors_by_message: countErrors(outcomes),
+    errors_by_message: countFailures(failureMessages(run)),
     mean_e2e_latency_ms: latency.mean * 1000,
     median_e2e_latency_ms: latency.median * 1000,
     p90_e2e_latency_ms: latency.percentile(90) * 1000,
@@ -116,18 +115,7 @@ export function resultRow(options: OfflineThroughputOptions, run: OfflineRun): R
   };
 }
 
-/** Failures by message, most frequent first, as lines for people. */
-export function failures({ outcomes }: OfflineRun): { total: number; lines: readonly string[] } {
-  const kinds = Object.entries(countErrors(outcomes));
-  const total = sum(kinds.map(([, times]) => times));
-  if (total === 0) return { total, lines: [] };
-  const lines = kinds.slice(0, MOST_FAILURE_KINDS).map(([message, times]) => `  ${times} × ${message}`);
-  const rest = kinds.length > lines.length ? [`  … and ${kinds.length - lines.length} other messages`] : [];
-  return { total, lines: [`${total} of ${outcomes.length} requests failed:`, ...lines, ...rest] };
-}
-
-function countErrors(outcomes: readonly Outcome[]): Record<string, number> {
-  const counts = new Map<string, number>();
-  for (const { error } of outcomes) if (error !== '') counts.set(error, (counts.get(error) ?? 0) + 1);
-  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
+/** Why the requests failed that did, one message each. */
+export function failureMessages({ outcomes }: OfflineRun): string[] {
+  return outcomes.filter(({ error }) => error !== '').map(({ error }) => error);
 }

@@ -2,18 +2,19 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { countTurns } from '../datasets/bench-request.js';
+import { renderFailures } from '../failures.js';
 import type { Output } from '../output.js';
 import { appendJsonl } from '../results/append-jsonl.js';
 import type { ResultRow } from '../results/figures.js';
 import { selectBackend } from './backends/select-backend.js';
 import { withBusyNotice } from './busy-notice.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
-import type { RunRecords } from './load/request-record.js';
+import { failureMessages, type RunRecords } from './load/request-record.js';
 import { parseObjectives } from './metrics/goodput.js';
 import { countTokens, type MeasuredRun } from './metrics/measured-run.js';
 import { computeFigures } from './metrics/run-figures.js';
 import { renderCacheReport } from './results/cache-report.js';
-import { renderFailures, renderRun } from './results/console-report.js';
+import { renderRun } from './results/console-report.js';
 import { resultRow } from './results/result-row.js';
 import { renderThroughputPlot } from './results/throughput-plot.js';
 
@@ -60,7 +61,7 @@ export async function concludeRun(
   for (const line of renderRun(options, workload.rate, figures)) output.print(line);
   if (options.cacheReport) for (const line of renderCacheReport(run.records)) output.print(line);
   if (options.plotThroughput) for (const line of renderThroughputPlot(measured)) output.print(line);
-  for (const line of renderFailures(run.records)) output.warn(line);
+  for (const line of renderFailures(failureMessages(run.records), run.records.length)) output.warn(line);
   const { completed, failed, queue } = figures.metrics;
   const late = queue.percentile(99);
   // With a limit the wait is the limit's, and requests that all come at once wait for each other.

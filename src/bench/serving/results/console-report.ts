@@ -2,13 +2,12 @@
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import { heading, row, WIDTH } from '../../console-block.js';
 import type { Sample } from '../../statistics/statistics.js';
-import { isSuccess, type RequestRecord, type RunRecords } from '../load/request-record.js';
+import type { RunRecords } from '../load/request-record.js';
 import type { Goodput, ObjectiveName } from '../metrics/goodput.js';
 import type { Metrics } from '../metrics/metrics.js';
 import type { RunFigures } from '../metrics/run-figures.js';
 import { isGrowing, type NoSteadyState, type SteadyState } from '../metrics/steady-state.js';
-
-const MOST_FAILURE_KINDS = 10;
+import { pythonFloat } from './python-repr.js';
 
 const count = (label: string, value: number): string => row(label, String(value));
 const real = (label: string, value: number): string => row(label, value.toFixed(2));
@@ -35,7 +34,7 @@ function renderReport(options: BenchServingOptions, metrics: Metrics, rate: numb
     '',
     heading(' Serving Benchmark Result ', '='),
     row('Backend:', options.backend),
-    row('Traffic request rate:', formatRate(rate)),
+    row('Traffic request rate:', rate === 'trace' ? rate : pythonFloat(rate)),
     row('Max request concurrency:', options.maxConcurrency ? String(options.maxConcurrency) : 'not set'),
     count('Successful requests:', metrics.completed),
     real('Benchmark duration (s):', metrics.duration),
@@ -154,26 +153,4 @@ function percentileTable(metrics: Pick<Metrics, 'ttft' | 'tpot' | 'itl' | 'e2e'>
     return line([name, ...values.map((seconds) => (seconds * 1000).toFixed(2))]);
   });
   return [header, ...rows];
-}
-
-/** Failures by message, most frequent first. */
-export function renderFailures(records: readonly RequestRecord[]): string[] {
-  const kinds = countFailures(records);
-  const entries = Object.entries(kinds);
-  if (entries.length === 0) return [];
-  const total = entries.reduce((all, [, times]) => all + times, 0);
-  const lines = [`${total} of ${records.length} requests failed:`];
-  for (const [message, times] of entries.slice(0, MOST_FAILURE_KINDS)) lines.push(`  ${times} × ${message}`);
-  if (entries.length > MOST_FAILURE_KINDS) lines.push(`  … and ${entries.length - MOST_FAILURE_KINDS} other messages`);
-  return lines;
-}
-
-/** Message → requests that failed with it. */
-export function countFailures(records: readonly RequestRecord[]): Record<string, number> {
-  const counts = new Map<string, number>();
-  for (const record of records) {
-    if (isSuccess(record) || record.interrupted) continue;
-    counts.set(record.error, (counts.get(record.error) ?? 0) + 1);
-  }
-  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
 }

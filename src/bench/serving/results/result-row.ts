@@ -1,13 +1,15 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
+import { countFailures } from '../../failures.js';
 import type { ResultRow } from '../../results/figures.js';
 import type { Sample } from '../../statistics/statistics.js';
 import type { ScheduledWorkload } from '../load/arrivals.js';
+import { failureMessages } from '../load/request-record.js';
 import type { Goodput } from '../metrics/goodput.js';
 import type { RunFigures } from '../metrics/run-figures.js';
 import type { NoSteadyState, SteadyState } from '../metrics/steady-state.js';
 import { cacheReport } from './cache-report.js';
-import { countFailures, formatRate } from './console-report.js';
+import { formatRate } from './console-report.js';
 import { requestDetails } from './details.js';
 import { latencyKeys, meanIntervalKey, PERCENTS, percentileKeys } from './latency-keys.js';
 import { workloadArguments } from './workload-arguments.js';
@@ -75,7 +77,7 @@ function additions({ options, metrics, workload, run, runNumber }: RowInput): Re
     workload_args: workloadArguments(options),
     failed: metrics.failed,
     interrupted: metrics.interrupted,
-    errors_by_message: countFailures(run.records),
+    errors_by_message: countFailures(failureMessages(run.records)),
     skipped_rows: workload.skipped,
     server_input_tokens: metrics.serverInput ?? null,
     output_len_sources: metrics.lengthSources,
