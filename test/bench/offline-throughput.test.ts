@@ -296,7 +296,10 @@ test('what makes no sense is refused before a model is loaded', async () => {
     assert.equal(error?.code, 'INVALID_OPTION', flags.join(' '));
     assert.match(error.message, pattern);
   };
-  await refused(['--backend', 'runtime'], /--backend: expected one of engine, got 'runtime'/);
+  await refused(
+    ['--backend', 'runtime'],
+    /--backend: 'runtime' is a server behind the engine: bench-serving measures a server/,
+  );
   await refused(['--profile'], /Please set SGLANG_TORCH_PROFILER_DIR/);
   await refused(
     ['--prompt-suffix', 'x'],

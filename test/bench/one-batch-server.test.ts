@@ -502,10 +502,7 @@ describe('flags', () => {
     await refused([...vllm, '--parallel-batch'], /--parallel-batch: works with/);
     await refused([...vllm, '--profile'], /--profile: works with/);
     await refused(['--base-url', 'localhost:3'], /--base-url: expected an http/);
-    await refused(
-      ['--dataset-name', 'mmmu'],
-      /--dataset-name: expected one of random, generated-shared-prefix, got 'mmmu'/,
-    );
+    await refused(['--dataset-name', 'mmmu'], /--dataset-name: 'mmmu' is multimodal/);
     await refused(['--input-len-step-percentage', '0.1'], /an SGLang option that Vitrine does not support/);
     await refused(['--cache-hit-rate', '1.5'], /--cache-hit-rate: expected a number from 0 to 1/);
     await refused(['--profile-prefix', 'a/b', '--model', 'm'], /--profile-prefix: expected letters/);

@@ -331,6 +331,13 @@ describe('the run', () => {
     }
   });
 
+  test('options and rates are shown as Python shows them', async () => {
+    const { printed } = await bench(['--request-rate', '1000']);
+    assert.match(printed, /^Traffic request rate: {20}1000\.0 {4}$/m);
+    assert.match(printed, /^benchmark_args=Namespace\(backend='sglang', .*request_rate=1000\.0, .*\)$/m);
+    assert.match(printed, /num_prompts=8, .*random_range_ratio=0\.0, apply_chat_template=False, /);
+  });
+
   test('--max-concurrency holds, and waiting is reported apart', async () => {
     const { row, server } = await bench(['--max-concurrency', '2']);
     assert.equal(server.mostAtOnce, 2);
@@ -789,6 +796,39 @@ describe('--profile', () => {
     });
     assert.equal(row.completed, 2);
     assert.deepEqual(paths(server), ['/start_profile', '/stop_profile']);
+  });
+
+  test('an interrupt also stops a profile whose counted steps will not come', async () => {
+    const interrupt = new AbortController();
+    const { server, printed } = await bench(
+      ['--profile', '--profile-steps', '500', '--max-concurrency', '4'],
+      (i) => (i < 2 ? 'good' : 'slow'),
+      {
+        profile: ({ path }) => ({ body: path === '/stop_profile' ? doneReport() : profileReport() }),
+        interrupt: interrupt.signal,
+        onServer: (fake) => void abortWhenBusy(fake, interrupt, 6),
+      },
+    );
+    assert.deepEqual(paths(server), ['/start_profile', '/profile_status', '/stop_profile']);
+    assert.match(printed, /Profiler stopped/);
+  });
+
+  test('an interrupt while it starts: the server may have it, so it is stopped', async () => {
+    const interrupt = new AbortController();
+    let server: FakeLlmServer | undefined;
+    const profile: ProfileBehaviour = async ({ path }) => {
+      if (path === '/start_profile') interrupt.abort();
+      return { body: 'ok' };
+    };
+    const run = bench(['--profile'], undefined, {
+      profile,
+      interrupt: interrupt.signal,
+      onServer: (fake) => {
+        server = fake;
+      },
+    });
+    await assert.rejects(run, { code: 'ABORTED', message: /before anything was measured/ });
+    assert.deepEqual(paths(server!), ['/start_profile', '/stop_profile']);
   });
 });
 

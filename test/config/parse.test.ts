@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parseArguments } from '#vitrine/config/parse.js';
-import { BENCH_ONE_BATCH, BENCH_SERVING, LAUNCH_SERVER } from '#vitrine/config/programs.js';
+import { BENCH_ONE_BATCH, BENCH_ONE_BATCH_SERVER, BENCH_SERVING, LAUNCH_SERVER } from '#vitrine/config/programs.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 
 const server = (argv: string[], env = {}) => parseArguments(LAUNCH_SERVER, ['--model-path', 'm', ...argv], env).options;
 const serving = (argv: string[], env = {}) => parseArguments(BENCH_SERVING, argv, env).options;
 const oneBatch = (argv: string[], env = {}) => parseArguments(BENCH_ONE_BATCH, ['--model', 'm', ...argv], env);
+const batchServer = (argv: string[]) => parseArguments(BENCH_ONE_BATCH_SERVER, argv, {});
 
 function refused(action: () => unknown, pattern: RegExp): void {
   assert.throws(action, (error) => {
@@ -87,6 +88,8 @@ describe('flags', () => {
     const dataset = (name: string) => () => serving(['--dataset-name', name]);
     refused(dataset('image'), /^--dataset-name: 'image' is multimodal, and Vitrine benches text models only$/);
     refused(dataset('mmmu'), /'mmmu' is multimodal/);
+    refused(() => batchServer(['--dataset-name', 'mmmu']), /^--dataset-name: 'mmmu' is multimodal/);
+    refused(() => serving(['--backend', 'gserver']), /^--backend: 'gserver' is a name without a client/);
     refused(dataset('speed-bench'), /'speed-bench' is a dataset of SGLang that Vitrine does not support yet$/);
     refused(dataset('sharegtp'), /^--dataset-name: expected one of sharegpt, custom, .*, got 'sharegtp'$/);
   });

@@ -1,6 +1,7 @@
 // Profiles of a benchmark run: started before the first request, stopped after the last, at one server or at the servers
 // of one half of a prefill-decode pair. Troubles are warnings: the run is what was asked for.
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { toError } from '../../util/errors.js';
 import type { HttpTarget } from '../http/http-client.js';
@@ -16,6 +17,8 @@ import { pythonRepr } from './results/python-repr.js';
 
 const STEPS_BY_STAGE = 5;
 const LONGEST_WAIT_SECONDS = 600;
+/** The user has interrupted and will not wait for long. */
+const CANCEL_MS = 1000;
 
 export interface ProfilerDeps {
   readonly output: Output;
@@ -62,6 +65,7 @@ export class ServingProfiler {
     const { output, interrupt } = this.#deps;
     output.print('Starting profiler...');
     for (const target of this.#targets) {
+      if (interrupt.aborted) return;
       const { label, client } = target;
       const url = pythonRepr(`${client.baseUrl}/start_profile`);
       output.print(`async_request_profile api_url=${url} body=${pythonRepr(profileBody(this.#settings))}`);
@@ -70,14 +74,15 @@ export class ServingProfiler {
         target.isStarted = true;
         output.print(`Profiler started${label}`);
       } catch (thrown) {
-        output.warn(`Failed to start profiler${label}: ${toError(thrown).message}`);
+        if (interrupt.aborted) await cancelStart(client);
+        else output.warn(`Failed to start profiler${label}: ${toError(thrown).message}`);
       }
     }
   }
 
   /** Ends what was started without an end of its own, and prints the files where the servers name them. */
   async stop(): Promise<void> {
-    const { output } = this.#deps;
+    const { output, interrupt } = this.#deps;
     const started = this.#targets.filter(({ isStarted }) => isStarted);
     // Steps that are counted end by themselves; a stop would fail where they have.
     const sendsStop = this.#settings.numSteps === undefined;
@@ -85,12 +90,13 @@ export class ServingProfiler {
     for (const target of started) {
       const { label, client } = target;
       try {
-        if (sendsStop) {
-          const { report } = target;
+        const { report } = target;
+        // An interrupted run has no steps to come.
+        if (sendsStop || (interrupt.aborted && report !== undefined)) {
           target.report = report === undefined ? await client.stop() : await client.endReported(report);
           output.print(`Profiler stopped${label}`);
-        } else if (target.report !== undefined) {
-          target.report = await client.status(target.report.profile_id);
+        } else if (report !== undefined) {
+          target.report = await client.status(report.profile_id);
         }
         if (target.report !== undefined) await this.#tell(client, target.report);
       } catch (thrown) {
@@ -116,6 +122,11 @@ export class ServingProfiler {
     const notice = { update: () => {}, end: () => {} };
     printReport(await waitForProfile(client, report, { signal, notice, timeoutSeconds: LONGEST_WAIT_SECONDS }), output);
   }
+}
+
+/** The order to start was cut off, but the server may have it all the same. */
+async function cancelStart(client: ProfileClient): Promise<void> {
+  await Promise.race([client.stop().catch(() => {}), sleep(CANCEL_MS, undefined, { ref: false })]);
 }
 
 function pdWorkers({ profilePrefillUrl: prefill = [], profileDecodeUrl: decode = [] }: BenchServingOptions) {

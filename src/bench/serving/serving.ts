@@ -142,6 +142,7 @@ async function runAll(
     if (options.flushCache) await bench.server.flushCache(output, interrupt);
     if (options.warmupRequests > 0) await sleep(SETTLE_MS, undefined, { signal: interrupt }).catch(() => {});
     if (interrupt.aborted && runs.length > 0) break;
+    throwIfInterrupted(deps, 'before anything was measured');
     if (options.numRuns > 1) output.print(`Run ${runNumber} of ${options.numRuns}`);
     await bench.meter?.start(interrupt);
     const run = await profiled(profiler, () => {

@@ -28,6 +28,10 @@ export const BENCH_SERVING_OPTIONS = [
       'trt',
       'truss',
     ],
+    refused: {
+      gserver: 'is a name without a client, in SGLang too',
+      'sglang-embedding': 'is a backend of SGLang for embeddings, and Vitrine benches generation only',
+    },
     help: 'Dialect: native /generate (sglang), completions (sglang-oai, vllm, lmdeploy), chat (…-chat), or that of Triton with TensorRT-LLM (trt) or of a Truss (truss).',
     group: TARGET,
   },

@@ -5,8 +5,8 @@ const DATA = 'Workload';
 const PREFIX = 'Dataset generated-shared-prefix';
 const MOONCAKE = 'Dataset mooncake';
 
-/** SGLang's other datasets, and why they are refused. */
-const TEXT_ONLY = 'is multimodal, and Vitrine benches text models only';
+/** Why datasets of SGLang are refused. */
+export const TEXT_ONLY = 'is multimodal, and Vitrine benches text models only';
 const NOT_YET = 'is a dataset of SGLang that Vitrine does not support yet';
 const REFUSED_DATASETS = {
   image: TEXT_ONLY,

@@ -16,6 +16,7 @@ export const OFFLINE_THROUGHPUT_OPTIONS = [
     type: 'string',
     default: 'engine',
     choices: ['engine'],
+    refused: { runtime: 'is a server behind the engine: bench-serving measures a server' },
     help: 'The engine in this process; SGLang’s runtime, a server behind it, is bench-serving’s task.',
     group: BENCHMARK,
   },

@@ -1,5 +1,6 @@
 // Options of bench-one-batch-server: one batch as one request, to a running server or to one that is launched for it.
 import type { Option, OptionsOf } from '../option.js';
+import { TEXT_ONLY } from './dataset-options.js';
 import { SERVER_OPTIONS } from './server-options.js';
 import { QUIET_LOG_LEVEL_OPTION, READY_TIMEOUT_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
 
@@ -131,6 +132,7 @@ export const ONE_BATCH_SERVER_OPTIONS = [
     type: 'string',
     default: 'random',
     choices: ['random', 'generated-shared-prefix'],
+    refused: { mmmu: TEXT_ONLY },
     help: 'Prompts of random token ids, or of a system prompt that the prompts of a group share and a question.',
     group: DATA,
   },

@@ -7,6 +7,7 @@ import type { Goodput, ObjectiveName } from '../metrics/goodput.js';
 import type { Metrics } from '../metrics/metrics.js';
 import type { RunFigures } from '../metrics/run-figures.js';
 import { isGrowing, type NoSteadyState, type SteadyState } from '../metrics/steady-state.js';
+import { pythonFloat } from './python-repr.js';
 
 const count = (label: string, value: number): string => row(label, String(value));
 const real = (label: string, value: number): string => row(label, value.toFixed(2));
@@ -33,7 +34,7 @@ function renderReport(options: BenchServingOptions, metrics: Metrics, rate: numb
     '',
     heading(' Serving Benchmark Result ', '='),
     row('Backend:', options.backend),
-    row('Traffic request rate:', formatRate(rate)),
+    row('Traffic request rate:', rate === 'trace' ? rate : pythonFloat(rate)),
     row('Max request concurrency:', options.maxConcurrency ? String(options.maxConcurrency) : 'not set'),
     count('Successful requests:', metrics.completed),
     real('Benchmark duration (s):', metrics.duration),

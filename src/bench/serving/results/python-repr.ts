@@ -6,9 +6,15 @@ export function formatArguments(table: readonly Option[], options: Readonly<Reco
   const parts = table.map(({ flag, key, type }) => {
     // SGLang keeps the text.
     const value = type === 'json' ? JSON.stringify(options[key]) : options[key];
-    return `${flag.replaceAll('-', '_')}=${pythonRepr(value)}`;
+    const text = type === 'number' && typeof value === 'number' ? pythonFloat(value) : pythonRepr(value);
+    return `${flag.replaceAll('-', '_')}=${text}`;
   });
   return `Namespace(${parts.join(', ')})`;
+}
+
+/** Always with a point: `30.0`. */
+export function pythonFloat(value: number): string {
+  return Number.isInteger(value) ? value.toFixed(1) : pythonRepr(value);
 }
 
 export function pythonRepr(value: unknown): string {
