@@ -1,11 +1,10 @@
-// Folders for files that are about to be written.
+// Folders for files that are about to be written. Node's `recursive` tries for ever in file systems that answer ENOENT to
+// every attempt (/proc); these ask once for each folder.
+import { mkdirSync, statSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/**
- * Makes the folder `path` and those above it where they are missing. Node's `recursive` tries for ever in file systems that
- * answer ENOENT to every attempt (/proc); this asks once for each folder. Errors: those of mkdir.
- */
+/** Makes the folder `path` and those above it where they are missing. Errors: those of mkdir. */
 export async function makeDirectory(path: string): Promise<void> {
   if (await isFolder(path)) return;
   const parent = dirname(path);
@@ -18,6 +17,26 @@ export async function makeDirectory(path: string): Promise<void> {
   }
 }
 
+/** The same for threads that may wait. */
+export function makeDirectorySync(path: string): void {
+  if (isFolderSync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeDirectorySync(parent);
+  try {
+    mkdirSync(path);
+  } catch (thrown) {
+    if (!isFolderSync(path)) throw thrown;
+  }
+}
+
 async function isFolder(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null))?.isDirectory() ?? false;
+}
+
+function isFolderSync(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }

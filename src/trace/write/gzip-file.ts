@@ -1,9 +1,10 @@
 // One gzip file, written whole or not at all: under a temporary name, synced, renamed. Compression runs on the calling
 // thread (not on libuv's pool), so that a thread of low priority keeps all of the work to itself.
-import { closeSync, fsyncSync, ftruncateSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
 import { toError, VitrineError } from '../../util/errors.js';
+import { makeDirectorySync } from '../../util/make-directory.js';
 import { TextBuffer } from './text-buffer.js';
 
 /** Deflate level 1: trace text shrinks about tenfold at it, and higher levels cost several times more for little. */
@@ -56,7 +57,7 @@ export class GzipFile {
       `.${basename(path)}.${process.pid}-${process.hrtime.bigint().toString(36)}.tmp`,
     );
     try {
-      mkdirSync(dirname(path), { recursive: true });
+      makeDirectorySync(dirname(path));
       this.#fd = openSync(this.#temporary, 'wx', 0o644);
     } catch (error) {
       throw notWritten(path, error);
