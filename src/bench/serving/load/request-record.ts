@@ -48,8 +48,3 @@ export interface RunRecords {
   /** Seconds from the start to the last byte of the last answer. */
   readonly duration: number;
 }
-
-/** Why the requests failed that did, one message each. */
-export function failureMessages(records: readonly RequestRecord[]): string[] {
-  return records.filter((record) => !isSuccess(record) && !record.interrupted).map(({ error }) => error);
-}
