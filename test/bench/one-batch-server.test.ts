@@ -448,7 +448,7 @@ test('--profile: a folder that cannot be made is told by its flag, and the resul
   await writeFile(file, '');
   const { rows, error } = await run(t, [...SMALL, '--profile', '--profile-output-dir', join(file, 'x')]);
   assert.equal(error!.param, '--profile-output-dir');
-  assert.match(error!.message, /^--profile-output-dir .*ENOTDIR/);
+  assert.match(error!.message, /^--profile-output-dir .*EEXIST/);
   assert.equal(rows.length, 1);
 });
 
