@@ -3,6 +3,7 @@ import type { FrontendOptions } from '../config/tables/server-options.js';
 import { resolveModelDirectory } from '../model/hub.js';
 import { ChatTemplate } from '../tokenizer/chat-template.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
+import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 
 export interface ModelText {
@@ -24,8 +25,14 @@ export async function loadText(
     log,
   });
   const [tokenizer, chatTemplate] = await Promise.all([
-    Tokenizer.load(directory),
+    Tokenizer.load(directory).catch(adviseWithoutTokenizer),
     ChatTemplate.load(directory, options.chatTemplate),
   ]);
   return { tokenizer, chatTemplate: chatTemplate ?? null };
+}
+
+function adviseWithoutTokenizer(thrown: unknown): never {
+  if (!(thrown instanceof VitrineError)) throw thrown;
+  const message = `${thrown.message} (--skip-tokenizer-init serves token ids without any.)`;
+  throw new VitrineError(thrown.code, message, { cause: thrown });
 }

@@ -1,4 +1,6 @@
 // What the routes tell about the model, and the sampling defaults that the OpenAI routes take from it.
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { PreparedModel } from '../model/prepare-model.js';
 
 export interface ServedModel {
@@ -6,6 +8,7 @@ export interface ServedModel {
   readonly path: string;
   /** Id on the OpenAI routes. */
   readonly name: string;
+  /** A hub id, or the whole path of a folder: a client that runs elsewhere on this machine finds it too. */
   readonly tokenizerPath: string;
   readonly architecture: string;
   readonly modelType: string;
@@ -35,13 +38,15 @@ export function describeModel(model: PreparedModel, names: ServedModelNames): Se
   return {
     path: names.modelPath,
     name: names.servedModelName ?? names.modelPath,
-    tokenizerPath: names.tokenizerPath ?? names.modelPath,
+    tokenizerPath: wholePath(names.tokenizerPath ?? names.modelPath),
     architecture: model.architecture,
     modelType: model.modelType,
     contextLength: model.contextLength,
     samplingDefaults: samplingDefaults(model.generationDefaults),
   };
 }
+
+const wholePath = (name: string): string => (existsSync(name) ? resolve(name) : name);
 
 /** Values that mean nothing here (null, top_k 0 for "off", out of range) are left out. */
 export function samplingDefaults(generationConfig: Readonly<Record<string, unknown>>): Record<string, number> {

@@ -79,8 +79,7 @@ export async function readTokenizerFiles(directory: string): Promise<TokenizerFi
     throw new VitrineError(
       'TOKENIZER_INVALID',
       `${path}: ${reason}. A "fast" tokenizer is needed; transformers writes one with ` +
-        'AutoTokenizer.from_pretrained(folder).save_pretrained(folder). ' +
-        '(--skip-tokenizer-init serves token ids without any.)',
+        'AutoTokenizer.from_pretrained(folder).save_pretrained(folder).',
       { cause: thrown },
     );
   }

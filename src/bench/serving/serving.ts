@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import type { NativeAddon } from '../../native/addon.js';
-import { Tokenizer } from '../../tokenizer/tokenizer.js';
+import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { announceWorkload } from '../datasets/announce-workload.js';
 import { flagFacts } from '../html-report/about.js';
@@ -113,7 +113,7 @@ async function prepare(
   const server = new TargetServer(client, options);
   const model = server.modelName(await server.waitUntilReady(output, interrupt));
   const directory = await server.tokenizerDirectory(model);
-  const tokenizer = await Tokenizer.load(directory);
+  const tokenizer = await server.loadTokenizer(directory);
   const terminal = options.disableTqdm ? undefined : process.stderr;
   const build = () => prepareWorkload(options, tokenizer, directory, interrupt);
   const workload = await withBusyNotice('Building the workload', terminal, build);

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { resolveModelDirectory } from '../../model/hub.js';
+import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
 import { authorization, checkAddress, checkHeaderValue, type Environment, hostAddress } from '../http/target.js';
@@ -79,6 +80,15 @@ export class TargetServer {
       const message = `The tokenizer cannot be loaded: ${toError(thrown).message} --tokenizer gives another.`;
       throw new VitrineError('MODEL_NOT_FOUND', message, { param: '--tokenizer', cause: thrown });
     });
+  }
+
+  async loadTokenizer(directory: string): Promise<Tokenizer> {
+    try {
+      return await Tokenizer.load(directory);
+    } catch (thrown) {
+      const message = `The tokenizer cannot be loaded: ${toError(thrown).message} --tokenizer gives another.`;
+      throw new VitrineError('TOKENIZER_INVALID', message, { param: '--tokenizer', cause: thrown });
+    }
   }
 
   /**
