@@ -1,6 +1,6 @@
 // `vitrine bench-compare`: result files side by side.
 import { benchCompare } from '../bench/compare/compare.js';
-import { terminalOutput } from '../bench/output.js';
+import { terminalOutput } from '../bench/terminal/output.js';
 import type { BenchCompareOptions } from '../config/tables/bench-compare-options.js';
 
 /** 0; 1 where --fail-on-regression found one. */

@@ -1,7 +1,7 @@
 // `vitrine bench-offline-throughput`: a dataset through an engine in this process. Ctrl-C ends it and reports what was
 // measured.
 import { benchOfflineThroughput } from '../bench/offline-throughput/offline-throughput.js';
-import { terminalOutput } from '../bench/output.js';
+import { terminalOutput } from '../bench/terminal/output.js';
 import type { OfflineThroughputOptions } from '../config/tables/offline-throughput-options.js';
 import { loadAddon } from '../native/load.js';
 import { Engine } from '../runtime/local-engine.js';

@@ -1,7 +1,7 @@
 // `vitrine bench-one-batch-server`: batches as single requests. Ctrl-C ends it and reports what was measured.
 import { benchOneBatchServer } from '../bench/one-batch-server/one-batch-server.js';
-import { terminalOutput } from '../bench/output.js';
-import { streamNotice } from '../bench/profile/wait-notice.js';
+import { terminalOutput } from '../bench/terminal/output.js';
+import { streamNotice } from '../bench/terminal/wait-notice.js';
 import type { OneBatchServerOptions } from '../config/tables/one-batch-server-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 

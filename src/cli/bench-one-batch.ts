@@ -1,6 +1,6 @@
 // `vitrine bench-one-batch`: the time of static batches, without a server. Ctrl-C ends it and saves what was measured.
 import { benchOneBatch } from '../bench/one-batch/one-batch.js';
-import { terminalOutput } from '../bench/output.js';
+import { terminalOutput } from '../bench/terminal/output.js';
 import type { OneBatchOptions } from '../config/tables/one-batch-options.js';
 import { loadAddon } from '../native/load.js';
 import { createLog } from '../util/log.js';

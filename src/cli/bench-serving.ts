@@ -1,6 +1,7 @@
 // `vitrine bench-serving`: one run against a running server. Ctrl-C ends it and reports what was measured.
-import { terminalOutput } from '../bench/output.js';
+
 import { benchServing } from '../bench/serving/serving.js';
+import { terminalOutput } from '../bench/terminal/output.js';
 import type { BenchServingOptions } from '../config/tables/bench-serving-options.js';
 import { loadAddon } from '../native/load.js';
 import { untilInterrupted } from './until-interrupted.js';

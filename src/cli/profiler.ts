@@ -1,7 +1,8 @@
 // `vitrine profiler`: has a running server record its next steps. Ctrl-C ends the wait, not the profile.
-import { terminalOutput } from '../bench/output.js';
+
 import { runProfiler } from '../bench/profile/profiler.js';
-import { streamNotice } from '../bench/profile/wait-notice.js';
+import { terminalOutput } from '../bench/terminal/output.js';
+import { streamNotice } from '../bench/terminal/wait-notice.js';
 import type { ProfilerOptions } from '../config/tables/profiler-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 

@@ -1,7 +1,8 @@
 // `vitrine send-one`: one request to a running server.
-import { terminalOutput } from '../bench/output.js';
-import { streamNotice } from '../bench/profile/wait-notice.js';
+
 import { sendOne } from '../bench/send-one/send-one.js';
+import { terminalOutput } from '../bench/terminal/output.js';
+import { streamNotice } from '../bench/terminal/wait-notice.js';
 import type { SendOneOptions } from '../config/tables/send-one-options.js';
 import { untilInterrupted } from './until-interrupted.js';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { runProfiler } from '#vitrine/bench/profile/profiler.js';
-import { streamNotice } from '#vitrine/bench/profile/wait-notice.js';
+import { streamNotice } from '#vitrine/bench/terminal/wait-notice.js';
 import { parseArguments } from '#vitrine/config/parse.js';
 import { PROFILER } from '#vitrine/config/programs.js';
 import { VitrineError } from '#vitrine/util/errors.js';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { withBusyNotice } from '#vitrine/bench/serving/busy-notice.js';
 import { liveFigures, Progress } from '#vitrine/bench/serving/progress.js';
+import { withBusyNotice } from '#vitrine/bench/terminal/busy-notice.js';
 import { record } from '../support/bench-records.js';
 
 /** A stream that takes down what is written; as a terminal it is wide enough for one line. */

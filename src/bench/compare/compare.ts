@@ -5,8 +5,8 @@ import { VitrineError } from '../../util/errors.js';
 import { flagFacts } from '../html-report/about.js';
 import { resultsReport } from '../html-report/results-report.js';
 import { prepareReport, writeReport } from '../html-report/write-report.js';
-import type { Output } from '../output.js';
 import { readResults } from '../results/result-file.js';
+import type { Output } from '../terminal/output.js';
 import { compareResults, comparisonObject, regressions } from './compare-results.js';
 import { comparisonTables, renderComparisons } from './render-comparison.js';
 

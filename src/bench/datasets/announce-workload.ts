@@ -1,7 +1,7 @@
 // What a user is told of a workload before it is sent.
 import type { DatasetOptions } from '../../config/tables/dataset-options.js';
-import type { Output } from '../output.js';
 import { sum } from '../statistics/statistics.js';
+import type { Output } from '../terminal/output.js';
 import type { Workload } from './bench-request.js';
 import { requestedCount } from './load-workload.js';
 

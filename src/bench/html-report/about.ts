@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import type { Option } from '../../config/option.js';
 import { packageVersion } from '../../util/package-version.js';
-import { hideSecrets } from '../secrets.js';
+import { hideSecrets } from '../results/secrets.js';
 import type { Facts } from './page/report-data.js';
 
 type Fact = readonly [name: string, value: string];

@@ -1,7 +1,7 @@
 // HTTP for thousands of streams in one process: keep-alive connections without a limit on their number.
 import * as http from 'node:http';
 import * as https from 'node:https';
-import { hideCredentials } from '../secrets.js';
+import { hideCredentials } from '../results/secrets.js';
 
 type Headers = Readonly<Record<string, string>>;
 

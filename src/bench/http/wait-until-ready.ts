@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import type { HttpClient, TextResponse } from './http-client.js';
 
 const POLL_MS = 500;

@@ -2,7 +2,7 @@
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { checkDatasetOptions } from '../datasets/check-dataset-options.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 /** @throws VitrineError INVALID_OPTION */
 export function checkOptions(options: OfflineThroughputOptions, output: Output): void {

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import { isFinal, type ProfileStatus } from '../../frontend/profiler/profile-status.js';
 import { profileJson } from '../../server/profile.js';
-import type { Output } from '../output.js';
 import { printReport } from '../profile/profile-run.js';
+import type { Output } from '../terminal/output.js';
 import type { OfflineEngine } from './offline-throughput.js';
 
 const POLL_MS = 50;

@@ -1,7 +1,7 @@
 // The requests of a dataset as an engine without HTTP takes them.
 import { VitrineError } from '../../util/errors.js';
 import type { Prompt, Workload } from '../datasets/bench-request.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 export interface OfflineRequest {
   /** Text, or token ids. */

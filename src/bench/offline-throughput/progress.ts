@@ -1,7 +1,7 @@
 // The figures on the progress bar of a run.
 import { monotonicSeconds } from '../../util/clock.js';
-import { ProgressBar, type ProgressSettings } from '../progress-bar.js';
 import { Sample } from '../statistics/statistics.js';
+import { ProgressBar, type ProgressSettings } from '../terminal/progress-bar.js';
 import type { Outcome } from './run-all.js';
 
 /** Median latency and tokens per second since the start. */

@@ -1,9 +1,9 @@
 // The figures of a run: SGLang's block and keys, then what SGLang does not tell.
 import type { OfflineThroughputOptions } from '../../config/tables/offline-throughput-options.js';
 import type { SchedulerState } from '../../messages/control.js';
-import { heading, row, WIDTH } from '../console-block.js';
-import { countFailures } from '../failures.js';
+import { countFailures } from '../results/failures.js';
 import { Sample, sum } from '../statistics/statistics.js';
+import { heading, row, WIDTH } from '../terminal/console-block.js';
 import type { Outcome } from './run-all.js';
 
 export interface OfflineRun {

@@ -2,7 +2,7 @@
 import type { OneBatchServerOptions } from '../../config/tables/one-batch-server-options.js';
 import type { JsonObject } from '../../util/read-json.js';
 import type { Point } from '../one-batch/latency-test.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import { type BatchAnswer, type BatchRequest, sendBatch } from './batch-answer.js';
 import type { CasePrompts } from './case-prompts.js';
 import { type CaseResult, caseResult } from './case-result.js';

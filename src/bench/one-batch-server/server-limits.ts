@@ -2,7 +2,7 @@
 import { VitrineError } from '../../util/errors.js';
 import { isJsonObject, type JsonObject } from '../../util/read-json.js';
 import type { Point } from '../one-batch/latency-test.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import { internalStates } from './server-client.js';
 
 export class ServerLimits {

@@ -11,7 +11,7 @@ import { toError, VitrineError } from '../../util/errors.js';
 import { isJsonObject, type JsonObject } from '../../util/read-json.js';
 import type { HttpTarget } from '../http/http-client.js';
 import { authorization, checkAddress, type Environment } from '../http/target.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 export interface TestedServerDeps {
   readonly output: Output;

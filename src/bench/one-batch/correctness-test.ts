@@ -3,7 +3,7 @@ import type { ModelRunner } from '../../engine/model-runner.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import { StaticBatch } from './static-batch.js';
 
 /** SGLang's prompts, spelling included. */

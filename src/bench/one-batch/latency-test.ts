@@ -1,9 +1,9 @@
 // Times one point of the sweep: the prefill of a whole batch, then its decode steps one by one.
 import type { ModelRunner } from '../../engine/model-runner.js';
 import { monotonicSeconds } from '../../util/clock.js';
-import type { Output } from '../output.js';
 import { describeRoofline } from '../roofline/roofline.js';
 import { Sample, sum } from '../statistics/statistics.js';
+import type { Output } from '../terminal/output.js';
 import type { PointRoofline, RooflineRow } from './point-roofline.js';
 import { StaticBatch } from './static-batch.js';
 

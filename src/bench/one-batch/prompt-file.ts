@@ -1,7 +1,7 @@
 // --prompt-filename: one prompt a line.
 import { readFile } from 'node:fs/promises';
 import { toError, VitrineError } from '../../util/errors.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 /** The prompts, or none: then random token ids (or the fixed prompts) are used, as in SGLang. */
 export async function readPrompts(path: string, output: Output): Promise<string[]> {

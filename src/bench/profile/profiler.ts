@@ -2,10 +2,10 @@
 import type { ProfilerOptions } from '../../config/tables/profiler-options.js';
 import { VitrineError } from '../../util/errors.js';
 import { authorization, checkAddress, type Environment } from '../http/target.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
+import type { WaitNotice } from '../terminal/wait-notice.js';
 import { ProfileClient } from './profile-client.js';
 import { ProfileRun } from './profile-run.js';
-import type { WaitNotice } from './wait-notice.js';
 
 export interface ProfilerDeps {
   readonly output: Output;

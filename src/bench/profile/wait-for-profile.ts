@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicSeconds } from '../../util/clock.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import type { WaitNotice } from '../terminal/wait-notice.js';
 import type { ProfileClient } from './profile-client.js';
 import { describeProgress, isSettled, isUnderWay, type ProfileReport } from './profile-report.js';
-import type { WaitNotice } from './wait-notice.js';
 
 const FIRST_POLL_MS = 50;
 const LONGEST_POLL_MS = 500;

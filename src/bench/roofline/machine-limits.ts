@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { MachineLimits, NativeAddon } from '../../native/addon.js';
 import { toError } from '../../util/errors.js';
 import { makeDirectory } from '../../util/make-directory.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 
 const MEASURE_SECONDS = 2;
 

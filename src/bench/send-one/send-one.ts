@@ -4,10 +4,10 @@ import { monotonicSeconds } from '../../util/clock.js';
 import type { JsonObject } from '../../util/read-json.js';
 import { HttpClient } from '../http/http-client.js';
 import { authorization, type Environment, hostAddress } from '../http/target.js';
-import type { Output } from '../output.js';
 import { ProfileClient } from '../profile/profile-client.js';
 import { defaultOutputDir, PROFILER_DIR, ProfileRun } from '../profile/profile-run.js';
-import type { WaitNotice } from '../profile/wait-notice.js';
+import type { Output } from '../terminal/output.js';
+import type { WaitNotice } from '../terminal/wait-notice.js';
 import { borderedTable } from './bordered-table.js';
 import { askNative, type NativeAnswer } from './native-answer.js';
 

@@ -2,13 +2,13 @@
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { countTurns } from '../datasets/bench-request.js';
-import { countFailures, renderFailures } from '../failures.js';
-import type { Output } from '../output.js';
 import { appendJsonl } from '../results/append-jsonl.js';
+import { countFailures, renderFailures } from '../results/failures.js';
 import type { ResultRow } from '../results/figures.js';
 import { type PhaseWork, renderPhaseWork } from '../roofline/phase-work.js';
+import { withBusyNotice } from '../terminal/busy-notice.js';
+import type { Output } from '../terminal/output.js';
 import { selectBackend } from './backends/select-backend.js';
-import { withBusyNotice } from './busy-notice.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
 import { isFailure, type RunRecords } from './load/request-record.js';
 import { parseObjectives } from './metrics/goodput.js';

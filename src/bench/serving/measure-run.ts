@@ -1,7 +1,7 @@
 // One pass over a workload: every request sent when it is due, every answer recorded.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { countTurns } from '../datasets/bench-request.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import type { ScheduledWorkload } from './load/arrivals.js';
 import { converse } from './load/conversation.js';
 import { generateLoad } from './load/load-generator.js';

@@ -1,6 +1,7 @@
 // The figures on the progress bar of a run.
-import { ProgressBar, type ProgressSettings } from '../progress-bar.js';
+
 import { Sample } from '../statistics/statistics.js';
+import { ProgressBar, type ProgressSettings } from '../terminal/progress-bar.js';
 import { isSuccess, type RequestRecord } from './load/request-record.js';
 import { timePerOutputToken } from './metrics/request-figures.js';
 

@@ -6,13 +6,13 @@ import type { BenchServingOptions } from '../../config/tables/bench-serving-opti
 import { toError } from '../../util/errors.js';
 import type { HttpTarget } from '../http/http-client.js';
 import { checkAddress } from '../http/target.js';
-import type { Output } from '../output.js';
 import { ProfileClient } from '../profile/profile-client.js';
 import { describeProgress, isUnderWay, type ProfileReport } from '../profile/profile-report.js';
 import { printReport } from '../profile/profile-run.js';
 import { type ProfileSettings, profileBody } from '../profile/profile-settings.js';
 import { howToAsk, howToEnd, waitForProfile } from '../profile/wait-for-profile.js';
-import { hideCredentials } from '../secrets.js';
+import { hideCredentials } from '../results/secrets.js';
+import type { Output } from '../terminal/output.js';
 import { pythonRepr } from './results/python-repr.js';
 
 const STEPS_BY_STAGE = 5;

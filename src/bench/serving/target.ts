@@ -7,8 +7,8 @@ import { toError, VitrineError } from '../../util/errors.js';
 import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
 import { authorization, checkAddress, checkHeaderValue, type Environment, hostAddress } from '../http/target.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
-import type { Output } from '../output.js';
-import { hideMembers } from '../secrets.js';
+import { hideMembers } from '../results/secrets.js';
+import type { Output } from '../terminal/output.js';
 import { defaultPort } from './backends/select-backend.js';
 
 const ANSWER_MS = 10_000;

@@ -1,7 +1,7 @@
 // Requests before the measurement, for a server that has not computed anything yet.
 import { VitrineError } from '../../util/errors.js';
 import type { BenchRequest } from '../datasets/bench-request.js';
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import type { RequestSender } from './load/send-request.js';
 
 const WARMUP_OUTPUT_LEN = 32;

@@ -1,9 +1,9 @@
 // --roofline of bench-serving: reads the server's counters of work before and after a run.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import type { MachineLimits, NativeAddon } from '../../native/addon.js';
-import type { Output } from '../output.js';
 import { machineLimits } from '../roofline/machine-limits.js';
 import { type PhaseWork, readWorkCounters, type WorkCounters, workBetween } from '../roofline/phase-work.js';
+import type { Output } from '../terminal/output.js';
 import type { TargetServer } from './target.js';
 
 export interface WorkMeterDeps {

@@ -1,6 +1,7 @@
 // --cache-report: how many prompt tokens came from the server's prefix cache, by its own count.
-import { heading, row } from '../../console-block.js';
+
 import { sum } from '../../statistics/statistics.js';
+import { heading, row } from '../../terminal/console-block.js';
 import { isSuccess, type RequestRecord } from '../load/request-record.js';
 
 /** Snake case: it is a part of the result row. */

@@ -1,7 +1,7 @@
 // The console block of a run: SGLang's rows as they are, then what SGLang does not tell.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
-import { heading, row, WIDTH } from '../../console-block.js';
 import type { Sample } from '../../statistics/statistics.js';
+import { heading, row, WIDTH } from '../../terminal/console-block.js';
 import type { RunRecords } from '../load/request-record.js';
 import type { Goodput, ObjectiveName } from '../metrics/goodput.js';
 import type { Metrics } from '../metrics/metrics.js';

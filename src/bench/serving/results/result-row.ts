@@ -1,7 +1,7 @@
 // The JSONL row of a run: SGLang's keys with SGLang's meaning, then our own.
 import type { BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import { countTurns } from '../../datasets/bench-request.js';
-import { countFailures } from '../../failures.js';
+import { countFailures } from '../../results/failures.js';
 import type { ResultRow } from '../../results/figures.js';
 import type { PhaseWork } from '../../roofline/phase-work.js';
 import type { Sample } from '../../statistics/statistics.js';

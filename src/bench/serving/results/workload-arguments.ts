@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import type { Option } from '../../../config/option.js';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../../config/tables/bench-serving-options.js';
 import { DATASET_OPTIONS } from '../../../config/tables/dataset-options.js';
-import { hideSecrets } from '../../secrets.js';
+import { hideSecrets } from '../../results/secrets.js';
 
 /** They have keys of their own. */
 const IN_ROW: readonly string[] = [

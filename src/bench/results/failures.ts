@@ -1,5 +1,5 @@
 // What a bench says of requests that failed: how often each message came, for people and for its result row.
-import { sum } from './statistics/statistics.js';
+import { sum } from '../statistics/statistics.js';
 
 const MOST_KINDS = 10;
 

@@ -1,5 +1,5 @@
 // What logs, result rows and reports leave out: keys and passwords. People send these files around.
-import type { Option } from '../config/option.js';
+import type { Option } from '../../config/option.js';
 
 const HIDDEN = '…';
 const SECRET = /api[-_]?key|secret|password|credential|authorization|bearer/i;

@@ -1,6 +1,6 @@
 // Says on a terminal that the client itself is at work, where that takes long: building a workload, counting tokens.
 import { monotonicSeconds } from '../../util/clock.js';
-import { streamNotice } from '../profile/wait-notice.js';
+import { streamNotice } from './wait-notice.js';
 
 const FIRST_AFTER_SECONDS = 1;
 const UPDATE_MS = 250;
