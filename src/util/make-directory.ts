@@ -1,8 +1,9 @@
 // Folders for files that are about to be written. Node's `recursive` tries for ever in file systems that answer ENOENT to
 // every attempt (/proc); these ask once for each folder.
 import { mkdirSync, statSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isFolder } from './is-folder.js';
 
 /** Makes the folder `path` and those above it where they are missing. Errors: those of mkdir. */
 export async function makeDirectory(path: string): Promise<void> {
@@ -27,10 +28,6 @@ export function makeDirectorySync(path: string): void {
   } catch (thrown) {
     if (!isFolderSync(path)) throw thrown;
   }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }
 
 function isFolderSync(path: string): boolean {

@@ -1,5 +1,4 @@
 // The server under test: one that runs somewhere, or one that is launched in a process of its own and ended afterwards.
-import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { resolveOptions } from '../../config/resolve-options.js';
 import { LAUNCHED_SERVER_OPTIONS, type OneBatchServerOptions } from '../../config/tables/one-batch-server-options.js';
@@ -8,6 +7,7 @@ import { resolveModelDirectory } from '../../model/hub.js';
 import { ChildServer } from '../../server/child-server.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import { isFolder } from '../../util/is-folder.js';
 import { isJsonObject, type JsonObject } from '../../util/read-json.js';
 import type { HttpTarget } from '../http/http-client.js';
 import { authorization, checkAddress, type Environment } from '../http/target.js';
@@ -137,8 +137,4 @@ export async function loadTokenizer(options: OneBatchServerOptions, info: JsonOb
     const message = `The tokenizer cannot be loaded: ${toError(thrown).message} --tokenizer-path gives another.`;
     throw new VitrineError('MODEL_NOT_FOUND', message, { param: '--tokenizer-path', cause: thrown });
   }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }

@@ -1,9 +1,9 @@
 // The server under test: its address and headers, whether it is there, what model it serves and what it says of itself.
-import { stat } from 'node:fs/promises';
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
 import { resolveModelDirectory } from '../../model/hub.js';
 import { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { toError, VitrineError } from '../../util/errors.js';
+import { isFolder } from '../../util/is-folder.js';
 import type { HttpClient, HttpTarget, TextResponse } from '../http/http-client.js';
 import { authorization, checkAddress, checkHeaderValue, type Environment, hostAddress } from '../http/target.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
@@ -125,8 +125,4 @@ function parseJson(text: string): any {
   } catch {
     return undefined;
   }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }

@@ -10,46 +10,12 @@ import {
   REPORT_OPTION,
   TOKENIZER_PATH_OPTION,
 } from './shared-options.js';
+import { SWEEP_OPTIONS } from './sweep-options.js';
 
 const BENCHMARK = 'Benchmark';
 
 export const ONE_BATCH_OPTIONS = [
-  {
-    flag: 'run-name',
-    key: 'runName',
-    type: 'string',
-    default: 'default',
-    help: 'Copied to the result rows.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'batch-size',
-    key: 'batchSize',
-    type: 'integers',
-    default: [1],
-    min: 1,
-    max: 4096,
-    help: 'Batch sizes of the sweep.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'input-len',
-    key: 'inputLen',
-    type: 'integers',
-    default: [1024],
-    min: 1,
-    help: 'Prompt lengths of the sweep, in tokens.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'output-len',
-    key: 'outputLen',
-    type: 'integers',
-    default: [16],
-    min: 1,
-    help: 'Output lengths of the sweep, in tokens.',
-    group: BENCHMARK,
-  },
+  ...SWEEP_OPTIONS,
   {
     flag: 'prompt-filename',
     key: 'promptFilename',

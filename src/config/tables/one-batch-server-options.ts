@@ -3,6 +3,7 @@ import type { Option, OptionsOf } from '../option.js';
 import { TEXT_ONLY } from './dataset-options.js';
 import { SERVER_OPTIONS } from './server-options.js';
 import { QUIET_LOG_LEVEL_OPTION, READY_TIMEOUT_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
+import { SWEEP_OPTIONS } from './sweep-options.js';
 
 const SERVER = 'Server';
 const BENCHMARK = 'Benchmark';
@@ -72,42 +73,7 @@ export const ONE_BATCH_SERVER_OPTIONS = [
     group: SERVER,
   },
   READY_TIMEOUT_OPTION,
-  {
-    flag: 'run-name',
-    key: 'runName',
-    type: 'string',
-    default: 'default',
-    help: 'Copied to the result rows.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'batch-size',
-    key: 'batchSize',
-    type: 'integers',
-    default: [1],
-    min: 1,
-    max: 4096,
-    help: 'Batch sizes of the sweep.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'input-len',
-    key: 'inputLen',
-    type: 'integers',
-    default: [1024],
-    min: 1,
-    help: 'Prompt lengths of the sweep, in tokens.',
-    group: BENCHMARK,
-  },
-  {
-    flag: 'output-len',
-    key: 'outputLen',
-    type: 'integers',
-    default: [16],
-    min: 1,
-    help: 'Output lengths of the sweep, in tokens.',
-    group: BENCHMARK,
-  },
+  ...SWEEP_OPTIONS,
   {
     flag: 'cache-hit-rate',
     key: 'cacheHitRate',
