@@ -1,10 +1,11 @@
 // Vitrine beside its peers: the same weights, the same prompts, two threads each, in turn.
 //
 //   npm run bench:peers -- [--models 1b,160m,260k] [--workloads 1x256,1x2048,8x256,32x256] [--output N] [--rounds N]
-//                          [--threads N] [--models-directory DIR] [--json FILE]
+//                          [--loads N] [--threads N] [--models-directory DIR] [--json FILE]
 //
 // Every engine is a process of its own that stays loaded; a round runs a workload once on each, one after the other, and the
 // ratio is taken round by round. The machine's limits are measured before and after each workload in a process of their own.
+// Loading has rounds of its own, each in a new process; `--workloads none` measures nothing else.
 // PEERS_PYTHON names a Python with torch and transformers; without it that column is left out.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     workloads: { type: 'string', default: '1x256,1x2048,8x256,32x256' },
     output: { type: 'string', default: '33' },
     rounds: { type: 'string', default: '5' },
+    loads: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
     'models-directory': { type: 'string', default: join(tmpdir(), 'vitrine-peer-models') },
     json: { type: 'string' },
@@ -32,7 +34,8 @@ const { values } = parseArgs({
 const threads = Number(values.threads);
 const output = Number(values.output);
 const rounds = Number(values.rounds);
-const workloads = values.workloads.split(',').map((text) => {
+const loads = Number(values.loads);
+const workloads = (values.workloads === 'none' ? [] : values.workloads.split(',')).map((text) => {
   const [batch, input] = text.split('x').map(Number);
   return { name: text, batch, input, output };
 });
@@ -175,20 +178,70 @@ function sharedTokens(a, b) {
   return different < 0 ? a.length : different;
 }
 
+/** Each round a new process of each engine loads the model and answers a short prompt. The first round warms the file cache. */
+async function compareLoads(available, settings) {
+  const prompt = { batch: 1, input: 16, output: 1 };
+  const runs = new Map(available.map(({ name }) => [name, []]));
+  for (let round = 0; round <= loads; round++) {
+    for (const description of round % 2 === 0 ? available : [...available].reverse()) {
+      const engine = new Engine(description);
+      try {
+        const { loadMs } = await engine.ask({ type: 'load', ...settings });
+        const { runMs, peakBytes } = await engine.ask({ type: 'run', ...prompt });
+        if (round > 0) runs.get(engine.name).push({ loadMs, readyMs: loadMs + runMs, peakBytes });
+      } finally {
+        await engine.close();
+      }
+    }
+  }
+  const ours = runs.get(available[0].name);
+  return available.map(({ name }, i) => {
+    const theirs = runs.get(name);
+    const ratio = (key) => (i === 0 ? undefined : median(theirs.map((run, round) => ours[round][key] / run[key])));
+    const of = (key) => ({ values: theirs.map((run) => run[key]), oursOverTheirs: ratio(key) });
+    return { engine: name, load: of('loadMs'), ready: of('readyMs'), peak: of('peakBytes') };
+  });
+}
+
+function showLoads(rows) {
+  const cell = ({ values, oursOverTheirs }, unit) => {
+    const [low, middle, high] = [Math.min(...values), median(values), Math.max(...values)].map((each) =>
+      number(each / unit),
+    );
+    return `${middle} (${low} to ${high})${oursOverTheirs === undefined ? '' : `, ours ${oursOverTheirs.toFixed(2)}x`}`;
+  };
+  show(
+    rows.map(({ engine, load, ready, peak }) => ({
+      engine,
+      'load ms': cell(load, 1),
+      'load and first token ms': cell(ready, 1),
+      'peak RSS MiB': cell(peak, 2 ** 20),
+    })),
+  );
+}
+
 async function compareModel(shape) {
   const files = await makeModel(shape, values['models-directory']);
   const missing = ENGINES.filter((engine) => engine.missing !== undefined);
-  const engines = ENGINES.filter((engine) => engine.missing === undefined).map((engine) => new Engine(engine));
-  const maxTokens = Math.max(...workloads.map(({ batch, input }) => batch * (input + output + 64)));
-  const maxBatch = Math.max(...workloads.map(({ batch }) => batch));
-  const loads = {};
+  const available = ENGINES.filter((engine) => engine.missing === undefined);
+  const maxTokens = Math.max(
+    shape.contextLength,
+    ...workloads.map(({ batch, input }) => batch * (input + output + 64)),
+  );
+  const maxBatch = Math.max(1, ...workloads.map(({ batch }) => batch));
+  const settings = { ...files, shape, threads, maxTokens, maxBatch };
+  console.log(`\n${shape.title}; ${threads} threads each, ${rounds} rounds, ${output - 1} decode steps`);
+  for (const { name, missing: reason } of missing) console.log(`${name}: left out (${reason})`);
+  const loadRows = loads > 0 ? await compareLoads(available, settings) : [];
+  if (loads > 0) showLoads(loadRows);
+  const results = workloads.length > 0 ? await compareWorkloads(available, shape, settings) : [];
+  return { shape: shape.name, loads: loadRows, results };
+}
+
+async function compareWorkloads(available, shape, settings) {
+  const engines = available.map((engine) => new Engine(engine));
   try {
-    for (const engine of engines) {
-      const { loadMs } = await engine.ask({ type: 'load', ...files, shape, threads, maxTokens, maxBatch });
-      loads[engine.name] = loadMs;
-    }
-    console.log(`\n${shape.title}; ${threads} threads each, ${rounds} rounds, ${output - 1} decode steps`);
-    for (const { name, missing: reason } of missing) console.log(`${name}: left out (${reason})`);
+    for (const engine of engines) await engine.ask({ type: 'load', ...settings });
     const results = [];
     for (const workload of workloads) results.push(...(await compareWorkload(engines, shape, workload)));
     const range = ({ slowest, fastest }) => `${number(slowest)} to ${number(fastest)}`;
@@ -208,9 +261,9 @@ async function compareModel(shape) {
     );
     for (const engine of engines) {
       const peak = Math.max(...results.filter((row) => row.engine === engine.name).map((row) => row.peakBytes));
-      console.log(`${engine.name}: loaded in ${number(loads[engine.name])} ms, peak RSS ${number(peak / 2 ** 20)} MiB`);
+      console.log(`${engine.name}: peak RSS ${number(peak / 2 ** 20)} MiB`);
     }
-    return { shape: shape.name, loads, results };
+    return results;
   } finally {
     await Promise.all(engines.map((engine) => engine.close()));
   }

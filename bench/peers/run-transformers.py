@@ -50,7 +50,8 @@ for line in sys.stdin:
             load(message)
             result = {"loadMs": (time.perf_counter() - mark) * 1000}
         else:
-            result = {**run(**message), "peakBytes": peak_bytes()}
+            result = run(**message)
+            result = {**result, "runMs": (time.perf_counter() - mark) * 1000, "peakBytes": peak_bytes()}
     except Exception as error:  # the table says what went wrong
         result = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(result), flush=True)

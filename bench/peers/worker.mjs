@@ -24,7 +24,8 @@ export function serve({ load, run, close }) {
       await load(body);
       answer({ loadMs: performance.now() - begin });
     } else if (type === 'run') {
-      answer({ ...(await run(body)), peakBytes: peakResidentBytes() });
+      const result = await run(body);
+      answer({ ...result, runMs: performance.now() - begin, peakBytes: peakResidentBytes() });
     }
   };
   lines.on('line', (line) => {

@@ -10,9 +10,6 @@
 namespace vitrine::test {
 namespace {
 
-constexpr int64_t kWidths[] = {1, 7, 16, 33, 64, 100, 257, 2048};
-constexpr int64_t kRows[] = {0, 1, 3, 40};
-
 std::unique_ptr<Weight> load_vector(Backend& backend, const std::vector<float>& values) {
   auto weight = backend.create_weight(WeightKind::kVector, static_cast<int64_t>(values.size()), 1, DType::kFloat32);
   backend.load_rows(*weight, 0, weight->rows(), values.data(), DType::kFloat32);
@@ -35,31 +32,29 @@ OP_TEST("elementwise: rms_norm and add_rms_norm") {
   const auto reference = make_reference_backend();
   for_each_backend(2, [&](Backend& backend, const std::string& isa) {
     const DType dtype = backend.activation_dtype();
-    for (const int64_t width : kWidths) {
+    for (const auto& [rows, width] : rows_cases()) {
       const auto gains = random_floats(width, 1);
       const auto gain = load_vector(backend, gains);
       const auto expected_gain = load_vector(*reference, gains);
-      for (const int64_t rows : kRows) {
-        auto x = rounded(random_floats(rows * width, 2, 3.0f), dtype);
-        auto delta = rounded(random_floats(rows * width, 3), dtype);
-        std::vector<float> out(x.size(), NAN);
-        std::vector<float> expected(x.size(), NAN);
-        const auto t = [&](std::vector<float>& values) { return tensor_of(values, rows, width); };
-        backend.rms_norm(t(x), *gain, 1e-5f, t(out));
-        reference->rms_norm(t(x), *expected_gain, 1e-5f, t(expected));
-        check_close(out, expected, 2e-6, dtype, "rms_norm " + label(isa, rows, width));
-        auto residual = x;
-        auto expected_residual = x;
-        for (size_t i = 0; i < x.size(); ++i) expected_residual[i] = rounded(x[i] + delta[i], dtype);
-        backend.add_rms_norm(t(residual), t(delta), *gain, 1e-5f, t(out));
-        reference->rms_norm(t(expected_residual), *expected_gain, 1e-5f, t(expected));
-        CHECK_MESSAGE(same_bits(residual, expected_residual), "add_rms_norm " + label(isa, rows, width));
-        check_close(out, expected, 2e-6, dtype, "add_rms_norm " + label(isa, rows, width));
-        for (int64_t row = 0; row < rows; ++row) {
-          std::vector<float> alone(static_cast<size_t>(width));
-          backend.rms_norm(t(residual).rows_from(row, 1), *gain, 1e-5f, tensor_of(alone, 1, width));
-          CHECK_MESSAGE(same_bits(alone.data(), out.data() + row * width, width), label(isa, rows, width));
-        }
+      auto x = rounded(random_floats(rows * width, 2, 3.0f), dtype);
+      auto delta = rounded(random_floats(rows * width, 3), dtype);
+      std::vector<float> out(x.size(), NAN);
+      std::vector<float> expected(x.size(), NAN);
+      const auto t = [&](std::vector<float>& values) { return tensor_of(values, rows, width); };
+      backend.rms_norm(t(x), *gain, 1e-5f, t(out));
+      reference->rms_norm(t(x), *expected_gain, 1e-5f, t(expected));
+      check_close(out, expected, 2e-6, dtype, "rms_norm " + label(isa, rows, width));
+      auto residual = x;
+      auto expected_residual = x;
+      for (size_t i = 0; i < x.size(); ++i) expected_residual[i] = rounded(x[i] + delta[i], dtype);
+      backend.add_rms_norm(t(residual), t(delta), *gain, 1e-5f, t(out));
+      reference->rms_norm(t(expected_residual), *expected_gain, 1e-5f, t(expected));
+      CHECK_MESSAGE(same_bits(residual, expected_residual), "add_rms_norm " + label(isa, rows, width));
+      check_close(out, expected, 2e-6, dtype, "add_rms_norm " + label(isa, rows, width));
+      for (int64_t row = 0; row < rows; ++row) {
+        std::vector<float> alone(static_cast<size_t>(width));
+        backend.rms_norm(t(residual).rows_from(row, 1), *gain, 1e-5f, tensor_of(alone, 1, width));
+        CHECK_MESSAGE(same_bits(alone.data(), out.data() + row * width, width), label(isa, rows, width));
       }
     }
   });
@@ -67,16 +62,7 @@ OP_TEST("elementwise: rms_norm and add_rms_norm") {
 
 OP_TEST("elementwise: rope with q and k norm, any head and rotary size") {
   const auto reference = make_reference_backend();
-  struct Shape {
-    int32_t heads, kv_heads, head_dim, rotary_dim;
-  };
-  for (const Shape& shape : {Shape{1, 1, 2, 2},
-                             {4, 2, 8, 8},
-                             {3, 1, 20, 6},
-                             {6, 2, 64, 64},
-                             {5, 5, 33, 32},
-                             {2, 1, 128, 0},
-                             {8, 8, 256, 128}}) {
+  for (const RopeCase& shape : rope_cases()) {
     const int64_t width = int64_t{shape.heads + 2 * shape.kv_heads} * shape.head_dim;
     constexpr int32_t kMaxPositions = 50;
     const auto angles = random_floats(kMaxPositions * std::max(shape.rotary_dim, 1), 4);
@@ -86,28 +72,27 @@ OP_TEST("elementwise: rope with q and k norm, any head and rotary size") {
     const std::vector<float> k_gain(gains.begin() + shape.head_dim, gains.end());
     const auto expected_q = load_vector(*reference, q_gain);
     const auto expected_k = load_vector(*reference, k_gain);
-    for (const int64_t rows : kRows) {
-      std::vector<int32_t> positions, slots;
-      for (int32_t t = 0; t < rows; ++t) positions.push_back(t * 7 % kMaxPositions), slots.push_back((t * 5 + 2) % 48);
-      for_each_backend(2, [&](Backend& backend, const std::string& isa) {
-        const DType dtype = backend.activation_dtype();
-        for (const bool with_norm : {false, true}) {
-          auto qkv = rounded(random_floats(rows * width, 6), dtype);
-          auto expected = qkv;
-          const auto q_norm = load_vector(backend, q_gain);
-          const auto k_norm = load_vector(backend, k_gain);
-          std::vector<float> cache(static_cast<size_t>(48 * shape.kv_heads * shape.head_dim));
-          auto values = cache;
-          const KvLayer layer{cache.data(), values.data(), DType::kFloat32, 12, 4, shape.kv_heads, shape.head_dim};
-          backend.rope_and_store(tensor_of(qkv, rows, width), shape.heads, rope, with_norm ? q_norm.get() : nullptr,
-                                 with_norm ? k_norm.get() : nullptr, 1e-6f, positions.data(), slots.data(), layer);
-          reference->rope_and_store(tensor_of(expected, rows, width), shape.heads, rope,
-                                    with_norm ? expected_q.get() : nullptr, with_norm ? expected_k.get() : nullptr,
-                                    1e-6f, positions.data(), slots.data(), layer);
-          check_close(qkv, expected, 2e-6, dtype, "rope " + label(isa, rows, width));
-        }
-      });
-    }
+    const int64_t rows = shape.rows;
+    std::vector<int32_t> positions, slots;
+    for (int32_t t = 0; t < rows; ++t) positions.push_back(t * 7 % kMaxPositions), slots.push_back((t * 5 + 2) % 48);
+    for_each_backend(2, [&](Backend& backend, const std::string& isa) {
+      const DType dtype = backend.activation_dtype();
+      for (const bool with_norm : {false, true}) {
+        auto qkv = rounded(random_floats(rows * width, 6), dtype);
+        auto expected = qkv;
+        const auto q_norm = load_vector(backend, q_gain);
+        const auto k_norm = load_vector(backend, k_gain);
+        std::vector<float> cache(static_cast<size_t>(48 * shape.kv_heads * shape.head_dim));
+        auto values = cache;
+        const KvLayer layer{cache.data(), values.data(), DType::kFloat32, 12, 4, shape.kv_heads, shape.head_dim};
+        backend.rope_and_store(tensor_of(qkv, rows, width), shape.heads, rope, with_norm ? q_norm.get() : nullptr,
+                               with_norm ? k_norm.get() : nullptr, 1e-6f, positions.data(), slots.data(), layer);
+        reference->rope_and_store(tensor_of(expected, rows, width), shape.heads, rope,
+                                  with_norm ? expected_q.get() : nullptr, with_norm ? expected_k.get() : nullptr, 1e-6f,
+                                  positions.data(), slots.data(), layer);
+        check_close(qkv, expected, 2e-6, dtype, "rope " + label(isa, rows, width));
+      }
+    });
   }
 }
 
@@ -175,19 +160,16 @@ OP_TEST("elementwise: vectors load from every dtype") {
 
 OP_TEST("elementwise: gated activations") {
   const auto reference = make_reference_backend();
-  for (const Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+  for (const auto& [activation, name] : kActivations) {
     for_each_backend(2, [&](Backend& backend, const std::string& isa) {
       const DType dtype = backend.activation_dtype();
-      for (const int64_t width : kWidths) {
-        for (const int64_t rows : kRows) {
-          auto gate_up = rounded(random_floats(2 * rows * width, 9, 6.0f), dtype);
-          std::vector<float> out(static_cast<size_t>(rows * width), NAN);
-          auto expected = out;
-          backend.gated_activation(tensor_of(gate_up, rows, 2 * width), activation, tensor_of(out, rows, width));
-          reference->gated_activation(tensor_of(gate_up, rows, 2 * width), activation,
-                                      tensor_of(expected, rows, width));
-          check_close(out, expected, 5e-6, dtype, label(isa, rows, width));
-        }
+      for (const auto& [rows, width] : rows_cases()) {
+        auto gate_up = rounded(random_floats(2 * rows * width, 9, 6.0f), dtype);
+        std::vector<float> out(static_cast<size_t>(rows * width), NAN);
+        auto expected = out;
+        backend.gated_activation(tensor_of(gate_up, rows, 2 * width), activation, tensor_of(out, rows, width));
+        reference->gated_activation(tensor_of(gate_up, rows, 2 * width), activation, tensor_of(expected, rows, width));
+        check_close(out, expected, 5e-6, dtype, name + (" " + label(isa, rows, width)));
       }
     });
   }

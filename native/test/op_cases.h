@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
+
+#include "backend/backend.h"
 
 #include "core/dtype.h"
 
@@ -118,6 +121,84 @@ inline std::vector<MoeCase> moe_cases() {
 
 inline std::vector<MoeCase> moe_bench_cases() {
   return {{1, 2048, 768, 64, 8, true}, {32, 2048, 768, 64, 8, true}, {256, 2048, 768, 64, 8, true}};
+}
+
+/// Rows that an op passes over once: norms, activations, embeddings, gathers.
+struct RowsCase {
+  int64_t rows, cols;
+};
+
+inline std::vector<RowsCase> rows_cases() {
+  std::vector<RowsCase> cases;
+  for (const int64_t cols : {1, 7, 16, 33, 64, 100, 257, 2048}) {
+    for (const int64_t rows : {0, 1, 3, 40}) cases.push_back({rows, cols});
+  }
+  return cases;
+}
+
+/// The residual stream of the Llama-3.2-1B shape, and the inner width of its MLP.
+inline std::vector<RowsCase> rows_bench_cases() { return {{1, 2048}, {32, 2048}, {1024, 2048}}; }
+inline std::vector<RowsCase> gated_bench_cases() { return {{1, 8192}, {32, 8192}, {1024, 8192}}; }
+
+inline constexpr std::pair<Activation, const char*> kActivations[] = {
+    {Activation::kSilu, "silu"}, {Activation::kGelu, "gelu"}, {Activation::kGeluTanh, "gelu_tanh"}};
+
+struct RopeCase {
+  int64_t rows;
+  int32_t heads, kv_heads, head_dim, rotary_dim;
+};
+
+inline std::vector<RopeCase> rope_cases() {
+  std::vector<RopeCase> cases;
+  for (const RopeCase& shape : {RopeCase{0, 1, 1, 2, 2},
+                                {0, 4, 2, 8, 8},
+                                {0, 3, 1, 20, 6},
+                                {0, 6, 2, 64, 64},
+                                {0, 5, 5, 33, 32},
+                                {0, 2, 1, 128, 0},
+                                {0, 8, 8, 256, 128}}) {
+    for (const int64_t rows : {0, 1, 3, 40}) {
+      cases.push_back({rows, shape.heads, shape.kv_heads, shape.head_dim, shape.rotary_dim});
+    }
+  }
+  return cases;
+}
+
+inline std::vector<RopeCase> rope_bench_cases() {
+  return {{1, 32, 8, 64, 64}, {32, 32, 8, 64, 64}, {1024, 32, 8, 64, 64}};
+}
+
+/// How tokens are chosen from a row of logits; rows and vocabulary beside it.
+struct SamplingCase {
+  const char* name;
+  float temperature;
+  int32_t top_k;
+  float top_p;
+  float min_p;
+  bool penalties;  ///< of all three kinds, for some tokens generated before
+};
+
+inline std::vector<SamplingCase> sampling_cases() {
+  return {{"temperature", 1.0f, -1, 1, 0, false},
+          {"low temperature", 0.2f, -1, 1, 0, false},
+          {"top_k", 1.5f, 5, 1, 0, false},
+          {"top_k 1", 1.5f, 1, 1, 0, false},
+          {"top_k over vocab", 1.0f, 5000, 1, 0, false},
+          {"large top_k", 1.0f, 700, 0.95f, 0, false},
+          {"top_p", 1.0f, -1, 0.7f, 0, false},
+          {"tiny top_p", 1.0f, -1, 1e-6f, 0, false},
+          {"flat top_p", 50.0f, -1, 0.9f, 0, false},
+          {"min_p", 1.0f, -1, 1, 0.2f, false},
+          {"all filters", 0.9f, 40, 0.8f, 0.1f, false},
+          {"top_p and min_p", 0.9f, -1, 0.9f, 0.05f, false},
+          {"penalties", 0.8f, -1, 1, 0, true},
+          {"penalties and top_k", 0.8f, 30, 1, 0, true}};
+}
+
+inline std::vector<SamplingCase> sampling_bench_cases() {
+  return {{"greedy", 0, -1, 1, 0, false},          {"greedy with penalties", 0, -1, 1, 0, true},
+          {"temperature", 1, -1, 1, 0, false},     {"top_k 50", 1, 50, 1, 0, false},
+          {"top_p 0.9", 0.1f, -1, 0.9f, 0, false}, {"top_k 50 top_p 0.9 min_p 0.05", 0.7f, 50, 0.9f, 0.05f, false}};
 }
 
 inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/philox.h"
+#include "op_cases.h"
 #include "op_test_support.h"
 #include "reference_backend.h"
 #include "test_framework.h"
@@ -63,28 +64,21 @@ std::vector<Setting> settings() {
   static const std::vector<int32_t> history = {3, 5, 3, 3, 8, 900};
   static const std::vector<int32_t> bias_ids = {1, 7};
   static const std::vector<float> bias_values = {-INFINITY, 2.0f};
-  std::vector<Setting> all = {{"temperature", with(1.0f)},
-                              {"low temperature", with(0.2f)},
-                              {"top_k", with(1.5f, 5)},
-                              {"top_k 1", with(1.5f, 1)},
-                              {"top_k over vocab", with(1.0f, 5000)},
-                              {"large top_k", with(1.0f, 700, 0.95f)},
-                              {"top_p", with(1.0f, -1, 0.7f)},
-                              {"tiny top_p", with(1.0f, -1, 1e-6f)},
-                              {"flat top_p", with(50.0f, -1, 0.9f)},
-                              {"min_p", with(1.0f, -1, 1.0f, 0.2f)},
-                              {"all filters", with(0.9f, 40, 0.8f, 0.1f)},
-                              {"top_p and min_p", with(0.9f, -1, 0.9f, 0.05f)}};
-  SampleParams penalized = with(0.8f);
-  penalized.history = history;
-  penalized.repetition_penalty = 1.3f;
-  penalized.frequency_penalty = 0.4f;
-  penalized.presence_penalty = 0.5f;
-  all.push_back({"penalties", penalized});
-  penalized.bias_ids = bias_ids;
-  penalized.bias_values = bias_values;
-  penalized.top_k = 30;
-  all.push_back({"penalties, bias, top_k", penalized});
+  std::vector<Setting> all;
+  for (const SamplingCase& each : sampling_cases()) {
+    SampleParams params = with(each.temperature, each.top_k, each.top_p, each.min_p);
+    if (each.penalties) {
+      params.history = history;
+      params.repetition_penalty = 1.3f;
+      params.frequency_penalty = 0.4f;
+      params.presence_penalty = 0.5f;
+    }
+    all.push_back({each.name, params});
+  }
+  SampleParams biased = all.back().params;
+  biased.bias_ids = bias_ids;
+  biased.bias_values = bias_values;
+  all.push_back({"penalties, bias, top_k", biased});
   return all;
 }
 
