@@ -8,7 +8,7 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t{4} << 20;  // of one chunk of x
-constexpr int64_t kTileGroupsOfFewRows = 8;         // the widest tile of the kernels
+constexpr int64_t kTaskGroups = 8;                  // the widest tile of the kernels, the panels they read together
 constexpr double kBytesPerNanosecond = 20;          // rough rates of one core: they choose the grain, nothing else
 constexpr double kProductsPerNanosecond = 60;
 constexpr double kInlineNanoseconds = 6000;
@@ -73,16 +73,16 @@ void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float
   }
   const int64_t wanted =
       std::clamp<int64_t>(static_cast<int64_t>(cost / kTaskNanoseconds), pool_.size(), kTasksPerThread * pool_.size());
-  const int64_t unit = rows <= kernels_.max_block_rows ? kTileGroupsOfFewRows : 2;
-  const int64_t units = (groups + unit - 1) / unit;
+  const int64_t units = (groups + kTaskGroups - 1) / kTaskGroups;
   const int64_t column_tasks = std::min(units, wanted);
   // Too few columns for all threads: split the rows as well.
   const int64_t row_tasks = std::min(args.x.blocks, (wanted + column_tasks - 1) / column_tasks);
   pool_.parallel_for(column_tasks * row_tasks, [&](int64_t task) {
     const int64_t c = task / row_tasks;
     const int64_t r = task % row_tasks;
-    kernels_.gemm(args, {c * units / column_tasks * unit, std::min(groups, (c + 1) * units / column_tasks * unit),
-                         r * args.x.blocks / row_tasks, (r + 1) * args.x.blocks / row_tasks});
+    kernels_.gemm(
+        args, {c * units / column_tasks * kTaskGroups, std::min(groups, (c + 1) * units / column_tasks * kTaskGroups),
+               r * args.x.blocks / row_tasks, (r + 1) * args.x.blocks / row_tasks});
   });
 }
 
