@@ -91,11 +91,11 @@ std::unique_ptr<Weight> OpBench::weight(int64_t rows, int64_t cols, DType dtype)
 }
 
 std::vector<std::unique_ptr<Weight>> OpBench::weights(int64_t rows, int64_t cols, DType dtype) {
-  constexpr size_t kTotal = size_t{256} << 20;
+  constexpr size_t kTotal = size_t{1} << 30;  // the last cache level of servers has hundreds of megabytes
   std::vector<std::unique_ptr<Weight>> copies;
   copies.push_back(weight(rows, cols, dtype));
   const size_t count =
-      options_.test_cases ? 1 : std::clamp<size_t>(kTotal / std::max<size_t>(copies[0]->bytes(), 1), 1, 64);
+      options_.test_cases ? 1 : std::clamp<size_t>(kTotal / std::max<size_t>(copies[0]->bytes(), 1), 1, 1024);
   while (copies.size() < count) copies.push_back(weight(rows, cols, dtype));
   return copies;
 }

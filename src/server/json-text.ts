@@ -9,3 +9,11 @@ export function escapeJson(text: string): string {
 export function jsonNumber(value: number | null): string {
   return value !== null && Number.isFinite(value) ? String(value) : 'null';
 }
+
+/** One JSON text, as a string or in pieces, of which those that grow are kept as UTF-8. */
+export type JsonParts = string | readonly (string | Uint8Array)[];
+
+export function joinJson(parts: JsonParts): string {
+  if (typeof parts === 'string') return parts;
+  return parts.map((part) => (typeof part === 'string' ? part : Buffer.from(part).toString('utf8'))).join('');
+}

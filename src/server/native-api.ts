@@ -1,6 +1,7 @@
 // POST and PUT /generate.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../frontend/request-state.js';
+import { type JsonParts, joinJson } from './json-text.js';
 import type { Lifecycle } from './lifecycle.js';
 import { NativeOutput, type NativeOutputOptions } from './native-output.js';
 import { parseNativeRequest } from './native-request.js';
@@ -30,7 +31,7 @@ export function installNativeApi(app: FastifyInstance, lifecycle: Lifecycle, opt
     }
     const states = await collectOutputs(reply, manager, prepared);
     if (states === null) return reply.hijack();
-    const results = states.map((state) => new NativeOutput(state, output, null).json());
+    const results = states.map((state) => joinJson(new NativeOutput(state, output, null).json()));
     return reply.type('application/json; charset=utf-8').send(asObject ? results[0] : `[${results.join(',')}]`);
   };
   app.route({ method: ['POST', 'PUT'], url: '/generate', config: { dialect: 'native' }, handler });
@@ -47,7 +48,7 @@ class NativeStreamFormat implements StreamFormat {
     this.#indexed = indexed;
   }
 
-  events(state: RequestState, index: number): readonly string[] {
+  events(state: RequestState, index: number): readonly JsonParts[] {
     let output = this.#outputs.get(state);
     if (output === undefined) {
       output = new NativeOutput(state, this.#options, this.#indexed ? index : null);

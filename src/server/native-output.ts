@@ -4,7 +4,8 @@ import type { RequestState } from '../frontend/request-state.js';
 import type { FinishReason, TokenLogprobs } from '../messages/outputs.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { unixSeconds } from '../util/clock.js';
-import { escapeJson, jsonNumber } from './json-text.js';
+import { GrowingText } from './growing-text.js';
+import { escapeJson, type JsonParts, jsonNumber } from './json-text.js';
 import { timingFields } from './timing-fields.js';
 
 export interface NativeOutputOptions {
@@ -23,8 +24,8 @@ export class NativeOutput {
   /** `,"index":i}` in streams of several outputs. */
   readonly #tail: string;
   readonly #head: string;
-  #text = '';
-  #ids = '';
+  readonly #text = new GrowingText();
+  readonly #ids = new GrowingText();
   #idCount = 0;
   readonly #input: LogprobJson;
   readonly #output: LogprobJson;
@@ -39,25 +40,29 @@ export class NativeOutput {
   }
 
   /** The JSON object for everything so far. */
-  json(): string {
+  json(): JsonParts {
     const state = this.#state;
-    const { tokenizer, disjointIds } = this.#options;
-    let text = '';
-    if (tokenizer !== null) {
-      this.#text += escapeJson(state.takeNewText());
-      text = `"text":"${this.#text}",`;
-    }
-    if (disjointIds) this.#ids = '';
-    for (let i = this.#idCount; i < state.tokenIds.length; i++) {
-      this.#ids += this.#ids === '' ? state.tokenIds[i] : `,${state.tokenIds[i]}`;
-    }
-    this.#idCount = state.tokenIds.length;
-    return (
-      `{${text}"output_ids":[${this.#ids}],${this.#head}${finishJson(state.finish)},` +
-      `"prompt_tokens":${state.promptTokens},"weight_version":"default","total_retractions":${state.retractions},` +
-      `${this.#logprobs()}"completion_tokens":${this.#idCount},"cached_tokens":${state.cachedTokens}` +
-      `${this.#finalFields()}}${this.#tail}`
-    );
+    const { tokenizer } = this.#options;
+    if (tokenizer !== null) this.#text.append(escapeJson(state.takeNewText()));
+    const text = tokenizer === null ? ['{'] : ['{"text":"', this.#text.bytes, '",'];
+    return [
+      ...text,
+      '"output_ids":[',
+      this.#outputIds(),
+      `],${this.#head}${finishJson(state.finish)},` +
+        `"prompt_tokens":${state.promptTokens},"weight_version":"default","total_retractions":${state.retractions},` +
+        `${this.#logprobs()}"completion_tokens":${this.#idCount},"cached_tokens":${state.cachedTokens}` +
+        `${this.#finalFields()}}${this.#tail}`,
+    ];
+  }
+
+  #outputIds(): string | Uint8Array {
+    const { tokenIds } = this.#state;
+    const first = this.#idCount;
+    this.#idCount = tokenIds.length;
+    if (this.#options.disjointIds) return tokenIds.slice(first).join(',');
+    for (let i = first; i < tokenIds.length; i++) this.#ids.append(i === 0 ? `${tokenIds[i]}` : `,${tokenIds[i]}`);
+    return this.#ids.bytes;
   }
 
   #logprobs(): string {

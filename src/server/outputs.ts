@@ -7,6 +7,7 @@ import type { RequestState } from '../frontend/request-state.js';
 import type { TokenizerManager } from '../frontend/tokenizer-manager.js';
 import type { VitrineError } from '../util/errors.js';
 import { errorEvent, sendError } from './errors.js';
+import type { JsonParts } from './json-text.js';
 import type { Dialect } from './route-config.js';
 import { SseStream } from './sse.js';
 
@@ -55,7 +56,7 @@ export async function collectOutputs(
 export interface StreamFormat {
   readonly dialect: Dialect;
   /** JSON of the events for what is new in an output; often one, none where there is nothing to tell. */
-  events(state: RequestState, index: number): readonly string[];
+  events(state: RequestState, index: number): readonly JsonParts[];
   /** JSON of the events after all outputs. */
   closing(states: readonly RequestState[]): readonly string[];
 }

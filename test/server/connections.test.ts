@@ -94,7 +94,7 @@ test('a client that does not read slows nobody, gets fewer events, and misses no
   assert.deepEqual(last.meta_info.finish_reason, { type: 'length', length: tokens });
 });
 
-/** The body of a chunked HTTP response. */
+/** The body of a chunked HTTP response, of which each character is a byte. */
 function dechunk(response: string): string {
   let at = response.indexOf('\r\n\r\n') + 4;
   let body = '';
@@ -102,7 +102,7 @@ function dechunk(response: string): string {
     const line = response.indexOf('\r\n', at);
     const size = Number.parseInt(response.slice(at, line), 16);
     if (!(size > 0)) return body;
-    body += response.slice(line + 2, line + 2 + size); // all ASCII here
+    body += response.slice(line + 2, line + 2 + size);
     at = line + 2 + size + 2;
   }
 }
@@ -148,4 +148,58 @@ test('what one step brings for a batch goes out in one write', async (t) => {
   await sleep(20);
   assert.equal(reads.length, 1);
   assert.equal(reads[0]!.match(/data: /g)!.length, 4);
+});
+
+/** The ids of a text's bytes in the model's vocabulary. */
+const byteIds = (text: string) => [...Buffer.from(text)].map((byte) => 3 + byte);
+
+test('streams that are asked for at once on one connection come one after the other and whole, whatever the characters', async (t) => {
+  const { url, scheduler, tokenizer } = await startFakeServer(t);
+  const prompts = [byteIds('é'), byteIds('€😀'), [400, 401]];
+  const body = (prompt: number[]) => ({
+    input_ids: prompt,
+    sampling_params: { max_new_tokens: 4 * prompt.length },
+    stream: true,
+  });
+  const socket = rawPost(t, url, '/generate', body(prompts[0]!));
+  let received = Buffer.alloc(0);
+  socket.on('data', (data) => {
+    received = Buffer.concat([received, data]);
+  });
+  for (const prompt of prompts.slice(1)) {
+    const json = JSON.stringify(body(prompt));
+    const head = `POST /generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
+    socket.write(`${head}\r\n\r\n${json}`);
+  }
+  await until(() => received.toString('latin1').split('[DONE]').length === 4, 'three streams');
+  assert.equal(scheduler.running.size, 0);
+  const responses = received.toString('latin1').split('HTTP/1.1 200 OK').slice(1);
+  assert.equal(responses.length, 3);
+  for (const [i, prompt] of prompts.entries()) {
+    const events = parseEvents(Buffer.from(dechunk(responses[i]!), 'latin1').toString('utf8'));
+    const ids = [...prompt, ...prompt, ...prompt, ...prompt];
+    assert.equal(events.length, ids.length);
+    assert.deepEqual(events.at(-1).output_ids, ids);
+    assert.equal(events.at(-1).text.trimStart(), tokenizer.decode(ids, true));
+    assert.deepEqual(events[0].output_ids, ids.slice(0, 1));
+  }
+});
+
+test('a connection that brings one stream after the other gathers no listeners', async (t) => {
+  const { url } = await startFakeServer(t);
+  const warnings: Error[] = [];
+  const listen = (warning: Error) => void warnings.push(warning);
+  process.on('warning', listen);
+  t.after(() => process.off('warning', listen));
+  const socket = rawPost(t, url, '/generate', { input_ids: [5], sampling_params: { max_new_tokens: 3 }, stream: true });
+  let done = 0;
+  socket.setEncoding('latin1').on('data', (data: string) => {
+    if (!data.includes('[DONE]')) return;
+    done += 1;
+    const json = '{"input_ids":[5],"sampling_params":{"max_new_tokens":3},"stream":true}';
+    const head = `POST /generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
+    if (done < 20) socket.write(`${head}\r\n\r\n${json}`);
+  });
+  await until(() => done === 20, 'twenty streams');
+  assert.deepEqual(warnings, []);
 });

@@ -120,6 +120,39 @@ test('steps, gaps and their causes', async (t) => {
   assert.equal(summary.origin, '[TP00]');
 });
 
+test('gaps with work waiting, by batch size: not those in which no request was alive for a while', async (t) => {
+  const sized = (n: number, ts: number, dur: number, size: number) =>
+    span({ cat: 'user_annotation', name: 'step', ts, dur, args: { step: n, mode: 'decode', 'batch size': size } });
+  const request = (id: number, begin: number, end: number) => [
+    { ph: 'b', cat: 'request', name: 'r', id, pid: 1, tid: 5, ts: begin },
+    { ph: 'e', cat: 'request', name: 'r', id, pid: 1, tid: 5, ts: end },
+  ];
+  const traceEvents = [
+    sized(1, 1000, 100, 1),
+    sized(2, 1110, 90, 1), // 10 after the step before
+    sized(3, 1200, 100, 1), // at once
+    sized(4, 1330, 70, 64), // 30: one request goes, another is there already
+    sized(5, 1900, 100, 64), // nobody was there from 1600 to 1700
+    sized(6, 2050, 50, 64), // 50
+    sized(7, 2150, 50, 200), // 50
+    ...request(1, 900, 1310),
+    ...request(2, 1250, 1600),
+    ...request(3, 1700, 2300),
+  ];
+  const path = writeTraceFile(await temporaryDirectory(t), 'a.trace.json.gz', { ...OURS, traceEvents });
+  const summary = await summariseTrace(path, 10);
+  assert.deepEqual(summary.waitingGaps, [
+    { fromBatch: 1, toBatch: 1, count: 2, totalUs: 10, p50Us: 5, p99Us: 9.9, maxUs: 10 },
+    { fromBatch: 33, toBatch: 128, count: 2, totalUs: 80, p50Us: 40, p99Us: 49.8, maxUs: 50 },
+    { fromBatch: 129, toBatch: null, count: 1, totalUs: 50, p50Us: 50, p99Us: 50, maxUs: 50 },
+  ]);
+  const text = renderTraceSummary(summary);
+  assert.match(
+    text,
+    /Between steps with work waiting\n {2}batch size {2,}gaps .*\n {2}1 {2,}2 .*\n {2}33 to 128 {2,}2 .*\n {2}129 or more {2,}1 /,
+  );
+});
+
 test('self times, shapes, categories and layers add up', async (t) => {
   const path = writeTraceFile(await temporaryDirectory(t), 'a.trace.json.gz', OURS);
   const summary = await summariseTrace(path, 2);
@@ -306,6 +339,7 @@ test('the JSON has the same keys whatever the trace holds', async (t) => {
     'layers',
     'steps',
     'gaps',
+    'waitingGaps',
     'droppedRecords',
     'dropped',
     'warnings',
@@ -321,6 +355,7 @@ test('the JSON has the same keys whatever the trace holds', async (t) => {
       [summary.layers, 'layer calls totalUs meanUs share topOp topOpUs'],
       [summary.steps, 'mode count totalUs meanUs minUs p50Us p90Us p99Us maxUs'],
       [summary.gaps === null ? [] : [summary.gaps], 'count totalUs share p50Us p99Us maxUs causes'],
+      [summary.waitingGaps, 'fromBatch toBatch count totalUs p50Us p99Us maxUs'],
     ]) {
       for (const row of part) assert.equal(Object.keys(row).join(' '), partKeys);
     }

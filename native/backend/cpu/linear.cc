@@ -12,8 +12,8 @@ constexpr int64_t kTileGroupsOfFewRows = 8;         // the widest tile of the ke
 constexpr double kBytesPerNanosecond = 20;          // rough rates of one core: they choose the grain, nothing else
 constexpr double kProductsPerNanosecond = 60;
 constexpr double kInlineNanoseconds = 6000;
-constexpr double kTaskNanoseconds = 4000;
-constexpr int64_t kTasksPerThread = 8;
+constexpr double kTaskNanoseconds = 8000;
+constexpr int64_t kTasksPerThread = 32;
 
 }  // namespace
 

@@ -10,7 +10,7 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kInlineCost = 100'000;  // products below which waking the threads costs more than it saves
-constexpr int32_t kItemsPerThread = 2;    // of a decode batch smaller than the pool
+constexpr int32_t kItemsPerThread = 1;    // of a decode batch smaller than the pool
 
 }  // namespace
 

@@ -21,6 +21,7 @@ const PATHS = [
   'args.Input Dims',
   'args.step',
   'args.mode',
+  'args.batch size',
 ] as const;
 const field = (path: (typeof PATHS)[number]): number => PATHS.indexOf(path);
 const PH = field('ph');
@@ -36,6 +37,7 @@ const LAYER = field('args.layer');
 const SHAPES = field('args.Input Dims');
 const STEP = field('args.step');
 const MODE = field('args.mode');
+const BATCH_SIZE = field('args.batch size');
 
 /** Spans in two events, which neither we nor Kineto write. */
 const HALF_SPANS = [0x42, 0x45];
@@ -77,6 +79,8 @@ export interface LoadedTrace {
   /** Index 0 is "no shapes". */
   readonly shapes: readonly string[];
   readonly modes: readonly string[];
+  /** Requests of a step, by its row; without steps that do not say. */
+  readonly batchSizes: ReadonlyMap<number, number>;
   readonly processNames: ReadonlyMap<string, string>;
   readonly threadNames: ReadonlyMap<string, string>;
   /** Lives of requests: their async events, and their arrows from the first point to the last. */
@@ -110,6 +114,7 @@ class TraceLoader {
   readonly categories = new StringTable(1 << 16);
   readonly shapes = new StringTable(1 << 20);
   readonly modes = new StringTable(MAX_MODES);
+  readonly batchSizes = new Map<number, number>();
   readonly tracks: LoadedTrack[] = [];
   readonly processNames = new Map<string, string>();
   readonly threadNames = new Map<string, string>();
@@ -181,8 +186,9 @@ class TraceLoader {
     const layer = fields.has(LAYER) ? fields.plainInteger(LAYER) : this.#layerOfName[name]!;
     if (layer >= 0 && layer <= MAX_LAYER) spans.layer[row] = layer;
     const annotation = this.categories.values[category] === '"user_annotation"';
-    if (annotation && (fields.has(STEP) || this.#isStepName[name]))
-      spans.step[row] = 1 + this.modes.id(textOf(fields, MODE));
+    if (!annotation || !(fields.has(STEP) || this.#isStepName[name])) return;
+    spans.step[row] = 1 + this.modes.id(textOf(fields, MODE));
+    if (fields.has(BATCH_SIZE)) this.batchSizes.set(row, fields.plainInteger(BATCH_SIZE));
   }
 
   #takeMetadata(fields: EventFields): void {
@@ -252,7 +258,8 @@ export async function loadTrace(path: string, signal?: AbortSignal): Promise<Loa
   const scanner = new TraceScanner(handler, PATHS);
   await scanTraceFile(path, scanner, signal);
   if (loader.members.has(MEMORY_MEMBER)) throw new TraceDamage(NO_RANK_TRACE);
-  const { spans, tracks, processNames, threadNames, requests, members, negativeDurations, withoutTimes } = loader;
+  const { spans, tracks, batchSizes, processNames, threadNames, requests, members } = loader;
+  const { negativeDurations, withoutTimes } = loader;
   return {
     spans,
     names: loader.names.values,
@@ -260,6 +267,7 @@ export async function loadTrace(path: string, signal?: AbortSignal): Promise<Loa
     tracks,
     shapes: loader.shapes.values,
     modes: loader.modes.values,
+    batchSizes,
     processNames,
     threadNames,
     requests,

@@ -95,6 +95,22 @@ function gaps({ gaps }: TraceSummary): string[] {
   ];
 }
 
+function waitingGaps({ waitingGaps }: TraceSummary): string[] {
+  if (waitingGaps.length === 0) return [];
+  const rows = waitingGaps.map((g) => [
+    batchRange(g.fromBatch, g.toBatch),
+    String(g.count),
+    ...[g.totalUs, g.p50Us, g.p99Us, g.maxUs].map(formatDuration),
+  ]);
+  const columns = [left('batch size'), ...['gaps', 'total', 'p50', 'p99', 'max'].map(right)];
+  return ['', 'Between steps with work waiting', ...table(columns, rows)];
+}
+
+function batchRange(from: number, to: number | null): string {
+  if (to === null) return `${from} or more`;
+  return from === to ? String(from) : `${from} to ${to}`;
+}
+
 function categories({ categories }: TraceSummary): string[] {
   const rows = categories.map((c) => [c.category, String(c.spans), formatDuration(c.selfUs), percent(c.share)]);
   const columns = [left('category'), right('spans'), right('self time'), right('share')];
@@ -157,6 +173,6 @@ function warnings({ warnings, dropped }: TraceSummary): string[] {
 
 /** Lines of at most 100 columns, ending in a newline. */
 export function renderTraceSummary(summary: TraceSummary): string {
-  const parts = [head, steps, gaps, categories, ops, layers, warnings];
+  const parts = [head, steps, gaps, waitingGaps, categories, ops, layers, warnings];
   return `${parts.flatMap((part) => part(summary)).join('\n')}\n`;
 }

@@ -6,6 +6,7 @@ import { decode, type Interval, type LoadedTrace, loadTrace } from '../read/trac
 import { TraceDamage } from '../read/trace-scanner.js';
 import { OpTotals } from './op-totals.js';
 import { analyseGaps, GAP_CAUSES, type GapCause } from './step-gaps.js';
+import { BATCH_CLASSES, waitingGaps } from './waiting-gaps.js';
 
 /**
  * What `--json` prints: these keys and no others, all of them always there, null where the trace does not tell. A key is
@@ -31,6 +32,8 @@ export interface TraceSummary {
   readonly steps: readonly StepSummary[];
   /** Idle time between steps and its causes; null with fewer than two steps or none between them. */
   readonly gaps: GapSummary | null;
+  /** By the batch size of the step after the gap, ascending; none where the trace has no requests or no batch sizes. */
+  readonly waitingGaps: readonly WaitingGapSummary[];
   readonly droppedRecords: number;
   readonly dropped: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];
@@ -98,6 +101,18 @@ export interface GapSummary {
   readonly causes: readonly { readonly cause: GapCause; readonly us: number; readonly share: number }[];
 }
 
+/** Gaps between steps while a request was alive, those of no length included. */
+export interface WaitingGapSummary {
+  readonly fromBatch: number;
+  /** null: no limit. */
+  readonly toBatch: number | null;
+  readonly count: number;
+  readonly totalUs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+}
+
 const us = (ns: number) => Math.round(ns) / 1000;
 const share = (part: number, whole: number) => (whole > 0 ? part / whole : 0);
 
@@ -140,18 +155,43 @@ function summariseSteps(trace: LoadedTrace, totals: OpTotals): StepSummary[] {
   return [stepSummary('all', all), ...modes.map(([mode, durations]) => stepSummary(mode, durations))];
 }
 
-function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | null {
-  const { spans, tracks } = trace;
-  const interval = (row: number): Interval => ({
-    begin: spans.begin[row]!,
-    end: spans.begin[row]! + spans.duration[row]!,
-  });
+function intervalOf({ spans }: LoadedTrace, row: number): Interval {
+  return { begin: spans.begin[row]!, end: spans.begin[row]! + spans.duration[row]! };
+}
+
+/** Rows of steps by their track. */
+function stepsByTrack({ spans }: LoadedTrace, totals: OpTotals): Map<number, number[]> {
   const byTrack = new Map<number, number[]>();
   for (const row of totals.steps) {
     const rows = byTrack.get(spans.track[row]!);
     if (rows) rows.push(row);
     else byTrack.set(spans.track[row]!, [row]);
   }
+  return byTrack;
+}
+
+function summariseWaitingGaps(trace: LoadedTrace, totals: OpTotals): WaitingGapSummary[] {
+  const sized = (row: number) => ({ ...intervalOf(trace, row), batchSize: trace.batchSizes.get(row) ?? 0 });
+  const tracks = [...stepsByTrack(trace, totals).values()].map((rows) => rows.map(sized));
+  const gaps = waitingGaps(tracks, trace.requests);
+  return BATCH_CLASSES.filter((batch) => gaps.has(batch)).map((batch) => {
+    const sorted = gaps.get(batch)!.toSorted((a, b) => a - b);
+    return {
+      fromBatch: batch.from,
+      toBatch: batch.to === Number.MAX_SAFE_INTEGER ? null : batch.to,
+      count: sorted.length,
+      totalUs: us(sorted.reduce((sum, ns) => sum + ns, 0)),
+      p50Us: us(percentile(sorted, 0.5)),
+      p99Us: us(percentile(sorted, 0.99)),
+      maxUs: us(sorted.at(-1)!),
+    };
+  });
+}
+
+function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | null {
+  const { spans, tracks } = trace;
+  const interval = (row: number) => intervalOf(trace, row);
+  const byTrack = stepsByTrack(trace, totals);
   const pidOf = (row: number) => tracks[spans.track[row]!]!.pid;
   const schedulerByPid = new Map<string, Interval[]>();
   for (const row of totals.host.scheduler) {
@@ -305,6 +345,7 @@ export async function summariseTrace(path: string, top: number, signal?: AbortSi
     layers: summariseLayers(trace, totals),
     steps: summariseSteps(trace, totals),
     gaps: summariseGaps(trace, totals),
+    waitingGaps: summariseWaitingGaps(trace, totals),
     droppedRecords,
     dropped,
     warnings: warningsOf(trace, totals, droppedRecords),
