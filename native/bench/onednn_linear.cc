@@ -62,7 +62,7 @@ void OneDnnLinear::start(int threads) {
 }
 
 std::unique_ptr<OneDnnLinear> OneDnnLinear::create(int64_t m, int64_t n, int64_t k, DType dtype, int64_t copies) {
-  if (dtype == DType::kFloat16) return nullptr;
+  if (dtype == DType::kFloat16 || m == 0 || n == 0 || k == 0) return nullptr;
   const auto type = dtype == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
   try {
     return std::make_unique<PackedMatmul>(m, n, k, type, copies);

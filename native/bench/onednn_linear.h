@@ -14,7 +14,8 @@ class OneDnnLinear {
  public:
   /// Starts its threads: before the calling thread is pinned, for they inherit where it may run.
   static void start(int threads);
-  /// Null for a dtype that oneDNN does not multiply on this CPU. `copies` of the weight are used in turn.
+  /// Null for a dtype that oneDNN does not multiply on this CPU, and for an empty product. `copies` of the weight are
+  /// used in turn.
   static std::unique_ptr<OneDnnLinear> create(int64_t m, int64_t n, int64_t k, DType dtype, int64_t copies);
 
   virtual ~OneDnnLinear() = default;
