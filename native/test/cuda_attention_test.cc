@@ -72,7 +72,7 @@ class Attention {
     AttentionTiling tiling;
     tiling.group = p_.group;
     tiling.kv_heads = p_.kv_heads;
-    tiling.slots = p_.slots;
+    tiling.slots = tiling.long_slots = p_.slots;
     if constexpr (kFast > 0) tiling.long_rows = PrefillShape<kFast>::kRows;
     if constexpr (kHopper) tiling.long_rows = HopperShape<kFast>::kRows;
     plan_attention(tiling, query_start_, p_.seq_lens, p_.window, plan);

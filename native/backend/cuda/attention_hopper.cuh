@@ -262,6 +262,7 @@ __device__ __forceinline__ void consume_tiles(const AttentionArgs& args, const W
   const auto wait_for = [](Barrier* full, uint32_t parity) {
     barrier_wait(full, parity);
     fence_async_proxy();  // cp.async writes through the generic proxy
+    __syncwarp();         // lanes may leave the loop of the wait apart, and products want them together
   };
   const auto release = [lane](Barrier* empty) {
     if (lane == 0) barrier_arrive(empty);  // the wait for a product is one for all lanes
