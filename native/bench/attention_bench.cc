@@ -62,19 +62,30 @@ void attend(OpBench& bench, const std::string& name, const test::AttentionCase& 
                 [&] { bench.backend().attention().run(layers[next++ % layers.size()], qkv, shape.window, out); });
 }
 
+std::string name_of(const test::AttentionCase& shape, DType dtype) {
+  const std::string name = "attention " + std::string(dtype_name(dtype)) + " h" + std::to_string(shape.num_heads) +
+                           "/" + std::to_string(shape.num_kv_heads) + " d" + std::to_string(shape.head_dim) + " b" +
+                           std::to_string(shape.block_size) + " r" + std::to_string(shape.seq_lens.size());
+  if (shape.seq_lens.empty()) return name;
+  return name + " q" + std::to_string(shape.query_lens[0]) + " s" + std::to_string(shape.seq_lens[0]);
+}
+
 }  // namespace
 
 void bench_attention(OpBench& bench) {
   for (const DType dtype : bench.subject().dtypes()) {
     for (const test::AttentionCase& shape : attention_cases(bench)) {
-      const std::string name = "attention " + std::string(dtype_name(dtype)) + " h" + std::to_string(shape.num_heads) +
-                               "/" + std::to_string(shape.num_kv_heads) + " d" + std::to_string(shape.head_dim) + " b" +
-                               std::to_string(shape.block_size) + " r" + std::to_string(shape.seq_lens.size()) +
-                               (shape.seq_lens.empty() ? ""
-                                                       : " q" + std::to_string(shape.query_lens[0]) + " s" +
-                                                             std::to_string(shape.seq_lens[0]));
+      const std::string name = name_of(shape, dtype);
       if (bench.wanted(name) && !shape.seq_lens.empty()) attend(bench, name, shape, dtype);
     }
+  }
+}
+
+void bench_portable_attention(OpBench& bench) {
+  for (const test::AttentionCase& shape : attention_cases(bench)) {
+    if (shape.query_lens.empty() || shape.query_lens[0] == 1) continue;
+    const std::string name = "portable " + name_of(shape, bench.stored());
+    if (bench.wanted(name)) attend(bench, name, shape, bench.stored());
   }
 }
 

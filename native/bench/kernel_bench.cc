@@ -2,8 +2,10 @@
 //   kernel_bench [--device cpu|cuda] [--filter TEXT] [--isa NAME] [--threads N] [--cases bench|test] [--seconds S]
 //   [--json]
 // On the CPU: linear beside oneDNN's too, where that was installed when this was built.
-// On a GPU: once with each dtype; its limits are a copy within its memory and the matrix product of cublasLt.
+// On a GPU: once with each dtype; its limits are a copy within its memory and the matrix product of cublasLt. Prefill
+// attention is timed once more without the kernels of Hopper.
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -22,6 +24,7 @@ struct Options {
   BenchOptions bench;
 };
 
+constexpr const char* kAttentionVariable = "VITRINE_CUDA_ATTENTION";
 constexpr const char* kFlags = "; flags: --device --filter --isa --threads --cases --seconds --json";
 
 Options parse(int argc, char** argv) {
@@ -80,6 +83,12 @@ void run_on_gpu(const Options& options) {
   const CudaLibrary library = test::open_cuda_library();
   for (const DType dtype : {DType::kBFloat16, DType::kFloat16, DType::kFloat32}) {
     run_families(options.bench, *make_cuda_subject(library, dtype), true);
+    if (dtype == DType::kFloat32) continue;           // has no kernels of Hopper
+    setenv("VITRINE_CUDA_ATTENTION", "portable", 1);  // read when a backend is made
+    const auto portable = make_cuda_subject(library, dtype);
+    unsetenv("VITRINE_CUDA_ATTENTION");
+    OpBench bench(options.bench, *portable, true);
+    bench_portable_attention(bench);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "backend/cuda/attention_decode.cuh"
 #include "backend/cuda/attention_general.cuh"
+#include "backend/cuda/attention_hopper.cuh"
 #include "backend/cuda/attention_prefill.cuh"
 #include "op_test_support.h"
 #include "test_framework.h"
@@ -65,14 +66,15 @@ class Attention {
     return result;
   }
 
-  template <int kFast>
+  template <int kFast, bool kHopper>
   std::vector<float> run(uint32_t seed) {
     AttentionPlan plan;
     AttentionTiling tiling;
     tiling.group = p_.group;
     tiling.kv_heads = p_.kv_heads;
-    tiling.slots = p_.slots;
+    tiling.slots = tiling.long_slots = p_.slots;
     if constexpr (kFast > 0) tiling.long_rows = PrefillShape<kFast>::kRows;
+    if constexpr (kHopper) tiling.long_rows = HopperShape<kFast>::kRows;
     plan_attention(tiling, query_start_, p_.seq_lens, p_.window, plan);
     parts = plan.partial_rows;
     std::vector<T> out(static_cast<size_t>(tokens() * heads() * p_.head_dim), T(NAN));
@@ -98,22 +100,27 @@ class Attention {
     args.window = p_.window;
     args.scale_log2 = static_cast<float>(M_LOG2E / std::sqrt(p_.head_dim));
 
-    const auto launch = [&](auto& items, size_t shared, auto kernel) {
+    const auto launch = [&](auto& items, unsigned threads, size_t shared, auto kernel) {
       if (items.empty()) return;
       const auto count = static_cast<int32_t>(items.size());
       const auto blocks = std::max(1U, static_cast<unsigned>(count) - 1);  // one block has to do two
-      cuda_emulator::launch({blocks, static_cast<unsigned>(p_.kv_heads)}, {128}, shared, seed, [&] {
+      cuda_emulator::launch({blocks, static_cast<unsigned>(p_.kv_heads)}, {threads}, shared, seed, [&] {
         kernel(args, WorkList{items.data(), &count});
       });
     };
     if constexpr (kFast > 0) {
-      launch(plan.short_items, DecodeShape<kFast>::kSharedBytes, attention_decode_kernel<T, kFast>);
-      launch(plan.long_items, PrefillShape<kFast>::kSharedBytes, attention_prefill_kernel<T, kFast>);
+      launch(plan.short_items, 128, DecodeShape<kFast>::kSharedBytes, attention_decode_kernel<T, kFast>);
+      if constexpr (kHopper) {
+        launch(plan.long_items, HopperShape<kFast>::kThreads, kHopperSharedBytes<kFast>,
+               attention_hopper_kernel<T, kFast>);
+      } else {
+        launch(plan.long_items, 128, PrefillShape<kFast>::kSharedBytes, attention_prefill_kernel<T, kFast>);
+      }
     } else {
       const auto kernel = p_.head_dim <= 64 ? attention_general_kernel<T, 2> : attention_general_kernel<T, 10>;
-      launch(plan.short_items, general_shared_bytes(p_.head_dim), kernel);
+      launch(plan.short_items, 128, general_shared_bytes(p_.head_dim), kernel);
     }
-    launch(plan.merges, 0, attention_merge_kernel<T>);
+    launch(plan.merges, 128, 0, attention_merge_kernel<T>);
     std::vector<float> result;
     for (const T x : out) result.push_back(static_cast<float>(x));
     return result;
@@ -156,13 +163,13 @@ constexpr double tolerance() {
   return std::is_same_v<T, float> ? 4e-6 : std::is_same_v<T, __half> ? 2e-3 : 1.6e-2;
 }
 
-template <class T, int kFast>
+template <class T, int kFast, bool kHopper = false>
 void check(Problem problem, int32_t head_dim, bool split) {
   problem.head_dim = head_dim;
   Attention<T> attention(problem);
   const auto expected = attention.expected();
   for (const uint32_t seed : {1U, 2U}) {
-    const double difference = largest_difference(attention.template run<kFast>(seed), expected);
+    const double difference = largest_difference(attention.template run<kFast, kHopper>(seed), expected);
     CHECK_MESSAGE(difference < tolerance<T>(),
                   "head_dim " + std::to_string(head_dim) + " group " + std::to_string(problem.group) + " window " +
                       std::to_string(problem.window) + ": differs by " + shown(difference));
@@ -187,6 +194,14 @@ TEST("cuda attention on the host: prefill on tensor cores") {
   check<__half, 96>({2, 1, 0, 32, 33, 1, {200}, {100}}, 96, false);
   check<__half, 256>({7, 1, 0, 64, 0, 1, {75}, {13}}, 256, false);
   check<__half, 128>({17, 1, 0, 16, 0, 4, {900}, {2}}, 128, true);
+}
+
+TEST("cuda attention on the host: prefill with the products of Hopper") {
+  check<__half, 64, true>({4, 1, 0, 16, 0, 1, {90, 7}, {90, 5}}, 64, false);
+  check<__nv_bfloat16, 128, true>({1, 2, 0, 7, 0, 1, {300, 40, 130}, {150, 17, 130}}, 128, false);
+  check<__half, 96, true>({2, 1, 0, 32, 33, 1, {330}, {150}}, 96, false);
+  check<__nv_bfloat16, 64, true>({8, 1, 0, 1, 200, 1, {700}, {40}}, 64, false);
+  check<__half, 128, true>({17, 1, 0, 48, 0, 4, {900}, {2}}, 128, true);
 }
 
 TEST("cuda attention on the host: any head_dim and float32") {

@@ -1,9 +1,11 @@
 // Runs CUDA kernels on the host, one block at a time: every thread is a fiber, and fibers change places only where CUDA
 // threads wait for each other (barriers, warp instructions). Include it before any kernel's header: it stands in for
-// backend/cuda/mma.cuh and for what nvcc declares by itself.
+// backend/cuda/mma.cuh and wgmma.cuh and for what nvcc declares by itself.
 //
 // It is strict where a GPU is not: which fiber runs next is random (a forgotten barrier reads what is not there yet),
-// shared memory begins as NaN, and cp.async copies either at once or when its group is waited for.
+// shared memory begins as NaN, cp.async copies either at once or when its group is waited for, and a wgmma product
+// reads its operands and writes its sums either at once or when its group is waited for. Products may only read what
+// cp.async wrote before a proxy fence.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -52,6 +54,34 @@ void* lane_slot(unsigned lane);
 void copy_async(void* to, const void* from, size_t bytes, bool valid);
 void commit_copies();
 void wait_copies(int pending);
+
+/// Of something in dynamic shared memory, from its beginning, as 32-bit addresses of a kernel count.
+uint32_t shared_address(const void* shared);
+
+/// mbarriers in shared memory.
+void init_barrier(uint64_t* barrier, uint32_t count);
+void arrive_at_barrier(uint64_t* barrier);
+void arrive_after_copies(uint64_t* barrier);
+void wait_for_barrier(uint64_t* barrier, uint32_t parity);
+/// `wait`: bar.sync, else bar.arrive.
+void named_barrier(int id, int threads, bool wait);
+void fence_async_proxy();
+
+/// One lane's part in a wgmma.mma_async of its warp with 16-bit operands, k = 16: D (64 x columns) = A B, or D += A B.
+struct Product {
+  float* sums = nullptr;                  ///< columns / 2 registers
+  const uint32_t* a_registers = nullptr;  ///< 4; null: A is in shared memory
+  uint64_t a_descriptor = 0;
+  uint64_t b_descriptor = 0;
+  int columns = 0;
+  bool add = false;
+  bool b_along_columns = false;  ///< imm-trans-b: B is MN-major
+  float (*number)(uint16_t bits) = nullptr;
+};
+void fence_products();
+void issue_product(const Product& product);
+void commit_products();
+void wait_products(int pending);
 
 /// A value of every lane to all lanes.
 template <class T>
@@ -174,17 +204,19 @@ inline void ldmatrix(uint32_t (&to)[4], const void* row, bool transposed) {
 inline void ldmatrix_x4(uint32_t (&to)[4], const void* row) { ldmatrix(to, row, false); }
 inline void ldmatrix_x4_transposed(uint32_t (&to)[4], const void* row) { ldmatrix(to, row, true); }
 
+template <class T>
+float number_of_bits(uint16_t bits) {
+  T value;
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof bits);
+  return static_cast<float>(value);
+}
+
 /// As the PTX ISA defines the fragments of mma.m16n8k16 with 16-bit operands.
 template <class T>
 void mma_16x8x16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Operands {
     float sum[4];
     uint16_t a[8], b[4];
-    static float number(uint16_t bits) {
-      T value;
-      std::memcpy(static_cast<void*>(&value), &bits, sizeof bits);
-      return static_cast<float>(value);
-    }
   } own;
   std::memcpy(own.sum, sum, sizeof sum);
   std::memcpy(own.a, a, sizeof a);
@@ -201,9 +233,9 @@ void mma_16x8x16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]
       for (int i = 0; i < 8; ++i) {  // "row = groupID for ai where 0 <= i < 2 || 4 <= i < 6, else groupID + 8"
         const int row = (i < 2 || (i >= 4 && i < 6)) ? group : group + 8;
         const int col = pair + (i & 1) + (i >= 4 ? 8 : 0);
-        a_matrix[row][col] = Operands::number(of.a[i]);
+        a_matrix[row][col] = number_of_bits<T>(of.a[i]);
       }
-      for (int i = 0; i < 4; ++i) b_matrix[pair + (i & 1) + (i >= 2 ? 8 : 0)][group] = Operands::number(of.b[i]);
+      for (int i = 0; i < 4; ++i) b_matrix[pair + (i & 1) + (i >= 2 ? 8 : 0)][group] = number_of_bits<T>(of.b[i]);
     }
     for (int lane = 0; lane < 32; ++lane) {
       Operands of;
@@ -219,5 +251,37 @@ void mma_16x8x16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]
   std::memcpy(sum, cuda_emulator::lane_slot(cuda_emulator::current.lane), sizeof sum);
   cuda_emulator::meet_warp();
 }
+
+// What backend/cuda/wgmma.cuh declares.
+inline uint32_t shared_address(const void* shared) { return cuda_emulator::shared_address(shared); }
+inline char* panel_shared() { return cuda_emulator::dynamic_shared(); }
+template <class T, bool kAdd>
+void wgmma_shared(float (&d)[64], uint64_t a, uint64_t b) {
+  cuda_emulator::issue_product({d, nullptr, a, b, 128, kAdd, false, number_of_bits<T>});
+}
+template <class T, int kFloats>
+void wgmma_mixed(float (&d)[kFloats], const uint32_t (&a)[4], uint64_t b) {
+  cuda_emulator::issue_product({d, a, 0, b, 2 * kFloats, true, true, number_of_bits<T>});
+}
+inline void wgmma_fence() { cuda_emulator::fence_products(); }
+inline void wgmma_commit() { cuda_emulator::commit_products(); }
+template <int kPending>
+void wgmma_wait() {
+  cuda_emulator::wait_products(kPending);
+}
+template <class Register, int kCount>
+void registers_are_free(Register (&)[kCount]) {}  // the host's compiler knows of every read and write
+using Barrier = uint64_t;
+inline void barrier_init(Barrier* barrier, uint32_t count) { cuda_emulator::init_barrier(barrier, count); }
+inline void barrier_arrive(Barrier* barrier) { cuda_emulator::arrive_at_barrier(barrier); }
+inline void barrier_arrive_after_copies(Barrier* barrier) { cuda_emulator::arrive_after_copies(barrier); }
+inline void barrier_wait(Barrier* barrier, uint32_t parity) { cuda_emulator::wait_for_barrier(barrier, parity); }
+inline void named_barrier_wait(int id, int threads) { cuda_emulator::named_barrier(id, threads, true); }
+inline void named_barrier_arrive(int id, int threads) { cuda_emulator::named_barrier(id, threads, false); }
+inline void fence_async_proxy() { cuda_emulator::fence_async_proxy(); }
+template <int kCount>
+void give_registers() {}
+template <int kCount>
+void take_registers() {}
 
 }  // namespace vitrine::cuda

@@ -133,7 +133,7 @@ TEST("cuda attention plan: every row and key once, whatever the batch") {
   const auto below = [&](int32_t bound) { return static_cast<int32_t>(random() % static_cast<uint32_t>(bound)); };
   AttentionPlan plan;
   for (int i = 0; i < 400; ++i) {
-    const AttentionTiling tiling{1 + below(20), 1 + below(8), 16, i % 3 == 0 ? 0 : 64, 1 + below(300)};
+    const AttentionTiling tiling{1 + below(20), 1 + below(8), 16, i % 3 == 0 ? 0 : 64, 1 + below(300), 1 + below(300)};
     const int32_t window = i % 2 == 0 ? 0 : 1 + below(300);
     Batch batch;
     for (int32_t r = below(6); r > 0; --r) batch.add(below(3) * below(900), below(4) * below(40));
@@ -143,7 +143,7 @@ TEST("cuda attention plan: every row and key once, whatever the batch") {
 }
 
 TEST("cuda attention plan: few long requests are split over the device, many are not") {
-  const AttentionTiling tiling{4, 8, 16, 128, 264};
+  const AttentionTiling tiling{4, 8, 16, 128, 264, 132};
   AttentionPlan plan;
   Batch one;
   one.add(32767, 1);
@@ -166,6 +166,12 @@ TEST("cuda attention plan: few long requests are split over the device, many are
   plan_attention(tiling, prefill.query_start, prefill.seq_lens, 0, plan);
   CHECK_EQ(plan.long_items.size(), size_t{512});
   CHECK(plan.merges.empty());
+  Batch chunk;
+  chunk.add(16384, 128);  // 4 tiles for the 16 slots that a kv head has of the kernel for many rows
+  plan_attention(tiling, chunk.query_start, chunk.seq_lens, 0, plan);
+  CHECK(plan.short_items.empty());
+  CHECK_EQ(plan.long_items.size(), size_t{16});
+  CHECK_EQ(plan.merges.size(), size_t{4});
 }
 
 TEST("cuda attention plan: a decode batch stays within the capacity of its size") {
@@ -173,7 +179,7 @@ TEST("cuda attention plan: a decode batch stays within the capacity of its size"
   AttentionPlan plan;
   for (int i = 0; i < 500; ++i) {
     const auto below = [&](int32_t bound) { return static_cast<int32_t>(random() % static_cast<uint32_t>(bound)); };
-    const AttentionTiling tiling{1 + below(16), 1 + below(8), 16, 0, 1 + below(300)};
+    const AttentionTiling tiling{1 + below(16), 1 + below(8), 16, 0, 1 + below(300), 1};
     const int32_t requests = 1 + below(40);
     Batch batch;
     for (int32_t r = 0; r < requests; ++r) batch.add(below(1 << (1 + below(17))), 1);

@@ -1,4 +1,5 @@
-// Launchers of the attention kernels, one per family (attention_decode.cu, attention_prefill.cu, attention_general.cu).
+// Launchers of the attention kernels, one per family (attention_decode.cu, attention_prefill.cu,
+// attention_hopper.cu, attention_general.cu).
 #pragma once
 
 #include "backend/cuda/attention_args.h"
@@ -13,6 +14,7 @@ struct AttentionFit {
 };
 AttentionFit attention_decode_fit(int dtype, int32_t head_dim);
 AttentionFit attention_prefill_fit(int dtype, int32_t head_dim);
+AttentionFit attention_hopper_fit(int dtype, int32_t head_dim);  ///< on Hopper, instead of attention_prefill
 AttentionFit attention_general_fit(int dtype, int32_t head_dim);
 
 /// One list of a plan. `blocks`: as many as there are items, or any number if that must not depend on the step.
@@ -22,6 +24,8 @@ void attention_decode(int dtype, const AttentionArgs& args, const WorkList<Atten
                       cudaStream_t stream);
 void attention_prefill(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
                        cudaStream_t stream);
+void attention_hopper(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
+                      cudaStream_t stream);
 void attention_general(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
                        cudaStream_t stream);
 

@@ -7,7 +7,7 @@ namespace {
 
 int32_t keys_of(const AttentionItem& item) { return item.key_end - item.key_begin; }
 
-int32_t slots_per_head(const AttentionTiling& tiling) { return std::max(1, tiling.slots / tiling.kv_heads); }
+int32_t slots_per_head(int32_t slots, const AttentionTiling& tiling) { return std::max(1, slots / tiling.kv_heads); }
 
 template <class Integer>
 Integer ceil_div(Integer a, Integer b) {
@@ -31,11 +31,10 @@ void add_tiles(const AttentionTiling& tiling, AttentionItem item, int32_t tokens
 }
 
 /// Replaces the tiles by their parts.
-void split_tiles(const AttentionTiling& tiling, std::vector<AttentionItem>& tiles, AttentionPlan& plan) {
+void split_tiles(int32_t slots_per_head, std::vector<AttentionItem>& tiles, AttentionPlan& plan) {
   int64_t total = 0;
   for (const AttentionItem& tile : tiles) total += keys_of(tile);
-  const int32_t longest =
-      rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots_per_head(tiling))));
+  const int32_t longest = rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots_per_head)));
   const size_t count = tiles.size();
   for (size_t i = 0; i < count; ++i) {
     const AttentionItem tile = tiles[i];
@@ -80,14 +79,14 @@ void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> quer
       add_tiles(tiling, item, tokens, tiling.long_rows, window, plan.long_items);
     }
   }
-  split_tiles(tiling, plan.short_items, plan);
-  split_tiles(tiling, plan.long_items, plan);
+  split_tiles(slots_per_head(tiling.slots, tiling), plan.short_items, plan);
+  split_tiles(slots_per_head(tiling.long_slots, tiling), plan.long_items, plan);
 }
 
 AttentionCapacity decode_capacity(const AttentionTiling& tiling, int32_t requests) {
   // A tile of k keys has at most k / longest + 1 parts, and longest >= total / slots: together at most slots + tiles.
   // Only tiles with more than `longest` keys are split: fewer than `slots` of them, with less than 2 * slots parts.
-  const int32_t slots = slots_per_head(tiling);
+  const int32_t slots = slots_per_head(tiling.slots, tiling);
   return {slots + requests, std::min(slots, requests), 2 * slots * tiling.group};
 }
 

@@ -40,7 +40,8 @@ struct AttentionTiling {
   int32_t kv_heads = 1;     ///< each item runs once per kv head
   int32_t short_rows = 16;  ///< rows of a tile of the kernel for few rows
   int32_t long_rows = 0;    ///< rows of a tile of the kernel for many rows; 0: the short one does everything
-  int32_t slots = 1;        ///< thread blocks that the device runs at once
+  int32_t slots = 1;        ///< thread blocks that the device runs at once, of the kernel for few rows
+  int32_t long_slots = 1;   ///< of the one for many rows
 };
 
 struct AttentionPlan {

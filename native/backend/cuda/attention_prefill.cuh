@@ -21,33 +21,6 @@ struct PrefillShape {
   static constexpr size_t kSharedBytes = 2 * (kQueryElements + kStages * 2 * kTile);
 };
 
-/// One half row of a warp's results (lane % 4 has 2 of every 8 columns) to the output or the workspace.
-template <class T, int kHeadDim, int kRowTiles>
-__device__ __forceinline__ void store_row(const AttentionArgs& args, const AttentionItem& item, int kv_head, int row,
-                                          const WarpAttention<T, kHeadDim, kRowTiles>& state, int t, int half,
-                                          int lane) {
-  const float inverse = inverse_sum(state.sum[t][half]);
-  if (item.first_partial < 0) {
-    T* const to = output_row<T>(args, item.first_token, item.first_row + row, kv_head) + 2 * (lane % 4);
-#pragma unroll
-    for (int n = 0; n < kHeadDim / 8; ++n) {
-      *reinterpret_cast<uint32_t*>(to + n * 8) =
-          pack_pair<T>(state.out[t][n][2 * half] * inverse, state.out[t][n][2 * half + 1] * inverse);
-    }
-  } else {
-    const int64_t partial = partial_index(args, item.first_partial + row, kv_head);
-    float* const to = args.partial_out + partial * kHeadDim + 2 * (lane % 4);
-#pragma unroll
-    for (int n = 0; n < kHeadDim / 8; ++n) {
-      const float2 pair = {state.out[t][n][2 * half] * inverse, state.out[t][n][2 * half + 1] * inverse};
-      *reinterpret_cast<float2*>(to + n * 8) = pair;
-    }
-    if (lane % 4 == 0) {
-      args.partial_lse[partial] = log2_sum(state.largest[t][half], state.sum[t][half], args.scale_log2);
-    }
-  }
-}
-
 /// Grid (any, kv heads), PrefillShape::kWarps * 32 threads.
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
@@ -121,7 +94,10 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int row = warp_row + t * 16 + lane / 4 + 8 * half;
-        if (row < item.num_rows) store_row(args, item, kv_head, row, state, t, half, lane);
+        if (row >= item.num_rows) continue;
+        store_row<T, kHeadDim>(args, item, kv_head, row, state.largest[t][half], state.sum[t][half], lane, [&](int n) {
+          return float2{state.out[t][n][2 * half], state.out[t][n][2 * half + 1]};
+        });
       }
     }
     __syncthreads();  // before the next item's copies

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 namespace vitrine::cuda {
 namespace {
@@ -12,7 +14,18 @@ bool same(const VitrineAttentionShape& a, const VitrineAttentionShape& b) {
   return a.num_heads == b.num_heads && a.num_kv_heads == b.num_kv_heads && a.head_dim == b.head_dim;
 }
 
+bool portable_kernels_wanted() {
+  const char* const value = std::getenv("VITRINE_CUDA_ATTENTION");
+  const std::string_view wanted = value == nullptr ? "" : value;
+  require(wanted.empty() || wanted == "auto" || wanted == "portable",
+          "VITRINE_CUDA_ATTENTION: expected auto or portable, got ", wanted);
+  return wanted == "portable";
+}
+
 }  // namespace
+
+PagedAttention::PagedAttention(Transfers& transfers, int dtype, int multiprocessors)
+    : transfers_(transfers), dtype_(dtype), multiprocessors_(multiprocessors), portable_(portable_kernels_wanted()) {}
 
 void PagedAttention::plan(const VitrineAttentionShape& shape, const VitrineAttentionBatch& batch) {
   require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0, "attention: ", shape.num_heads,
@@ -36,20 +49,29 @@ void PagedAttention::choose_kernels(const VitrineAttentionShape& shape) {
   tiling_.group = shape.num_heads / shape.num_kv_heads;
   tiling_.kv_heads = shape.num_kv_heads;
   AttentionFit fit = attention_decode_fit(dtype_, shape.head_dim);
-  const AttentionFit long_fit = attention_prefill_fit(dtype_, shape.head_dim);
+  AttentionFit long_fit = portable_ ? AttentionFit{} : attention_hopper_fit(dtype_, shape.head_dim);
+  run_long_ = attention_hopper;
+  if (long_fit.rows == 0) {
+    long_fit = attention_prefill_fit(dtype_, shape.head_dim);
+    run_long_ = attention_prefill;
+  }
   if (fit.rows > 0) {
     run_short_ = attention_decode;
     tiling_.long_rows = long_fit.rows;
   } else if (long_fit.rows > 0) {  // too little shared memory for the rings of the decode kernel
-    run_short_ = attention_prefill;
+    run_short_ = run_long_;
     fit = long_fit;
   } else {
     run_short_ = attention_general;
     fit = attention_general_fit(dtype_, shape.head_dim);
   }
   require(fit.rows > 0, "attention: head_dim ", shape.head_dim, " is not supported on this device");
+  const auto slots = [this](const AttentionFit& kernel) {
+    return std::max(1, kernel.blocks_per_multiprocessor) * multiprocessors_;
+  };
   tiling_.short_rows = fit.rows;
-  tiling_.slots = std::max(1, fit.blocks_per_multiprocessor) * multiprocessors_;
+  tiling_.slots = slots(fit);
+  tiling_.long_slots = slots(long_fit);
 }
 
 template <class Item>
@@ -130,7 +152,7 @@ void PagedAttention::run(const VitrineKvLayer& cache, const VitrineTensor& qkv, 
   const auto* const counts = reinterpret_cast<const int32_t*>(lines + plan.counts_line);
   const auto items = [&](const List& list) { return reinterpret_cast<const AttentionItem*>(lines + list.first_line); };
   run_short_(dtype_, args, {items(plan.short_items), counts}, plan.short_items.blocks, stream);
-  attention_prefill(dtype_, args, {items(plan.long_items), counts + 1}, plan.long_items.blocks, stream);
+  run_long_(dtype_, args, {items(plan.long_items), counts + 1}, plan.long_items.blocks, stream);
   const auto* const merges = reinterpret_cast<const AttentionMerge*>(lines + plan.merges.first_line);
   attention_merge(dtype_, args, {merges, counts + 2}, plan.merges.blocks, stream);
 }

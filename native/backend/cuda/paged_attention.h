@@ -12,9 +12,9 @@ namespace vitrine::cuda {
 
 class PagedAttention {
  public:
-  /// dtype: of activations and cache.
-  PagedAttention(Transfers& transfers, int dtype, int multiprocessors)
-      : transfers_(transfers), dtype_(dtype), multiprocessors_(multiprocessors) {}
+  /// dtype: of activations and cache. The environment's VITRINE_CUDA_ATTENTION=portable keeps to the kernels that every
+  /// architecture has; unset, empty or auto takes those of Hopper where they are; anything else is an Error.
+  PagedAttention(Transfers& transfers, int dtype, int multiprocessors);
 
   /// The batch's device pointers must last until the step's last run(). Host arrays may change on return.
   void plan(const VitrineAttentionShape& shape, const VitrineAttentionBatch& batch);
@@ -54,9 +54,11 @@ class PagedAttention {
   Transfers& transfers_;
   const int dtype_;
   const int multiprocessors_;
+  const bool portable_;  ///< as the environment asks
   VitrineAttentionShape shape_{};
   AttentionTiling tiling_;
   AttentionLauncher run_short_ = nullptr;
+  AttentionLauncher run_long_ = nullptr;
   VitrineAttentionBatch batch_{};
   std::vector<int32_t> query_start_;
   std::vector<int32_t> seq_lens_;

@@ -1,5 +1,5 @@
-// Where elements of 16-bit matrix tiles lie: in shared memory (16-byte chunks, swizzled) and in the registers of
-// mma.sync.m16n8k16. Host and device code: native_tests prove these maps without a GPU.
+// Where elements of 16-bit matrix tiles lie: in shared memory (16-byte chunks, swizzled), in the registers of
+// mma.sync.m16n8k16, and how wgmma is told of it. Host and device code: native_tests prove these maps without a GPU.
 #pragma once
 
 #include <cstdint>
@@ -55,5 +55,37 @@ VITRINE_HOST_DEVICE constexpr LaneAddress b_operand_address(int lane) {
 /// Operand B of two neighbouring 8-column tiles from a matrix [k, n] (V of attention: a row is a key) by the
 /// transposing ldmatrix: (k 0-7, n 0-7), (k 8-15, n 0-7), (k 0-7, n 8-15), (k 8-15, n 8-15).
 VITRINE_HOST_DEVICE constexpr LaneAddress transposed_b_address(int lane) { return {lane % 16, lane / 16}; }
+
+/// A tile as wgmma reads it: panels of kPanel columns one behind the other, each of all rows, a row of a panel being
+/// 128 or 64 bytes whose chunks are swizzled as above. That is the canonical layout of that swizzle for a matrix that
+/// is multiplied along its rows (Q and K: "K-major") as well as for one that is multiplied along its columns (V:
+/// "MN-major"). The tile's first byte is aligned to kPanelAlignment.
+template <int kHeadDim, int kRows>
+struct PanelTile {
+  static constexpr int kPanel = kHeadDim % 64 == 0 ? 64 : 32;
+  static constexpr int kRowBytes = 2 * kPanel;
+  static constexpr int kGroupBytes = 8 * kRowBytes;  ///< of 8 rows of a panel, the period of the swizzle
+  static constexpr int kPanelBytes = kRows * kRowBytes;
+  static constexpr int kElements = kRows * kHeadDim;
+  static_assert(kHeadDim % kPanel == 0 && kRows % 8 == 0);
+
+  VITRINE_HOST_DEVICE static constexpr int element(int row, int chunk) {
+    constexpr int kChunks = kPanel / kChunkElements;
+    return chunk / kChunks * kRows * kPanel + tile_element(row, chunk % kChunks, kChunks);
+  }
+
+  /// The low word of wgmma's 64-bit matrix descriptor (PTX ISA, "Matrix descriptor format") for an address in shared
+  /// memory: the address and the distance from panel to panel, which has a meaning for products along the columns only,
+  /// in units of 16 bytes. step(bytes) is added to go on to another address.
+  VITRINE_HOST_DEVICE static constexpr uint32_t at(uint32_t address) {
+    return step(static_cast<int>(address)) | step(kPanelBytes) << 16;
+  }
+  VITRINE_HOST_DEVICE static constexpr uint32_t step(int bytes) { return static_cast<uint32_t>(bytes) >> 4; }
+  /// The whole: above it the distance from 8 rows to the next 8, and the swizzle (1: of 128 bytes, 2: of 64 bytes).
+  VITRINE_HOST_DEVICE static constexpr uint64_t descriptor(uint32_t low_word) {
+    return uint64_t{step(kGroupBytes)} << 32 | uint64_t{kPanel == 64 ? 1U : 2U} << 62 | low_word;
+  }
+};
+constexpr int kPanelAlignment = 1024;
 
 }  // namespace vitrine::cuda

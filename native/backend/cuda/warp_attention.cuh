@@ -36,10 +36,18 @@ struct KeyRows {
   }
 };
 
+/// Rows one behind the other: what ldmatrix reads.
+template <int kHeadDim>
+struct RowTile {
+  static __device__ constexpr int element(int row, int chunk) {
+    return tile_element(row, chunk, kHeadDim / kChunkElements);
+  }
+};
+
 /// One warp starts the copy of kRows (<= 32) rows of K or V into a swizzled tile whose first row is a multiple of 8;
 /// lane i brings the place of row i in the cache. Rows that are none become zeros: what lies in the cache there may be
 /// NaN, and 0 * NaN would reach the output.
-template <class T, int kHeadDim, int kRows>
+template <class T, int kHeadDim, int kRows, class Layout = RowTile<kHeadDim>>
 __device__ __forceinline__ void copy_key_rows(const T* cache, uint32_t row_of_lane, T* tile, int lane) {
   constexpr int kChunks = kHeadDim / kChunkElements;
   static_assert(kRows <= 32 && kRows * kChunks % 32 == 0);
@@ -50,17 +58,18 @@ __device__ __forceinline__ void copy_key_rows(const T* cache, uint32_t row_of_la
     const int chunk = index % kChunks;
     const uint32_t from = __shfl_sync(kAllLanes, row_of_lane, row);
     const bool valid = from != KeyRows::kNone;
-    copy_async_16(tile + tile_element(row, chunk, kChunks),
+    copy_async_16(tile + Layout::element(row, chunk),
                   cache + (valid ? int64_t{from} * kHeadDim + chunk * kChunkElements : 0), valid);
   }
 }
 
 /// `threads` threads copy the query rows of an item into a swizzled tile of kRows rows; rows that do not exist are
 /// zero.
-template <class T, int kHeadDim, int kRows>
+template <class T, int kHeadDim, int kRows, class Layout = RowTile<kHeadDim>>
 __device__ __forceinline__ void copy_query_rows(const AttentionArgs& args, const AttentionItem& item, int kv_head,
                                                 T* tile, int thread, int threads) {
   constexpr int kChunks = kHeadDim / kChunkElements;
+#pragma unroll 1
   for (int index = thread; index < kRows * kChunks; index += threads) {
     const int row = index / kChunks;
     const int chunk = index % kChunks;
@@ -69,7 +78,7 @@ __device__ __forceinline__ void copy_query_rows(const AttentionArgs& args, const
     const int32_t token = item.first_token + request_row / args.group;
     const int32_t head = kv_head * args.group + request_row % args.group;
     copy_async_16(
-        tile + tile_element(row, chunk, kChunks),
+        tile + Layout::element(row, chunk),
         static_cast<const T*>(args.q) + token * args.q_stride + int64_t{head} * kHeadDim + chunk * kChunkElements,
         valid);
   }
@@ -311,6 +320,31 @@ __device__ __forceinline__ T* output_row(const AttentionArgs& args, int32_t firs
 }
 __device__ __forceinline__ int64_t partial_index(const AttentionArgs& args, int32_t row, int kv_head) {
   return int64_t{row} * args.kv_heads + kv_head;
+}
+
+/// A row of an accumulator to the output or the workspace: this lane has of it the columns 8 n + 2 (lane % 4) and the
+/// next, pair(n), not yet divided by the sum.
+template <class T, int kHeadDim, class Pair>
+__device__ __forceinline__ void store_row(const AttentionArgs& args, const AttentionItem& item, int kv_head, int row,
+                                          float largest, float sum, int lane, const Pair& pair) {
+  const float inverse = inverse_sum(sum);
+  if (item.first_partial < 0) {
+    T* const to = output_row<T>(args, item.first_token, item.first_row + row, kv_head) + 2 * (lane % 4);
+#pragma unroll
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+      const float2 values = pair(n);
+      *reinterpret_cast<uint32_t*>(to + n * 8) = pack_pair<T>(values.x * inverse, values.y * inverse);
+    }
+  } else {
+    const int64_t partial = partial_index(args, item.first_partial + row, kv_head);
+    float* const to = args.partial_out + partial * kHeadDim + 2 * (lane % 4);
+#pragma unroll
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+      const float2 values = pair(n);
+      *reinterpret_cast<float2*>(to + n * 8) = float2{values.x * inverse, values.y * inverse};
+    }
+    if (lane % 4 == 0) args.partial_lse[partial] = log2_sum(largest, sum, args.scale_log2);
+  }
 }
 
 }  // namespace vitrine::cuda
