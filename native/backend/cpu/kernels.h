@@ -46,6 +46,7 @@ struct GemmRange {
   int64_t end_group = 0;
   int64_t first_block = 0;
   int64_t end_block = 0;
+  float* partial = nullptr;  ///< scratch of the calling thread: CpuKernels::gemm_partial_floats
 };
 
 struct AttentionArgs {
@@ -78,6 +79,8 @@ struct CpuKernels {
   /// Packs rows [first, first + rows) of x [.., k] (row stride `stride`) into one block.
   void (*pack_rows)(const float* x, int64_t stride, int64_t rows, int64_t k, bool as_pairs, void* block);
   void (*gemm)(const GemmArgs& args, const GemmRange& range);
+  /// What a range of `rows` rows of such a product needs.
+  size_t (*gemm_partial_floats)(int64_t rows, int64_t blocks, int64_t k);
 
   void (*attend)(const AttentionArgs& args, const AttentionItem& item, void* scratch);
   /// Bytes of scratch `attend` needs for an item of `rows` = tokens * group * kv_heads.

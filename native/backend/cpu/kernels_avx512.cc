@@ -17,6 +17,7 @@ const CpuKernels& avx512_kernels() {
       .bf16_pairs = false,
       .pack_rows = pack_rows,
       .gemm = gemm,
+      .gemm_partial_floats = gemm_partial_floats,
       .attend = attend,
       .attention_scratch_bytes = attention_scratch_bytes,
       .attention_rows = 48,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "backend/cpu/lanes.h"
+
 namespace vitrine {
 namespace {
 
@@ -67,22 +69,26 @@ void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float
   const int64_t groups = (n + kGroupColumns - 1) / kGroupColumns;
   const double cost = std::max(static_cast<double>(weight.bytes()) / kBytesPerNanosecond,
                                static_cast<double>(rows * n) * static_cast<double>(k) / kProductsPerNanosecond);
-  if (pool_.size() == 1 || cost < kInlineNanoseconds) {
-    kernels_.gemm(args, {0, groups, 0, args.x.blocks});
-    return;
-  }
-  const int64_t wanted =
-      std::clamp<int64_t>(static_cast<int64_t>(cost / kTaskNanoseconds), pool_.size(), kTasksPerThread * pool_.size());
+  const bool parallel = pool_.size() > 1 && cost >= kInlineNanoseconds;
+  const int64_t wanted = parallel ? std::clamp<int64_t>(static_cast<int64_t>(cost / kTaskNanoseconds), pool_.size(),
+                                                        kTasksPerThread * pool_.size())
+                                  : 1;
   const int64_t units = (groups + kTaskGroups - 1) / kTaskGroups;
   const int64_t column_tasks = std::min(units, wanted);
   // Too few columns for all threads: split the rows as well.
   const int64_t row_tasks = std::min(args.x.blocks, (wanted + column_tasks - 1) / column_tasks);
-  pool_.parallel_for(column_tasks * row_tasks, [&](int64_t task) {
+  const size_t partial_bytes = kernels_.gemm_partial_floats(rows, args.x.blocks, k) * sizeof(float);
+  for (AlignedBuffer& partial : partials_) partial.reserve(partial_bytes);
+  for_each_in_lanes(pool_, parallel, column_tasks * row_tasks, [&](int64_t lane, int64_t task) {
     const int64_t c = task / row_tasks;
     const int64_t r = task % row_tasks;
-    kernels_.gemm(
-        args, {c * units / column_tasks * kTaskGroups, std::min(groups, (c + 1) * units / column_tasks * kTaskGroups),
-               r * args.x.blocks / row_tasks, (r + 1) * args.x.blocks / row_tasks});
+    GemmRange range;
+    range.first_group = c * units / column_tasks * kTaskGroups;
+    range.end_group = std::min(groups, (c + 1) * units / column_tasks * kTaskGroups);
+    range.first_block = r * args.x.blocks / row_tasks;
+    range.end_block = (r + 1) * args.x.blocks / row_tasks;
+    range.partial = static_cast<float*>(partials_[static_cast<size_t>(lane)].data());
+    kernels_.gemm(args, range);
   });
 }
 

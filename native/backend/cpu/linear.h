@@ -1,6 +1,8 @@
 // out = x * w^T + bias: packs x, cuts the product into tasks for the threads and runs the GEMM kernels.
 #pragma once
 
+#include <vector>
+
 #include "backend/cpu/aligned_buffer.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packed_matrix.h"
@@ -10,7 +12,8 @@ namespace vitrine {
 
 class Linear {
  public:
-  Linear(const CpuKernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
+  Linear(const CpuKernels& kernels, ThreadPool& pool)
+      : kernels_(kernels), pool_(pool), partials_(static_cast<size_t>(pool.size())) {}
 
   /// x [rows, cols(w)], out [rows, rows(w)], both contiguous; `bias` may be null.
   void run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
@@ -22,6 +25,7 @@ class Linear {
   const CpuKernels& kernels_;
   ThreadPool& pool_;
   AlignedBuffer packed_;
+  std::vector<AlignedBuffer> partials_;  ///< of each thread
 };
 
 }  // namespace vitrine
