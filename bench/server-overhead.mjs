@@ -21,6 +21,8 @@ import { processorMs, startServer } from './bench-server.mjs';
 import { post, stream } from './stream-client.mjs';
 
 const PROMPT_TOKENS = 16;
+/** Batches of streams before anything is measured: V8 compiles what runs often, and a server runs for long. */
+const WARM_UPS = 5;
 
 const { values } = parseArgs({
   options: {
@@ -94,18 +96,21 @@ try {
   console.log(
     'path               batch  ms a step: alone    served  added µs a token             µs of processor a token: front end  scheduler  V8, libuv  client',
   );
+  for (let i = 0; i < WARM_UPS; i++) {
+    for (const path of values.path.split(',')) await served(server, path, promptsOf(most, i));
+  }
   for (const path of values.path.split(',')) {
     for (const batch of values.batches.split(',').map(Number)) {
       const results = [];
-      for (let round = -2; round < rounds; round++) {
-        const prompts = promptsOf(batch, round + 2);
+      for (let round = -1; round < rounds; round++) {
+        const prompts = promptsOf(batch, round + 1);
         const order = round % 2 === 0 ? ['alone', 'served'] : ['served', 'alone'];
         const result = {};
         for (const who of order) {
           if (who === 'alone') result.alone = await inProcess(runner, prompts);
           else Object.assign(result, await served(server, path, prompts));
         }
-        // Before round 0 code is compiled; where the first stream ends before the last begins there is nothing to compare.
+        // Round -1 warms the caches; where the first stream ends before the last begins there is nothing to compare.
         if (round >= 0 && result.step > 0) results.push(result);
       }
       const of = (value) => new Sample(results.map(value));

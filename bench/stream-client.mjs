@@ -6,9 +6,9 @@ const MARK = Buffer.from('data: ');
 
 /**
  * Posts `body` and resolves at the end of the stream with the time of every event in ms (performance.now()), `[DONE]` not
- * among them, and the bytes. `onFirst` hears of the first event.
+ * among them, and the bytes. `onFirst` hears of the first event. After `signal` it resolves with what has come.
  */
-export function stream(url, path, body, onFirst = () => {}) {
+export function stream(url, path, body, onFirst = () => {}, signal = undefined) {
   const { hostname, port } = new URL(url);
   const text = JSON.stringify(body);
   const head =
@@ -29,10 +29,11 @@ export function stream(url, path, body, onFirst = () => {}) {
       if (first && times.length > 0) onFirst();
     });
     socket.on('error', reject);
+    signal?.addEventListener('abort', () => socket.destroy(), { once: true });
     socket.on('close', () => {
       if (!begin.startsWith('HTTP/1.1 200')) reject(new Error(`${path}: ${begin}`));
       else if (times.length < 2) reject(new Error(`${path}: the stream has no events`));
-      else resolve({ times: times.slice(0, -1), bytes });
+      else resolve({ times: signal?.aborted ? times : times.slice(0, -1), bytes });
     });
   });
 }

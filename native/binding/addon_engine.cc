@@ -61,6 +61,7 @@ Napi::Function AddonEngine::define(Napi::Env env) {
                          InstanceMethod<&AddonEngine::submit>("submit"),
                          InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
                          InstanceMethod<&AddonEngine::span_tables>("spanTables"),
+                         InstanceMethod<&AddonEngine::keep_thread_off>("keepThreadOff"),
                          InstanceMethod<&AddonEngine::close>("close"),
                      });
 }
@@ -191,6 +192,11 @@ Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
   result.Set("names", names);
   result.Set("threads", threads);
   return result;
+}
+
+void AddonEngine::keep_thread_off(const Napi::CallbackInfo&) {
+  require(engine_ != nullptr, "keepThreadOff: the engine is closed");
+  engine_->keep_caller_off();
 }
 
 void AddonEngine::close(const Napi::CallbackInfo&) {

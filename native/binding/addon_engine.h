@@ -28,6 +28,7 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   void submit(const Napi::CallbackInfo& info);
   Napi::Value memory_info(const Napi::CallbackInfo& info);
   Napi::Value span_tables(const Napi::CallbackInfo& info);
+  void keep_thread_off(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
 
   static void at_environment_end(void* self);

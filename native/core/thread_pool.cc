@@ -24,6 +24,7 @@
 
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/placement.h"
 #include "core/processors.h"
 
 namespace vitrine {
@@ -56,16 +57,18 @@ bool spin_until(std::chrono::microseconds limit, Done done) {
   return false;
 }
 
-/// Best effort: a container may forbid it.
-void pin_this_thread(int processor) {
-  const size_t count = static_cast<size_t>(processor) + 1;
+/// The calling thread runs on these alone. Best effort: a container may forbid it.
+void restrict_this_thread(const std::vector<int>& processors) {
+  const size_t count = static_cast<size_t>(*std::max_element(processors.begin(), processors.end())) + 1;
   cpu_set_t* set = CPU_ALLOC(count);
   const size_t bytes = CPU_ALLOC_SIZE(count);
   CPU_ZERO_S(bytes, set);
-  CPU_SET_S(static_cast<size_t>(processor), bytes, set);
+  for (const int processor : processors) CPU_SET_S(static_cast<size_t>(processor), bytes, set);
   sched_setaffinity(0, bytes, set);
   CPU_FREE(set);
 }
+
+void pin_this_thread(int processor) { restrict_this_thread({processor}); }
 
 }  // namespace
 
@@ -85,7 +88,7 @@ struct ThreadPool::State {
   std::atomic<bool> failed{false};
   std::exception_ptr failure;
 
-  std::vector<int> processors;
+  std::vector<int> processors;  ///< that may be used; of a pinned pool the first is the caller's, the next the workers'
   bool pinned = false;
   std::vector<std::thread> threads;
   std::vector<Worker> workers;
@@ -162,8 +165,14 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   state_->pinned = threads <= static_cast<int>(state_->processors.size());
   const int workers = std::max(threads, 1) - 1;
   // 15 characters, the most of a kernel thread's name, hold every number up to 4095.
-  for (int i = 0; i < workers; ++i) state_->workers.push_back({0, "vitrine-cpu" + std::to_string(i + 1)});
+  for (int i = 0; i < workers; ++i) state_->workers.push_back({0, kWorkerThreadName + std::to_string(i + 1)});
   state_->started.emplace(workers);
+  // Kept until the workers are where they are to be, so that the next engine sees them.
+  std::optional<PlacementLock> lock;
+  if (state_->pinned) {
+    lock.emplace();
+    state_->processors = least_loaded_first(std::move(state_->processors), pinned_engine_threads());
+  }
   try {
     for (int i = 0; i < workers; ++i) state_->threads.emplace_back([state = state_.get(), i] { state->work(i); });
   } catch (...) {
@@ -191,6 +200,11 @@ void ThreadPool::observe(Observer* observer) { state_->observer = observer; }
 
 void ThreadPool::pin_caller() {
   if (state_->pinned) pin_this_thread(state_->processors.front());
+}
+
+void ThreadPool::keep_off_caller() {
+  const std::vector<int>& processors = state_->processors;
+  if (state_->pinned && processors.size() > 1) restrict_this_thread({processors.begin() + 1, processors.end()});
 }
 
 void ThreadPool::run(int64_t count, void (*task)(void* context, int64_t index), void* context) {

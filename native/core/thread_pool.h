@@ -40,6 +40,11 @@ class ThreadPool {
   void observe(Observer* observer);
   /// Pins the calling thread to the pool's first processor; call it once from the thread that will call parallel_for.
   void pin_caller();
+  /// Keeps the calling thread, another one, off the processor of pin_caller() where there is a second one. Where both
+  /// want it, that of parallel_for would stand still with all workers waiting for it. Processes and threads that the
+  /// calling one starts afterwards inherit this, and if it is the main thread, later pools of the process see one
+  /// processor less.
+  void keep_off_caller();
 
   /// Runs task(index) for index in [0, count), each once, on any thread; returns when all are done. Not reentrant; one
   /// caller at a time. The first exception thrown by a task is rethrown here after all have finished.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/placement.h"
 #include "model/weight_loader.h"
 
 namespace vitrine {
@@ -30,7 +31,7 @@ Engine::Engine(EngineOptions options, StepListener listener)
 }
 
 void Engine::thread_main(std::promise<void>& started) {
-  pthread_setname_np(pthread_self(), "vitrine-engine");
+  pthread_setname_np(pthread_self(), kEngineThreadName);
   try {
     pool_ = std::make_unique<ThreadPool>(threads_);
     pool_->pin_caller();
@@ -123,6 +124,11 @@ void Engine::init_cache(const CacheConfig& config) {
 const SpanTables& Engine::span_tables() const {
   require(has_cache_, "spanTables: call loadWeights and initCache first");
   return span_tables_;
+}
+
+void Engine::keep_caller_off() {
+  require(!closed(), "keepThreadOff: the engine is closed");
+  pool_->keep_off_caller();
 }
 
 void Engine::submit(std::unique_ptr<Step> step) {

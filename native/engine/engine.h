@@ -58,6 +58,8 @@ class Engine {
   size_t available_bytes() const { return backend_->available_bytes(); }
   /// What the records of steps refer to; after init_cache.
   const SpanTables& span_tables() const;
+  /// Keeps the calling thread off the engine thread's processor; see ThreadPool::keep_off_caller.
+  void keep_caller_off();
   /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }

@@ -1,17 +1,20 @@
 // The pool: every index once, exceptions, sleeping and spinning workers, more threads than processors, cgroup quotas.
 #include "core/thread_pool.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <numeric>
 #include <thread>
 #include <vector>
 
 #include "core/check.h"
+#include "core/placement.h"
 #include "core/processors.h"
 #include "test_framework.h"
 
@@ -159,6 +162,70 @@ TEST("processors: the default is what this process may use") {
   CHECK(usable_processor_count() >= 1);
   CHECK(usable_processor_count() <= static_cast<int>(allowed_processors().size()));
   CHECK_EQ(ThreadPool(0).size(), usable_processor_count());
+}
+
+TEST("placement: pinned threads of engines are seen in every process, others and unpinned ones are not") {
+  const TemporaryFolder proc;
+  CHECK(pinned_engine_threads(proc.path()).empty());
+  CHECK(pinned_engine_threads(proc.path() + "/missing").empty());
+  const auto thread = [&](const std::string& at, const std::string& name, const std::string& processors) {
+    proc.write("/" + at + "/comm", name + "\n");
+    proc.write("/" + at + "/status",
+               "Name:\t" + name + "\nCpus_allowed:\tff\nCpus_allowed_list:\t" + processors + "\n");
+  };
+  thread("10/task/10", "node", "0-7");
+  thread("10/task/11", "vitrine-engine", "2");
+  thread("10/task/12", "vitrine-cpu1", "3");
+  thread("20/task/21", "vitrine-engine", "3");
+  thread("20/task/22", "vitrine-cpu1", "0-7");
+  thread("20/task/23", "vitrine-cpu2", "4,6");
+  thread("30/task/30", "other", "5");
+  thread("self/task/10", "vitrine-engine", "7");
+  proc.write("/40/task/41/comm", "vitrine-engine\n");  // it has just ended
+  const std::map<int, int> expected{{2, 2}, {3, 1 + 2}};
+  CHECK(pinned_engine_threads(proc.path()) == expected);
+}
+
+TEST("placement: the processors with the least load come first, equal ones in their order") {
+  CHECK(least_loaded_first({0, 1, 2, 3}, {}) == std::vector<int>({0, 1, 2, 3}));
+  CHECK(least_loaded_first({0, 1, 2, 3}, {{0, 2}, {1, 1}}) == std::vector<int>({2, 3, 1, 0}));
+  CHECK(least_loaded_first({4, 5}, {{4, 2}, {5, 1}, {0, 9}}) == std::vector<int>({5, 4}));
+}
+
+TEST("placement: a lock that another one holds is not waited for for ever") {
+  const PlacementLock first;
+  const PlacementLock second;
+}
+
+TEST("thread_pool: a thread that is kept off the caller's processor may use all others") {
+  if (allowed_processors().size() < 2) return;
+  const auto mask = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof(set), &set);
+    return set;
+  };
+  cpu_set_t of_caller;
+  cpu_set_t of_other;
+  std::thread caller([&] {
+    ThreadPool pool(1);
+    pool.pin_caller();
+    of_caller = mask();
+    std::thread([&] {
+      cpu_set_t all;
+      CPU_ZERO(&all);
+      for (const int processor : allowed_processors()) CPU_SET(processor, &all);
+      sched_setaffinity(0, sizeof(all), &all);
+      pool.keep_off_caller();
+      of_other = mask();
+    }).join();
+  });
+  caller.join();
+  CHECK_EQ(CPU_COUNT(&of_caller), 1);
+  CHECK_EQ(CPU_COUNT(&of_other), static_cast<int>(allowed_processors().size()) - 1);
+  cpu_set_t both;
+  CPU_AND(&both, &of_caller, &of_other);
+  CHECK_EQ(CPU_COUNT(&both), 0);
 }
 
 TEST("processors: cgroup v2 quota of the group or a parent") {

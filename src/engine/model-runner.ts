@@ -33,6 +33,8 @@ export interface RunnerDeps {
   readonly model: PreparedModel;
   readonly options: SchedulerOptions;
   readonly log: Log;
+  /** The calling thread serves this model alone: it leaves the engine thread's processor to it. Default false. */
+  readonly ownThread?: boolean;
 }
 
 /** Exactly one of the two is null. */
@@ -81,6 +83,7 @@ export class ModelRunner {
         ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize },
         ...{ weightBytes, kvCacheBytes, loadSeconds },
       };
+      if (deps.ownThread) this.#engine.keepThreadOff();
     } catch (thrown) {
       this.#engine.close();
       throw thrown;

@@ -224,6 +224,12 @@ export interface NativeEngine {
   memoryInfo(): MemoryInfo;
   /** After initCache; they never change. */
   spanTables(): SpanTables;
+  /**
+   * Keeps the calling thread off the processor that the engine thread is pinned to, where it may use another: what wakes
+   * to take a step's output would else run there and hold up the next step. For a process that has nothing but this
+   * engine: what the thread starts afterwards is kept off as well.
+   */
+  keepThreadOff(): void;
   /** Waits for the running step, drops queued ones, joins the threads, frees the memory. Idempotent. */
   close(): void;
 }

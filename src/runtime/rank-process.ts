@@ -41,6 +41,7 @@ async function run({ options, logLevel }: RankConfig): Promise<void> {
     options,
     channel: channel as SocketChannel<FrontendMessage, SchedulerMessage>,
     log,
+    ownThread: true,
   });
   exitAfterFlush(await scheduler.closed);
 }

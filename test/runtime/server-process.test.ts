@@ -1,7 +1,8 @@
 // The server as a process: signals, crashes, exit codes.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -127,6 +128,37 @@ test('an idle server and its rank use next to no processor time', async (t) => {
     const used = processorSeconds(pid) - before[i]!;
     assert.ok(used < 0.5, `process ${pid} used ${used} s of 1.5 s`);
   });
+});
+
+/** The processors that each thread of a process may use, by its name; the main thread is `main`. */
+function processorsOf(pid: number): Map<string, string> {
+  const lists = readdirSync(`/proc/${pid}/task`).map((task): [string, string] => {
+    const status = readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8');
+    const name = task === String(pid) ? 'main' : /^Name:\t(.*)$/m.exec(status)![1]!;
+    return [name, /^Cpus_allowed_list:\t(.*)$/m.exec(status)![1]!];
+  });
+  return new Map(lists);
+}
+
+test('the engine thread has its processor to itself: the JavaScript thread of the rank stays off it', async (t) => {
+  if (availableParallelism() < 2) {
+    t.skip('one processor');
+    return;
+  }
+  const server = storiesServer(t, ['--cpu-threads', '1']);
+  await server.ready();
+  const processors = processorsOf(server.ranks[0]!);
+  const own = processors.get('vitrine-engine')!;
+  assert.match(own, /^\d+$/);
+  const others = processors
+    .get('main')!
+    .split(',')
+    .map((range) => range.split('-').map(Number));
+  assert.ok(
+    !others.some(([first, last]) => Number(own) >= first! && Number(own) <= (last ?? first!)),
+    `${own} is in main`,
+  );
+  assert.notEqual(processorsOf(server.child.pid!).get('main'), processors.get('main'));
 });
 
 test('--log-requests logs a request and its result', async (t) => {

@@ -125,6 +125,8 @@ class FakeEngine implements NativeEngine {
     return { names: ['fake_op'], threads: [{ tid: FAKE_ENGINE_TID, name: 'fake engine' }] };
   }
 
+  keepThreadOff(): void {}
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
