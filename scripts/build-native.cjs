@@ -1,10 +1,12 @@
 // Builds the addon with CMake (through cmake-js) and, if asked, the native tests. Builds only what has changed.
 //   node scripts/build-native.cjs [--tests] [--sanitizer address|undefined|thread] [--build-type Release|Debug|...]
+//   node scripts/build-native.cjs --emulate-bf16 [--tests]
 //   node scripts/build-native.cjs --cuda
 // or VITRINE_TESTS=1, VITRINE_SANITIZER, VITRINE_BUILD_TYPE in the environment. Results:
 //   plain                build/Release/vitrine.node (the only .node there); build/tests: native_tests, kernel_bench,
 //                        trace_bench and nvtx_log_tool.so, a tool for NVTX_INJECTION64_PATH
 //   --cuda               build/cuda/libvitrine_cuda.so, the GPU kernels, and nothing else; needs nvcc, no GPU
+//   --emulate-bf16       build/bf16: the AVX512-BF16 kernels for processors that have AVX-512 alone, to test them
 //   anything else        build/asan, build/ubsan, build/tsan or build/<type>: native_tests, build/Release/vitrine.node
 // To run with such an addon: VITRINE_PREBUILD=$PWD/build/asan, and LD_PRELOAD=$(gcc -print-file-name=libasan.so).
 const { spawnSync } = require('node:child_process');
@@ -29,6 +31,7 @@ function readOptions() {
       options: {
         tests: { type: 'boolean', default: !['', '0', undefined].includes(process.env.VITRINE_TESTS) },
         sanitizer: { type: 'string', default: process.env.VITRINE_SANITIZER ?? '' },
+        'emulate-bf16': { type: 'boolean', default: false },
         cuda: { type: 'boolean', default: false },
         'build-type': { type: 'string', default: process.env.VITRINE_BUILD_TYPE || 'Release' },
       },
@@ -44,20 +47,24 @@ function readOptions() {
   if (!['Release', 'Debug', 'RelWithDebInfo', 'MinSizeRel'].includes(buildType)) {
     fail(`--build-type: expected Release, Debug, RelWithDebInfo or MinSizeRel, got '${buildType}'`);
   }
-  if (values.cuda && (sanitizer !== '' || buildType !== 'Release')) {
-    fail('--cuda: expected no --sanitizer and no --build-type beside it');
+  const emulateBf16 = values['emulate-bf16'];
+  for (const flag of ['cuda', 'emulate-bf16']) {
+    if (values[flag] && (sanitizer !== '' || buildType !== 'Release' || (values.cuda && emulateBf16))) {
+      fail(`--${flag}: expected no --sanitizer, no --build-type and no other kind of build beside it`);
+    }
   }
-  return { tests: values.tests, sanitizer, buildType, cuda: values.cuda };
+  return { tests: values.tests, sanitizer, buildType, cuda: values.cuda, emulateBf16 };
 }
 
-function folders({ sanitizer, buildType, cuda }) {
+function folders({ sanitizer, buildType, cuda, emulateBf16 }) {
   if (cuda) {
     return { cmake: join(root, 'build/cuda/cmake'), addon: join(root, 'build/cuda'), tests: join(root, 'build/cuda') };
   }
-  if (sanitizer === '' && buildType === 'Release') {
+  if (sanitizer === '' && buildType === 'Release' && !emulateBf16) {
     return { cmake: join(root, 'build/cmake'), addon: join(root, 'build/Release'), tests: join(root, 'build/tests') };
   }
-  const folder = join(root, 'build', sanitizer === '' ? buildType.toLowerCase() : SANITIZER_FOLDERS[sanitizer]);
+  const kind = emulateBf16 ? 'bf16' : (SANITIZER_FOLDERS[sanitizer] ?? buildType.toLowerCase());
+  const folder = join(root, 'build', kind);
   return { cmake: join(folder, 'cmake'), addon: join(folder, 'build/Release'), tests: folder };
 }
 
@@ -123,6 +130,7 @@ function build(target) {
   const args = ['build', '-d', root, '-O', cmake, '-T', target, '-l', 'warn', '-p', String(jobs)];
   args.push(`--CDCMAKE_BUILD_TYPE=${options.buildType}`, `--CDVITRINE_SANITIZER=${options.sanitizer}`);
   args.push(`--CDCMAKE_LIBRARY_OUTPUT_DIRECTORY=${addon}`, `--CDCMAKE_RUNTIME_OUTPUT_DIRECTORY=${tests}`);
+  args.push(`--CDVITRINE_EMULATE_BF16=${options.emulateBf16 ? 'ON' : 'OFF'}`);
   args.push(`--CDVITRINE_TESTS=${hasTests ? 'ON' : 'OFF'}`, `--CDVITRINE_CUDA=${options.cuda ? 'ON' : 'OFF'}`);
   const { status, error } = spawnSync(process.execPath, [cmakeJs, ...args], { cwd: root, stdio: 'inherit' });
   if (status !== 0) fail(`the build of ${target} failed${error ? `: ${error.message}` : ''}`);

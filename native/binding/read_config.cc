@@ -86,11 +86,9 @@ ModelSpec read_spec(const ValueReader& reader) {
 
 CpuIsa read_isa(const ValueReader& reader) {
   const std::vector<CpuIsa> supported = supported_cpu_isas();
-  if (supported.empty()) {
-    reader.reject("a processor with AVX2, FMA and F16C; this one has not all of them, so no instruction set will do");
-  }
+  const CpuIsa best = best_cpu_isa(supported);
   const std::string name = reader.string();
-  if (name == "auto") return supported.back();
+  if (name == "auto") return best;
   const auto isa = parse_cpu_isa(name);
   if (isa && std::find(supported.begin(), supported.end(), *isa) != supported.end()) return *isa;
   std::string names = "auto";

@@ -32,7 +32,9 @@ OP_TEST("elementwise: rms_norm and add_rms_norm") {
   const auto reference = make_reference_backend();
   for_each_backend(2, [&](Backend& backend, const std::string& isa) {
     const DType dtype = backend.activation_dtype();
-    for (const auto& [rows, width] : rows_cases()) {
+    for (const RowsCase& shape : rows_cases()) {
+      const int64_t rows = shape.rows;
+      const int64_t width = shape.cols;
       const auto gains = random_floats(width, 1);
       const auto gain = load_vector(backend, gains);
       const auto expected_gain = load_vector(*reference, gains);
@@ -160,7 +162,9 @@ OP_TEST("elementwise: vectors load from every dtype") {
 
 OP_TEST("elementwise: gated activations") {
   const auto reference = make_reference_backend();
-  for (const auto& [activation, name] : kActivations) {
+  for (const auto& entry : kActivations) {
+    const Activation activation = entry.first;
+    const std::string name = entry.second;
     for_each_backend(2, [&](Backend& backend, const std::string& isa) {
       const DType dtype = backend.activation_dtype();
       for (const auto& [rows, width] : rows_cases()) {
@@ -169,7 +173,7 @@ OP_TEST("elementwise: gated activations") {
         auto expected = out;
         backend.gated_activation(tensor_of(gate_up, rows, 2 * width), activation, tensor_of(out, rows, width));
         reference->gated_activation(tensor_of(gate_up, rows, 2 * width), activation, tensor_of(expected, rows, width));
-        check_close(out, expected, 5e-6, dtype, name + (" " + label(isa, rows, width)));
+        check_close(out, expected, 5e-6, dtype, name + " " + label(isa, rows, width));
       }
     });
   }

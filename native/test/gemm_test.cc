@@ -186,6 +186,32 @@ TEST("cpu_isa: names, and an instruction set that this processor lacks") {
   CHECK(!parse_cpu_isa("sse2").has_value());
 }
 
+TEST("cpu_isa: what a processor must have, and the line that says so") {
+  CpuFeatures features{.avx2 = true,
+                       .fma = true,
+                       .f16c = true,
+                       .avx512f = true,
+                       .avx512bw = true,
+                       .avx512vl = true,
+                       .avx512dq = true,
+                       .avx512bf16 = true};
+  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}));
+  features.avx512bf16 = false;
+  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512}));
+  features.avx512dq = false;
+  features.avx512bf16 = true;
+  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2}));
+  CHECK_THROWS_WITH(check_cpu_isa(CpuIsa::kAvx512, cpu_isas_of(features)),
+                    "this processor cannot run avx512 code; its best is avx2");
+  for (bool CpuFeatures::*needed : {&CpuFeatures::avx2, &CpuFeatures::fma, &CpuFeatures::f16c}) {
+    CpuFeatures old = features;
+    old.*needed = false;
+    CHECK(cpu_isas_of(old).empty());
+    CHECK_THROWS_WITH(best_cpu_isa(cpu_isas_of(old)), "this processor lacks AVX2, FMA or F16C");
+    CHECK_THROWS_WITH(check_cpu_isa(CpuIsa::kAvx2, cpu_isas_of(old)), "this processor lacks AVX2, FMA or F16C");
+  }
+}
+
 TEST("cpu_limits: every rate is measured") {
   ThreadPool pool(2);
   const CpuLimits limits = measure_cpu_limits(pool, 0.05);

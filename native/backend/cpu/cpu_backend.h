@@ -15,8 +15,20 @@ enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };
 
 std::string_view cpu_isa_name(CpuIsa isa);  ///< "avx2", "avx512", "avx512_bf16"
 std::optional<CpuIsa> parse_cpu_isa(std::string_view name);
-/// Instruction sets this processor (and the OS) can run, slowest first; empty below AVX2 + FMA + F16C.
+/// What a processor has, of what the kernels use.
+struct CpuFeatures {
+  bool avx2, fma, f16c;
+  bool avx512f, avx512bw, avx512vl, avx512dq;
+  bool avx512bf16;
+};
+/// Instruction sets that a processor can run, slowest first; empty below AVX2 + FMA + F16C.
+std::vector<CpuIsa> cpu_isas_of(const CpuFeatures& features);
+/// Those of this processor (and the OS).
 std::vector<CpuIsa> supported_cpu_isas();
+/// Throws Error, in one line, when nothing is supported or `isa` is not.
+void check_cpu_isa(CpuIsa isa, const std::vector<CpuIsa>& supported);
+/// The best of them. Throws Error when nothing is supported.
+CpuIsa best_cpu_isa(const std::vector<CpuIsa>& supported);
 
 /// Throws Error when `isa` is not supported here. The pool must outlive the backend.
 std::unique_ptr<Backend> make_cpu_backend(CpuIsa isa, ThreadPool& pool);

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "backend/cpu/kernel_table.h"
-#include "core/check.h"
 #include "core/clock.h"
 
 namespace vitrine {
@@ -21,17 +20,11 @@ size_t read_buffer_bytes() {
   return std::clamp(free / 4, size_t{16} << 20, kReadBytes);
 }
 
-const CpuKernels& best_kernels() {
-  const std::vector<CpuIsa> isas = supported_cpu_isas();
-  require(!isas.empty(), "this processor lacks AVX2, FMA or F16C, which the CPU backend needs");
-  return kernels_for(isas.back());
-}
-
 }  // namespace
 
 LimitProbe::LimitProbe(ThreadPool& pool)
     : pool_(pool),
-      kernels_(best_kernels()),
+      kernels_(kernels_for(best_cpu_isa(supported_cpu_isas()))),
       buffer_(read_buffer_bytes()),
       parts_(kPartsPerThread * pool.size()),
       part_bytes_(buffer_.bytes() / static_cast<size_t>(parts_) / 4096 * 4096) {

@@ -10,6 +10,12 @@
 
 #define VT_INLINE static inline __attribute__((always_inline))
 
+// Bfloat16 pairs are multiplied by the processor, or, in a build for tests (VITRINE_EMULATE_BF16), by what does the
+// same.
+#if defined(__AVX512BF16__) || defined(VITRINE_EMULATE_BF16)
+#define VT_BF16_PAIRS
+#endif
+
 namespace vitrine {
 namespace {
 
@@ -92,10 +98,16 @@ VT_INLINE V16 even(Pairs16 x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(x.
 VT_INLINE V16 odd(Pairs16 x) {
   return {_mm512_castsi512_ps(_mm512_and_si512(x.v, _mm512_set1_epi32(static_cast<int>(0xffff0000U))))};
 }
-#ifdef __AVX512BF16__
-/// Per lane: acc + x.even * w.even + x.odd * w.odd. `x`: one pair for all lanes.
+#ifdef VT_BF16_PAIRS
+/// Per lane: acc + x.odd * w.odd + x.even * w.even, in this order, each sum rounded once; denormal numbers count as 0.
+/// `x`: one pair for all lanes.
 VT_INLINE V16 dot_pairs(uint32_t x, Pairs16 w, V16 acc) {
-  return {_mm512_dpbf16_ps(acc.v, (__m512bh)_mm512_set1_epi32(static_cast<int>(x)), (__m512bh)w.v)};
+  const __m512i pair = _mm512_set1_epi32(static_cast<int>(x));
+#ifdef __AVX512BF16__
+  return {_mm512_dpbf16_ps(acc.v, (__m512bh)pair, (__m512bh)w.v)};
+#else
+  return fma(even({pair}), even(w), fma(odd({pair}), odd(w), acc));  // but for denormal numbers
+#endif
 }
 #endif
 
