@@ -390,14 +390,14 @@ void issue_product(const Product& product) {
           issued.lanes[lane].b_descriptor != issued.lanes[0].b_descriptor)
         throw std::runtime_error("the lanes of a product have different descriptors");
     }
-    if (randomness() % 2 == 0) {
+    // Products run in order: once one is late, those behind it are.
+    bool late = randomness() % 2 == 0 || !warp.open_products.empty();
+    for (const auto& group : warp.product_groups) late = late || !group.empty();
+    if (late) {
       warp.open_products.push_back(issued);
-      return;
+    } else {
+      run_product(index, issued);
     }
-    // In order: those before it come first.
-    for (auto& group : warp.product_groups) run_products(index, std::exchange(group, {}));
-    run_products(index, std::exchange(warp.open_products, {}));
-    run_product(index, issued);
   });
 }
 void commit_products() {

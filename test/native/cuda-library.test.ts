@@ -240,9 +240,9 @@ describe('the built library', { skip: notBuilt }, () => {
 
   it('the attention kernel of Hopper is a trap elsewhere, and starts with the registers that its warps share out', () => {
     const log = new Map(ptxasLogs()).get('attention_hopper.cu') ?? '';
-    const kernels = [
-      ...log.matchAll(/entry function '(\S+)' for '(\S+)'\n.*\n.*\n.*Used (\d+) registers/g),
-    ].map(([, , arch, registers]) => [arch, Number(registers)] as const);
+    const kernels = [...log.matchAll(/entry function '(\S+)' for '(\S+)'\n.*\n.*\n.*Used (\d+) registers/g)].map(
+      ([, , arch, registers]) => [arch, Number(registers)] as const,
+    );
     assert.equal(kernels.length, 2 * 6);
     for (const [arch, registers] of kernels) {
       // 3 warpgroups; the launcher takes a kernel of more than 32 registers for a real one.
