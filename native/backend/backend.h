@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/dtype.h"
 
@@ -152,6 +153,21 @@ struct ExpertWeights {
   const Weight* down = nullptr;     ///< [hidden, I]
 };
 
+/// One layer's experts.
+struct MoeLayer {
+  std::span<const ExpertWeights> experts;
+  int32_t top_k = 0;
+};
+
+/// The largest steps that will come.
+struct StepLimits {
+  int32_t max_requests = 0;
+  int32_t max_tokens = 0;
+  AttentionShape attention;
+  std::vector<int32_t> windows;  ///< each sliding window that a layer has, 0 = all
+  std::vector<MoeLayer> moe_layers;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -163,6 +179,11 @@ class Backend {
   virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;
   /// Bytes that allocate() may still give. On any thread.
   virtual size_t available_bytes() const = 0;
+  /// Once the weights are there: allocates what the ops of such steps need beside their tensors, so that none of them
+  /// allocates device memory later. Larger steps still run. Throws OutOfMemory.
+  virtual void reserve(const StepLimits& limits) { (void)limits; }
+  /// Device memory that the ops keep beside their tensors.
+  virtual size_t scratch_bytes() const { return 0; }
   /// Makes host words readable by ops until the next synchronize(); the CPU returns the pointer itself.
   virtual const int32_t* upload(std::span<const int32_t> words) = 0;
   /// Copies host bytes into device memory, after the ops queued so far; `host` may change on return.

@@ -98,15 +98,14 @@ CpuIsa read_isa(const ValueReader& reader) {
   reader.reject("one of " + names + " (what this processor can run)");
 }
 
-constexpr int kCudaDevice = 0;  // the first that CUDA_VISIBLE_DEVICES leaves
-
 std::function<std::unique_ptr<Backend>(ThreadPool&)> read_backend(const ValueReader& reader, DType dtype) {
   enum class Device { kCpu, kCuda };
   if (one_of<Device>(reader["device"], {{"cpu", Device::kCpu}, {"cuda", Device::kCuda}}) == Device::kCpu) {
     return [isa = read_isa(reader["cpuIsa"])](ThreadPool& pool) { return make_cpu_backend(isa, pool); };
   }
-  return [library = CudaLibrary(reader["cudaLibrary"].string()), dtype](ThreadPool&) {
-    return make_cuda_backend(library, kCudaDevice, dtype);
+  const int index = reader["cudaDevice"].int32(0);
+  return [library = CudaLibrary(reader["cudaLibrary"].string()), index, dtype](ThreadPool&) {
+    return make_cuda_backend(library, index, dtype);
   };
 }
 

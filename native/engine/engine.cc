@@ -11,6 +11,11 @@
 #include "model/weight_loader.h"
 
 namespace vitrine {
+namespace {
+
+size_t mib(size_t bytes) { return bytes >> 20; }
+
+}  // namespace
 
 Engine::Engine(EngineOptions options, StepListener listener)
     : spec_(std::move(options.spec)),
@@ -87,7 +92,11 @@ void Engine::call(const char* what, const std::function<void()>& task) {
 void Engine::load_weights(const LoadPlan& plan) {
   require(!has_weights_, "loadWeights: the weights are loaded already");
   call("loadWeights", [&] {
-    weights_ = vitrine::load_weights(spec_, plan, *backend_, *pool_);
+    try {
+      weights_ = vitrine::load_weights(spec_, plan, *backend_, *pool_);
+    } catch (const OutOfMemory& error) {
+      throw OutOfMemory(sentence("loadWeights: ", error.what(), "; ", mib(available_bytes()), " MiB are free"));
+    }
     memory_.weight_bytes = weights_->bytes();
     const KvLayer shape{nullptr, nullptr, spec_.dtype, 0, 0, spec_.num_kv_heads, spec_.head_dim};
     memory_.kv_bytes_per_token = PagedKvCache::bytes_per_token(spec_.num_layers(), shape);
@@ -107,11 +116,20 @@ void Engine::init_cache(const CacheConfig& config) {
   require(wanted <= available, "initCache: the KV cache of ", config.num_blocks, " blocks of ", config.block_size,
           " tokens takes ", wanted, " bytes, but only ", available, " are available; ask for fewer blocks");
   call("initCache", [&] {
+    const auto refuse = [&](const char* why) {
+      throw OutOfMemory(sentence("initCache: out of memory (", why, "): beside the weights (",
+                                 mib(memory_.weight_bytes), " MiB), ", mib(available),
+                                 " MiB were free; the KV cache of ", int64_t{config.num_blocks} * config.block_size,
+                                 " tokens takes ", mib(wanted), " MiB of them, which leaves ", mib(available - wanted),
+                                 " MiB, too little for the workspaces of steps of up to ", config.max_batch_tokens,
+                                 " tokens and ", config.max_requests, " requests"));
+    };
     try {
       runner_ = std::make_unique<ModelRunner>(spec_, *weights_, *backend_, *pool_, *tracer_, config);
-    } catch (const std::bad_alloc&) {
-      fail("initCache: no memory for the KV cache (", wanted, " bytes) and the workspaces of ", config.max_batch_tokens,
-           " tokens; ask for less");
+    } catch (const std::bad_alloc& error) {
+      refuse(error.what());
+    } catch (const OutOfMemory& error) {
+      refuse(error.what());
     }
     memory_.kv_cache_bytes = runner_->kv_cache_bytes();
     memory_.workspace_bytes = runner_->workspace_bytes();

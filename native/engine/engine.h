@@ -47,9 +47,10 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Blocks. Once; an engine whose load failed may try again.
+  /// Blocks. Once; an engine whose load failed may try again. Throws OutOfMemory when the device is full.
   void load_weights(const LoadPlan& plan);
-  /// Blocks. Once, after load_weights.
+  /// Blocks. Once, after load_weights. No step allocates device memory afterwards. Throws OutOfMemory with the numbers
+  /// when the device has no room for all that steps need.
   void init_cache(const CacheConfig& config);
   /// Queues a step. After a step has failed the engine is dead: every later step comes back with that error.
   void submit(std::unique_ptr<Step> step);

@@ -40,7 +40,8 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       lay_out_output_(phase_site(tracer, "lay_out_output")),
       synchronize_(phase_site(tracer, "synchronize")),
       cache_(backend, spec.num_layers(), kv_shape(spec, config)),
-      model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_context_length),
+      model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_requests,
+             config.max_context_length),
       sampler_(backend, tracer, config.max_requests) {}
 
 void ModelRunner::run(Step& step) {

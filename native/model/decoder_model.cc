@@ -11,7 +11,8 @@
 namespace vitrine {
 
 DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_positions)
+                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_requests,
+                           int32_t max_positions)
     : spec_(spec),
       weights_(weights),
       cache_(cache),
@@ -26,6 +27,23 @@ DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const 
       views.push_back({expert.gate_up_proj.get(), expert.down_proj.get()});
     }
   }
+  backend_.reserve(step_limits(max_tokens, max_requests));
+}
+
+StepLimits DecoderModel::step_limits(int32_t max_tokens, int32_t max_requests) const {
+  StepLimits limits{max_requests, max_tokens, attention_shape(), {}, {}};
+  for (size_t i = 0; i < spec_.layers.size(); ++i) {
+    const LayerSpec& layer = spec_.layers[i];
+    if (std::ranges::find(limits.windows, layer.sliding_window) == limits.windows.end()) {
+      limits.windows.push_back(layer.sliding_window);
+    }
+    if (layer.moe) limits.moe_layers.push_back({experts_[i], layer.moe->top_k});
+  }
+  return limits;
+}
+
+AttentionShape DecoderModel::attention_shape() const {
+  return {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale};
 }
 
 Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {
@@ -34,9 +52,7 @@ Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampl
   const ForwardContext context{spec_, backend_, workspace_, cache_, rope_.table(), batch, tracer_};
   {
     const TraceScope scope(tracer_, sites_.plan_attention);
-    backend_.attention().plan(
-        {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale},
-        batch.attention);
+    backend_.attention().plan(attention_shape(), batch.attention);
   }
   {
     const TraceScope scope(tracer_, sites_.resolve_token_ids);

@@ -140,6 +140,8 @@ class StagedBackend final : public Backend {
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
   size_t available_bytes() const override { return device_.available_bytes(); }
+  void reserve(const StepLimits& limits) override { device_.reserve(limits); }
+  size_t scratch_bytes() const override { return device_.scratch_bytes(); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override {
     const TensorCopy copy(device_, from);

@@ -108,6 +108,8 @@ export interface EngineConfig {
   readonly device: 'cpu' | 'cuda';
   /** Path of libvitrine_cuda.so; of device 'cuda' alone. */
   readonly cudaLibrary?: string;
+  /** CudaDeviceInfo.index; of device 'cuda' alone. */
+  readonly cudaDevice?: number;
   readonly spec: ModelSpec;
   /** Compute threads, the engine thread included; 0 = all processors this process may use (cgroup and affinity). */
   readonly cpuThreads: number;
@@ -166,6 +168,8 @@ export interface CpuDeviceInfo {
 
 export interface CudaDeviceInfo {
   readonly kind: 'cuda';
+  /** Among the GPUs that CUDA_VISIBLE_DEVICES leaves, those included that cannot be used. */
+  readonly index: number;
   readonly name: string;
   /** '9.0': Hopper. */
   readonly computeCapability: string;
@@ -210,9 +214,12 @@ export interface SpanTables {
 export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: Uint8Array | null) => void;
 
 export interface NativeEngine {
-  /** Blocks until all weights are packed. Throws an Error that names file and tensor. */
+  /**
+   * Blocks until all weights are packed. Throws an Error that names file and tensor; with the code OUT_OF_MEMORY, here
+   * and in initCache, when the device has no memory left.
+   */
   loadWeights(plan: LoadPlan): void;
-  /** Allocates the paged KV cache and the workspaces; once, after loadWeights. */
+  /** Allocates the paged KV cache and all that steps need: none allocates device memory later. Once, after loadWeights. */
   initCache(config: CacheConfig): void;
   /**
    * Queues a step and returns at once; steps run in order on the engine thread. The buffer must not be changed until

@@ -85,14 +85,18 @@ const char* matmul_library(Context* context) { return context->linear.descriptio
 
 int allocate(Context* context, size_t bytes, void** data) {
   return guarded([&] {
-    void* memory = nullptr;
-    check(cudaMalloc(&memory, std::max<size_t>(bytes, 1)), "cudaMalloc");
-    *data = memory;
-    check(cudaMemsetAsync(memory, 0, bytes, context->stream.get()), "cudaMemsetAsync");
+    *data = allocate_device_memory(bytes);
+    check(cudaMemsetAsync(*data, 0, bytes, context->stream.get()), "cudaMemsetAsync");
   });
 }
 
 void release(Context*, void* data) { cudaFree(data); }
+
+int reserve(Context* context, const VitrineStepLimits* limits) {
+  return guarded([&] { context->reserve(*limits); });
+}
+
+size_t scratch_bytes(Context* context) { return context->scratch_bytes(); }
 
 int upload(Context* context, const int32_t* words, size_t count, const int32_t** device_words) {
   return guarded(
@@ -218,6 +222,8 @@ constexpr VitrineCudaApi kApi = {
     .matmul_library = matmul_library,
     .allocate = allocate,
     .release = release,
+    .reserve = reserve,
+    .scratch_bytes = scratch_bytes,
     .upload = upload,
     .write = write,
     .download = download,

@@ -64,9 +64,13 @@ void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> quer
 /// has no more rows than a short tile.
 struct AttentionCapacity {
   int32_t short_items = 0;
+  int32_t long_items = 0;
   int32_t merges = 0;
   int32_t partial_rows = 0;
 };
 AttentionCapacity decode_capacity(const AttentionTiling& tiling, int32_t requests);
+
+/// The most that plan_attention() makes of any batch with so many tokens and requests.
+AttentionCapacity batch_capacity(const AttentionTiling& tiling, int32_t tokens, int32_t requests);
 
 }  // namespace vitrine::cuda

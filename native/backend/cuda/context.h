@@ -52,4 +52,8 @@ struct VitrineCudaContext {
   vitrine::cuda::PagedAttention attention;
   vitrine::cuda::MixtureOfExperts experts;
   vitrine::cuda::Scratch conversion;  ///< stored rows on their way to another dtype
+
+  /// See Backend::reserve().
+  void reserve(const VitrineStepLimits& limits);
+  size_t scratch_bytes() const;
 };

@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file. */
-#define VITRINE_CUDA_ABI_VERSION 1u
+#define VITRINE_CUDA_ABI_VERSION 2u
 #define VITRINE_CUDA_API_SYMBOL "vitrine_cuda_api"
 
 enum VitrineCudaStatus {
@@ -92,6 +92,22 @@ typedef struct VitrineExpert {
   const VitrineCudaWeight* down;    /* [hidden, I] */
 } VitrineExpert;
 
+typedef struct VitrineMoeLayer {
+  const VitrineExpert* experts; /* [num_experts] */
+  int32_t num_experts;
+  int32_t top_k;
+} VitrineMoeLayer;
+
+typedef struct VitrineStepLimits { /* pointers are host memory */
+  int32_t max_requests;
+  int32_t max_tokens;
+  VitrineAttentionShape attention;
+  const int32_t* windows; /* each sliding window that a layer has, 0 = all */
+  const VitrineMoeLayer* moe_layers;
+  int32_t num_windows;
+  int32_t num_moe_layers;
+} VitrineStepLimits;
+
 typedef struct VitrineSampleParams { /* pointers are host memory */
   float temperature;
   int32_t top_k;
@@ -123,6 +139,7 @@ typedef struct VitrineLogprobRequest { /* pointers are host memory */
 
 typedef struct VitrineCudaDevice {
   char name[256];
+  int32_t index; /* among those that CUDA_VISIBLE_DEVICES leaves */
   int32_t compute_major;
   int32_t compute_minor;
   int32_t multiprocessors;
@@ -155,6 +172,8 @@ typedef struct VitrineCudaApi {
   /* --- memory --- */
   int (*allocate)(VitrineCudaContext* context, size_t bytes, void** data); /* zeroed, 256-byte aligned */
   void (*release)(VitrineCudaContext* context, void* data);
+  int (*reserve)(VitrineCudaContext* context, const VitrineStepLimits* limits); /* for the ops of such steps */
+  size_t (*scratch_bytes)(VitrineCudaContext* context);                         /* that ops keep */
   int (*upload)(VitrineCudaContext* context, const int32_t* words, size_t count, const int32_t** device_words);
   int (*write)(VitrineCudaContext* context, void* device, const void* host, size_t bytes);
   int (*download)(VitrineCudaContext* context, const VitrineTensor* from, float* to); /* blocks */

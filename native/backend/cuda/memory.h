@@ -7,10 +7,13 @@
 
 namespace vitrine::cuda {
 
+/// At least one byte, aligned to 256. Throws Error OUT_OF_MEMORY with how much was wanted and how much is free.
+void* allocate_device_memory(size_t bytes);
+
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  explicit DeviceMemory(size_t bytes) : bytes_(bytes) { check(cudaMalloc(&data_, bytes), "cudaMalloc"); }
+  explicit DeviceMemory(size_t bytes) : data_(allocate_device_memory(bytes)), bytes_(bytes) {}
   ~DeviceMemory() { cudaFree(data_); }  // waits for the device
   DeviceMemory(DeviceMemory&& other) noexcept { swap(other); }
   DeviceMemory& operator=(DeviceMemory&& other) noexcept {

@@ -19,6 +19,10 @@ class MixtureOfExperts {
   void run(const VitrineTensor& x, const VitrineMoeRouting& routing, const VitrineExpert* experts, int activation,
            const VitrineTensor& out, cudaStream_t stream);
 
+  /// Has the scratch for steps of so many tokens and the table of the layer's weights ready.
+  void reserve(const VitrineMoeLayer& layer, int64_t max_tokens);
+  size_t device_bytes() const;
+
  private:
   /// Addresses of a layer's weights, on the host and on the device: first all gate_up, then all down.
   struct WeightTable {
@@ -26,6 +30,14 @@ class MixtureOfExperts {
     DeviceMemory device;
   };
 
+  /// Of a slice.
+  struct Workspace {
+    ExpertGroups groups;
+    void* activated = nullptr;
+    void* results = nullptr;
+  };
+
+  Workspace workspace(const VitrineExpert& expert, int32_t num_experts, int64_t choices);
   const void* const* weight_table(const VitrineExpert* experts, int32_t num_experts);
 
   Transfers& transfers_;

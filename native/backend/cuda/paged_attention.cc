@@ -64,13 +64,14 @@ PagedAttention::List PagedAttention::append(const std::vector<Item>& items, int3
 void PagedAttention::make(WindowPlan& plan) {
   plan_attention(tiling_, query_start_, seq_lens_, plan.window, plan_);
   const auto count = [](const auto& list) { return static_cast<int32_t>(list.size()); };
-  AttentionCapacity capacity{count(plan_.short_items), count(plan_.merges), plan_.partial_rows};
-  const Line counts{capacity.short_items, count(plan_.long_items), capacity.merges};
+  AttentionCapacity capacity{count(plan_.short_items), count(plan_.long_items), count(plan_.merges),
+                             plan_.partial_rows};
+  const Line counts{capacity.short_items, capacity.long_items, capacity.merges};
   if (is_decode_) capacity = decode_capacity(tiling_, batch_.num_requests);
   plan.counts_line = lines_.size();
   lines_.push_back(counts);
   plan.short_items = append(plan_.short_items, capacity.short_items);
-  plan.long_items = append(plan_.long_items, counts[1]);
+  plan.long_items = append(plan_.long_items, capacity.long_items);
   plan.merges = append(plan_.merges, capacity.merges);
   plan.partial_rows = static_cast<size_t>(capacity.partial_rows);
 }
@@ -79,8 +80,32 @@ void PagedAttention::upload() {
   if (lines_.empty()) return;
   const size_t bytes = lines_.size() * sizeof(Line);
   transfers_.write(buffers().plans.reserve(bytes), lines_.data(), bytes);
+  for (const WindowPlan& plan : plans_) buffers().partials.reserve(partial_bytes(plan.partial_rows));
+}
+
+size_t PagedAttention::partial_bytes(size_t rows) const {
   const size_t row_floats = static_cast<size_t>(shape_.num_kv_heads) * (static_cast<size_t>(shape_.head_dim) + 1);
-  for (const WindowPlan& plan : plans_) buffers().partials.reserve(plan.partial_rows * row_floats * sizeof(float));
+  return rows * row_floats * sizeof(float);
+}
+
+void PagedAttention::reserve(const VitrineStepLimits& limits) {
+  choose_kernels(limits.attention);
+  shape_ = limits.attention;
+  plans_.clear();
+  for (int32_t i = 0; i < limits.num_windows; ++i) plans_.emplace_back().window = limits.windows[i];
+  const auto make_room = [&](Buffers& buffers, const AttentionCapacity& most) {
+    const int64_t lines = int64_t{1} + most.short_items + most.long_items + most.merges;
+    buffers.plans.reserve(plans_.size() * static_cast<size_t>(lines) * sizeof(Line));
+    buffers.partials.reserve(partial_bytes(static_cast<size_t>(most.partial_rows)));
+  };
+  make_room(buffers_[0], batch_capacity(tiling_, limits.max_tokens, limits.max_requests));
+  make_room(buffers_[1], decode_capacity(tiling_, limits.max_requests));
+}
+
+size_t PagedAttention::device_bytes() const {
+  size_t total = 0;
+  for (const Buffers& each : buffers_) total += each.plans.bytes() + each.partials.bytes();
+  return total;
 }
 
 const PagedAttention::WindowPlan& PagedAttention::plan_of(int32_t window) {

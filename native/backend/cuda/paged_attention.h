@@ -24,6 +24,10 @@ class PagedAttention {
   void run(const VitrineKvLayer& cache, const VitrineTensor& qkv, int32_t window, const VitrineTensor& out,
            cudaStream_t stream);
 
+  /// Has room for the plans of such steps, over all their windows, and for the parts of split keys.
+  void reserve(const VitrineStepLimits& limits);
+  size_t device_bytes() const;
+
  private:
   using Line = std::array<int32_t, 8>;  ///< an item, a merge, or the counts at the beginning of a window's lists
 
@@ -49,6 +53,7 @@ class PagedAttention {
   template <class Item>
   List append(const std::vector<Item>& items, int32_t capacity);
   void upload();
+  size_t partial_bytes(size_t rows) const;
   Buffers& buffers() { return buffers_[is_decode_ ? 1 : 0]; }
 
   Transfers& transfers_;

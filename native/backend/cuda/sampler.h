@@ -20,6 +20,8 @@ class Sampler {
   /// Fills what the requests point to. Waits.
   void logprobs(const VitrineTensor& logits, std::span<const VitrineLogprobRequest> requests);
 
+  size_t device_bytes() const { return adjusted_.bytes() + outputs_.bytes(); }
+
  private:
   Transfers& transfers_;
   cudaStream_t stream_;

@@ -70,6 +70,12 @@ const void* Transfers::upload(const void* host, size_t bytes) {
   return place;
 }
 
+size_t Transfers::device_bytes() const {
+  size_t total = 0;
+  for (const DeviceMemory& piece : uploads_) total += piece.bytes();
+  return total;
+}
+
 void Transfers::read(void* host, const void* device, size_t bytes) {
   while (bytes > 0) {
     const size_t part = std::min(bytes, kSegmentBytes);

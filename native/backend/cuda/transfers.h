@@ -20,6 +20,8 @@ class Transfers {
   const void* upload(const void* host, size_t bytes);
   /// Waits for what is queued, then for the copy.
   void read(void* host, const void* device, size_t bytes);
+  /// Of uploads.
+  size_t device_bytes() const;
   /// Waits for all that is queued; ends the life of uploads.
   void synchronize();
 

@@ -35,6 +35,10 @@ VitrineMoeRouting c(const MoeRouting& routing) {
   return {routing.expert_ids, routing.expert_weights, routing.num_experts, routing.top_k, routing.normalize ? 1 : 0};
 }
 
+VitrineAttentionShape c(const AttentionShape& shape) {
+  return {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, shape.scale};
+}
+
 /// The library's context, and calls with it.
 class Context {
  public:
@@ -61,12 +65,7 @@ class Context {
 class CudaBuffer final : public DeviceBuffer {
  public:
   CudaBuffer(const Context& context, size_t bytes) : context_(context), bytes_(bytes) {
-    if (context.api().allocate(context.get(), bytes, &data_) == VITRINE_CUDA_OK) return;
-    const std::string why = context.api().last_error();
-    size_t free = 0;
-    size_t total = 0;
-    context.api().memory_info(context.get(), &free, &total);
-    fail("cannot allocate ", bytes, " bytes of GPU memory, ", free, " of ", total, " are free: ", why);
+    context.call(&VitrineCudaApi::allocate, bytes, &data_);
   }
   ~CudaBuffer() override { context_.api().release(context_.get(), data_); }
 
@@ -102,6 +101,11 @@ class CudaWeight final : public Weight {
 VitrineCudaWeight* handle(const Weight& weight) { return static_cast<const CudaWeight&>(weight).get(); }
 VitrineCudaWeight* handle(const Weight* weight) { return weight == nullptr ? nullptr : handle(*weight); }
 
+void put(std::span<const ExpertWeights> experts, std::vector<VitrineExpert>& to) {
+  to.clear();
+  for (const ExpertWeights& expert : experts) to.push_back({handle(expert.gate_up), handle(expert.down)});
+}
+
 class CudaAttention final : public AttentionBackend {
  public:
   explicit CudaAttention(const Context& context) : context_(context) {}
@@ -109,8 +113,7 @@ class CudaAttention final : public AttentionBackend {
   void plan(const AttentionShape& shape, const AttentionBatch& batch) override {
     require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0, shape.num_heads,
             " query heads are not a multiple of ", shape.num_kv_heads);
-    const VitrineAttentionShape c_shape{shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size,
-                                        shape.scale};
+    const VitrineAttentionShape c_shape = c(shape);
     const VitrineAttentionBatch c_batch{batch.num_requests,     batch.num_tokens,   batch.query_start,
                                         batch.seq_lens,         batch.block_start,  batch.blocks,
                                         batch.host_query_start, batch.host_seq_lens};
@@ -146,6 +149,23 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::memory_info, &free, &total);
     return free;
   }
+  void reserve(const StepLimits& limits) override {
+    std::vector<std::vector<VitrineExpert>> experts;
+    std::vector<VitrineMoeLayer> moe_layers;
+    for (const MoeLayer& layer : limits.moe_layers) {
+      put(layer.experts, experts.emplace_back());
+      moe_layers.push_back({experts.back().data(), static_cast<int32_t>(layer.experts.size()), layer.top_k});
+    }
+    const VitrineStepLimits c_limits{limits.max_requests,
+                                     limits.max_tokens,
+                                     c(limits.attention),
+                                     limits.windows.data(),
+                                     moe_layers.data(),
+                                     static_cast<int32_t>(limits.windows.size()),
+                                     static_cast<int32_t>(moe_layers.size())};
+    context_.call(&VitrineCudaApi::reserve, &c_limits);
+  }
+  size_t scratch_bytes() const override { return context_.api().scratch_bytes(context_.get()); }
   const int32_t* upload(std::span<const int32_t> words) override {
     const int32_t* device = nullptr;
     context_.call(&VitrineCudaApi::upload, words.data(), words.size(), &device);
@@ -213,8 +233,7 @@ class CudaBackend final : public Backend {
   }
   void moe_experts(const Tensor& x, const MoeRouting& routing, std::span<const ExpertWeights> experts,
                    Activation activation, const Tensor& out) override {
-    experts_.clear();
-    for (const ExpertWeights& expert : experts) experts_.push_back({handle(expert.gate_up), handle(expert.down)});
+    put(experts, experts_);
     const VitrineTensor c_x = c(x);
     const VitrineMoeRouting c_routing = c(routing);
     const VitrineTensor c_out = c(out);

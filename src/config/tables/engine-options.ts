@@ -74,6 +74,15 @@ export const ENGINE_OPTIONS = [
     group: MEMORY,
   },
   {
+    flag: 'base-gpu-id',
+    key: 'baseGpuId',
+    type: 'integer',
+    default: 0,
+    min: 0,
+    help: 'Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves.',
+    group: MEMORY,
+  },
+  {
     flag: 'cpu-threads',
     key: 'cpuThreads',
     type: 'integer',
@@ -114,10 +123,9 @@ export const ENGINE_OPTIONS = [
     flag: 'mem-fraction-static',
     key: 'memFractionStatic',
     type: 'number',
-    default: 0.3,
     min: 0.01,
     max: 0.95,
-    help: 'Share of the free memory (after the weights are loaded) that the KV cache may take.',
+    help: 'GPU: share of its free memory that weights and KV cache may take; the rest is for activations, workspaces and graphs. Default: by its memory and --chunked-prefill-size. CPU: share of the free memory, after the weights are loaded, that the KV cache may take. Default: 0.3.',
     group: MEMORY,
   },
 ] as const satisfies readonly Option[];

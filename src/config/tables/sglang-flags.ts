@@ -5,7 +5,7 @@ const words = (text: string): string[] => text.trim().split(/\s+/);
 
 /** Of `launch_server`, and so of every program that runs a model. */
 export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
-  allow-auto-truncate api-key-file attention-backend base-gpu-id bucket-e2e-request-latency bucket-inter-token-latency
+  allow-auto-truncate api-key-file attention-backend bucket-e2e-request-latency bucket-inter-token-latency
   bucket-time-to-first-token chunked-prefill-balance collect-tokens-histogram completion-template constrained-json-whitespace-pattern
   cpu-offload-gb crash-dump-folder cuda-graph-bs cuda-graph-max-bs custom-sigquit-handler data-parallel-size
   debug-tensor-dump-input-file debug-tensor-dump-output-folder decode-attention-backend deepep-config deepep-mode
