@@ -1,12 +1,16 @@
 // Packing at load, and reading single rows back for the embedding.
 #include "backend/cpu/packed_matrix.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
+#include <cstring>
 
 namespace vitrine {
 namespace {
 
-constexpr int64_t kChunk = 128;  // columns converted at once: 32 rows of them stay in the first cache level
+constexpr int64_t kChunk = 128;  // columns packed at once: what they fill stays in the first cache level
+constexpr int64_t kTaskBytes = int64_t{4} << 20;  // of panels: two threads rarely fault on the same huge page
 
 int64_t panel_size(int64_t cols, DType dtype) {
   const int64_t stored = dtype == DType::kBFloat16 ? (cols + 1) / 2 * 2 : cols;
@@ -19,10 +23,83 @@ int64_t index_in_panel(DType dtype, int64_t col, int64_t row) {
   return col * kPanelRows + row;
 }
 
-template <class Element>
-void scatter(const Element* values, int64_t col, int64_t count, int64_t row, DType dtype, char* panel) {
-  Element* to = reinterpret_cast<Element*>(panel);
-  for (int64_t i = 0; i < count; ++i) to[index_in_panel(dtype, col + i, row)] = values[i];
+/// Rows of one panel, row-major, already in the panel's dtype.
+struct Tile {
+  const char* data = nullptr;
+  int64_t stride = 0;  ///< bytes between rows
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t first_col = 0;  ///< even
+  int64_t cols = 0;
+};
+
+/// A panel is made of words of 4 bytes: a float32, two columns of bfloat16, two rows of float16. In blocks of four by
+/// four words rows become columns.
+template <DType kDType>
+class TilePacker {
+ public:
+  TilePacker(const Tile& tile, char* panel) : tile_(tile), panel_(panel) {}
+
+  void pack() const {
+    const int64_t block_rows = tile_.rows / kBlockRows * kBlockRows;
+    const int64_t block_cols = tile_.cols / kBlockCols * kBlockCols;
+    for (int64_t row = 0; row < block_rows; row += kBlockRows) {
+      for (int64_t col = 0; col < block_cols; col += kBlockCols) transpose(row, col);
+      scatter(row, row + kBlockRows, block_cols);
+    }
+    scatter(block_rows, tile_.rows, 0);
+  }
+
+ private:
+  static constexpr int64_t kSize = kDType == DType::kFloat32 ? 4 : 2;
+  static constexpr int64_t kBlockRows = kDType == DType::kFloat16 ? 8 : 4;
+  static constexpr int64_t kBlockCols = kDType == DType::kBFloat16 ? 8 : 4;
+  static constexpr int64_t kWordColumnBytes = kDType == DType::kFloat16 ? kPanelRows * 2 : kPanelRows * 4;
+
+  const char* from(int64_t row, int64_t col) const { return tile_.data + row * tile_.stride + col * kSize; }
+  char* to(int64_t row, int64_t col) const {
+    return panel_ + index_in_panel(kDType, tile_.first_col + col, tile_.first_row + row) * kSize;
+  }
+
+  /// Words `index` of the block at (row, col).
+  __m128i words(int64_t row, int64_t col, int64_t index) const {
+    if constexpr (kDType == DType::kFloat16) {
+      const auto half = [&](int64_t r) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from(r, col))); };
+      return _mm_unpacklo_epi16(half(row + 2 * index), half(row + 2 * index + 1));
+    } else {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from(row + index, col)));
+    }
+  }
+
+  void transpose(int64_t row, int64_t col) const {
+    const __m128i a = words(row, col, 0), b = words(row, col, 1), c = words(row, col, 2), d = words(row, col, 3);
+    const __m128i ab_low = _mm_unpacklo_epi32(a, b), ab_high = _mm_unpackhi_epi32(a, b);
+    const __m128i cd_low = _mm_unpacklo_epi32(c, d), cd_high = _mm_unpackhi_epi32(c, d);
+    char* column = to(row, col);
+    for (const __m128i packed : {_mm_unpacklo_epi64(ab_low, cd_low), _mm_unpackhi_epi64(ab_low, cd_low),
+                                 _mm_unpacklo_epi64(ab_high, cd_high), _mm_unpackhi_epi64(ab_high, cd_high)}) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(column), packed);
+      column += kWordColumnBytes;
+    }
+  }
+
+  /// One by one, what fills no block: rows [first_row, end_row), columns from `first_col`.
+  void scatter(int64_t first_row, int64_t end_row, int64_t first_col) const {
+    for (int64_t row = first_row; row < end_row; ++row) {
+      for (int64_t col = first_col; col < tile_.cols; ++col) std::memcpy(to(row, col), from(row, col), kSize);
+    }
+  }
+
+  Tile tile_;
+  char* panel_;
+};
+
+void pack_tile(const Tile& tile, DType dtype, char* panel) {
+  switch (dtype) {
+    case DType::kFloat32: return TilePacker<DType::kFloat32>(tile, panel).pack();
+    case DType::kFloat16: return TilePacker<DType::kFloat16>(tile, panel).pack();
+    case DType::kBFloat16: return TilePacker<DType::kBFloat16>(tile, panel).pack();
+  }
 }
 
 }  // namespace
@@ -40,8 +117,12 @@ void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* s
   const int64_t end_row = first_row + row_count;
   const int64_t first_panel = first_row / kPanelRows;
   const int64_t end_panel = (end_row + kPanelRows - 1) / kPanelRows;
-  pool.parallel_for(end_panel - first_panel, [&](int64_t i) {
-    load_panel(first_panel + i, first_row, end_row, static_cast<const char*>(source), stored, kernels);
+  const int64_t step = std::max<int64_t>(1, kTaskBytes / panel_bytes_);
+  pool.parallel_for((end_panel - first_panel + step - 1) / step, [&](int64_t i) {
+    const int64_t begin = first_panel + i * step;
+    for (int64_t panel = begin; panel < std::min(end_panel, begin + step); ++panel) {
+      load_panel(panel, first_row, end_row, static_cast<const char*>(source), stored, kernels);
+    }
   });
 }
 
@@ -52,19 +133,25 @@ void PackedMatrix::load_panel(int64_t panel, int64_t first_row, int64_t end_row,
   const int64_t begin = std::max(panel_row, first_row);
   const int64_t end = std::min(panel_row + kPanelRows, end_row);
   const auto stored_size = static_cast<int64_t>(dtype_size(stored));
+  const auto size = static_cast<int64_t>(dtype_size(dtype_));
+  alignas(64) char converted[kPanelRows * kChunk * sizeof(float)];
   float floats[kChunk];
-  uint16_t words[kChunk];
-  for (int64_t col = 0; col < cols_; col += kChunk) {
-    const int64_t count = std::min(kChunk, cols_ - col);
-    for (int64_t row = begin; row < end; ++row) {
-      kernels.load_row(source + ((row - first_row) * cols_ + col) * stored_size, stored, count, floats);
-      if (dtype_ == DType::kFloat32) {
-        scatter(floats, col, count, row - panel_row, dtype_, to);
-      } else {
-        kernels.store_row(floats, count, dtype_, words);
-        scatter(words, col, count, row - panel_row, dtype_, to);
+  Tile tile;
+  tile.first_row = begin - panel_row;
+  tile.rows = end - begin;
+  for (tile.first_col = 0; tile.first_col < cols_; tile.first_col += kChunk) {
+    tile.cols = std::min(kChunk, cols_ - tile.first_col);
+    tile.data = source + ((begin - first_row) * cols_ + tile.first_col) * stored_size;
+    tile.stride = cols_ * stored_size;
+    if (stored != dtype_) {
+      for (int64_t row = 0; row < tile.rows; ++row) {
+        kernels.load_row(tile.data + row * tile.stride, stored, tile.cols, floats);
+        kernels.store_row(floats, tile.cols, dtype_, converted + row * kChunk * size);
       }
+      tile.data = converted;
+      tile.stride = kChunk * size;
     }
+    pack_tile(tile, dtype_, to);
   }
 }
 
