@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -168,6 +169,15 @@ struct StepLimits {
   std::vector<MoeLayer> moe_layers;
 };
 
+/// Ops that were captured once and can be queued again by one call, on the same tensors (a CUDA graph). What they read
+/// in them, and what lies in the places of upload_to(), may be other than at the capture.
+class OpGraph {
+ public:
+  virtual ~OpGraph() = default;
+  virtual void replay() = 0;
+  virtual int32_t node_count() const = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -191,6 +201,18 @@ class Backend {
   /// Copies a device tensor (activation dtype) to host floats; valid on return.
   virtual void download(const Tensor& from, float* to) = 0;
   virtual void synchronize() = 0;
+
+  // --- steps ----------------------------------------------------------------------------------------------------
+  /// Steps can be queued while the one before is still running, and their ops be captured in graphs.
+  virtual bool queues_steps() const { return false; }
+  /// Calls `ops`, which are captured instead of queued; they must have been queued once before as they are, so that all
+  /// memory they need is there. Null where queues_steps() is false.
+  virtual std::unique_ptr<OpGraph> capture(const std::function<void()>& ops) {
+    (void)ops;
+    return nullptr;
+  }
+  /// Within capture(): the kernels, copies and memsets captured so far.
+  virtual int32_t captured_nodes() const { return 0; }
 
   // --- weights --------------------------------------------------------------------------------------------------
   virtual std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) = 0;
