@@ -33,7 +33,8 @@ void bench_logits(OpBench& bench) {
       one.top_p = each.top_p;
       one.min_p = each.min_p;
       const std::vector<SampleParams> params(rows, one);
-      bench.measure(each.name + suffix, work, [&] { bench.backend().sample(x, ids, params, sampled.data()); });
+      bench.measure(
+          each.name + suffix, work, [&] { bench.backend().sample(x, ids, params, sampled.data()); }, Timing::kCalled);
     }
     if (!bench.wanted("logprobs" + suffix)) continue;
     if (x.data == nullptr) x = bench.tensor(static_cast<int64_t>(rows), vocab);
@@ -48,7 +49,8 @@ void bench_logits(OpBench& bench) {
       requests[i].top_ids = top.data() + 5 * i;
       requests[i].top_logprobs = values.data() + 5 * i;
     }
-    bench.measure("logprobs top 5" + suffix, work, [&] { bench.backend().logprobs(x, requests); });
+    bench.measure(
+        "logprobs top 5" + suffix, work, [&] { bench.backend().logprobs(x, requests); }, Timing::kCalled);
   }
 }
 
