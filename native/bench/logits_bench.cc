@@ -19,8 +19,6 @@ void bench_logits(OpBench& bench) {
   for (const size_t rows : {size_t{1}, size_t{32}}) {
     bench.free_inputs();
     Tensor x;
-    std::vector<int32_t> ids(rows);
-    for (size_t i = 0; i < rows; ++i) ids[i] = static_cast<int32_t>(i);
     const Work work{bench.element_bytes() * static_cast<double>(rows) * static_cast<double>(vocab), 0, false};
     const std::string suffix = " v" + std::to_string(vocab) + " m" + std::to_string(rows);
     std::vector<int32_t> sampled(rows);
@@ -32,9 +30,14 @@ void bench_logits(OpBench& bench) {
       one.top_k = each.top_k;
       one.top_p = each.top_p;
       one.min_p = each.min_p;
-      const std::vector<SampleParams> params(rows, one);
-      bench.measure(
-          each.name + suffix, work, [&] { bench.backend().sample(x, ids, params, sampled.data()); }, Timing::kCalled);
+      std::vector<SampleRequest> requests;
+      for (size_t i = 0; i < rows; ++i) requests.push_back({static_cast<int32_t>(i), one, &sampled[i], nullptr});
+      const auto sample = [&] {
+        bench.backend().plan_sampling(requests, {});
+        bench.backend().sample(x, 0, rows);
+        bench.backend().synchronize();
+      };
+      bench.measure(each.name + suffix, work, sample, Timing::kCalled);
     }
     if (!bench.wanted("logprobs" + suffix)) continue;
     if (x.data == nullptr) x = bench.tensor(static_cast<int64_t>(rows), vocab);
@@ -49,8 +52,12 @@ void bench_logits(OpBench& bench) {
       requests[i].top_ids = top.data() + 5 * i;
       requests[i].top_logprobs = values.data() + 5 * i;
     }
-    bench.measure(
-        "logprobs top 5" + suffix, work, [&] { bench.backend().logprobs(x, requests); }, Timing::kCalled);
+    const auto logprobs = [&] {
+      bench.backend().plan_sampling({}, requests);
+      bench.backend().logprobs(x, 0, rows);
+      bench.backend().synchronize();
+    };
+    bench.measure("logprobs top 5" + suffix, work, logprobs, Timing::kCalled);
   }
 }
 

@@ -14,6 +14,7 @@ size_t distinct(OpBench& bench, int32_t* ids, size_t count) {
   std::vector<float> words(count);  // bits of the ids
   if (bench.on_gpu()) {
     bench.backend().download({ids, DType::kFloat32, 1, static_cast<int64_t>(count)}, words.data());
+    bench.backend().synchronize();
   } else {
     std::memcpy(words.data(), ids, count * sizeof(int32_t));
   }

@@ -48,11 +48,25 @@ double OpBench::time(int calls, const std::function<void()>& op) {
   return static_cast<double>(monotonic_ns() - start) / calls;
 }
 
+double OpBench::warm_up(const std::function<void()>& op, Timing timing) {
+  if (timing == Timing::kCalled || !backend_.queues_steps()) {
+    time(1, op);
+    return time(1, op);
+  }
+  constexpr int kCalls = 16;  // a launch is queued sooner than the first one's result is there
+  const auto in_step = [&] {
+    backend_.begin_step(StepMemory::kFixed);
+    for (int i = 0; i < kCalls; ++i) op();
+    backend_.end_step();
+    backend_.finish_step();
+  };
+  in_step();
+  return time(1, in_step) / kCalls;
+}
+
 void OpBench::measure(const std::string& name, const Work& work, const std::function<void()>& op, Timing timing) {
   const Rates before = subject_.rates(work);
-  std::vector<double> times;
-  time(1, op);
-  const double once = time(on_gpu_ && timing == Timing::kReplayed ? 16 : 1, op);
+  const double once = warm_up(op, timing);
   const int calls = std::clamp(static_cast<int>(subject_.batch_ns() / once), 1, kMostCalls);
   const auto repeat = [&] {
     for (int i = 0; i < calls; ++i) op();
@@ -60,6 +74,7 @@ void OpBench::measure(const std::string& name, const Work& work, const std::func
   const auto graph = timing == Timing::kReplayed ? backend_.capture(repeat) : nullptr;
   const auto run = [&] { graph == nullptr ? repeat() : graph->replay(); };
   if (graph != nullptr) time(1, run);
+  std::vector<double> times;
   const int64_t end = monotonic_ns() + static_cast<int64_t>(options_.seconds * 1e9);
   while (times.size() < 5 || monotonic_ns() < end) times.push_back(time(1, run) / calls);
   const Rates after = subject_.rates(work);

@@ -22,7 +22,7 @@ std::vector<float> random_floats(size_t count, uint32_t seed);
 
 enum class Timing {
   kReplayed,  ///< on a GPU: many calls in a graph, so that what launching them costs does not count
-  kCalled,    ///< for ops that wait for their result
+  kCalled,    ///< for ops that wait for their result, or that no graph can have
 };
 
 class OpBench {
@@ -66,6 +66,8 @@ class OpBench {
  private:
   /// Nanoseconds of one call, the mean of `calls`.
   double time(int calls, const std::function<void()>& op);
+  /// Runs `op` often enough for its graph. Returns nanoseconds of one call, launches included.
+  double warm_up(const std::function<void()>& op, Timing timing);
 
   const BenchOptions& options_;
   Subject& subject_;

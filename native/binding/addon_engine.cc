@@ -184,6 +184,9 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   set("kvBytesPerToken", memory.kv_bytes_per_token);
   set("availableBytes", engine_->available_bytes());
   set("residentBytes", MemoryProbe().resident_bytes());
+  set("graphCount", memory.graphs.count);
+  set("graphBytes", memory.graphs.bytes);
+  result.Set("graphSeconds", memory.graphs.seconds);
   return result;
 }
 

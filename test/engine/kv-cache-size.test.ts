@@ -14,7 +14,7 @@ function sized(
   weightBytes: number,
   kvBytesPerToken: number,
 ): SizedMemory {
-  const rest = { kvCacheBytes: 0, workspaceBytes: 0, residentBytes: 0 };
+  const rest = { kvCacheBytes: 0, workspaceBytes: 0, residentBytes: 0, graphCount: 0, graphBytes: 0, graphSeconds: 0 };
   const now = { ...rest, weightBytes, kvBytesPerToken, availableBytes };
   return { device, atStart: availableBytes + weightBytes, now };
 }

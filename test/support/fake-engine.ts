@@ -126,6 +126,9 @@ class FakeEngine implements NativeEngine {
       kvBytesPerToken,
       availableBytes: (this.#loaded ? availableBytesLoaded : undefined) ?? availableBytes ?? 2 ** 30,
       residentBytes: 0,
+      graphCount: 0,
+      graphBytes: 0,
+      graphSeconds: 0,
     };
   }
 
@@ -373,6 +376,8 @@ class FakeOutput {
       vocabSize: FAKE_VOCAB_SIZE,
       startNsLow: Number(begunNs & 0xffffffffn),
       startNsHigh: Number(begunNs >> 32n),
+      launchedNsLow: Number(now & 0xffffffffn),
+      launchedNsHigh: Number(now >> 32n),
       endNsLow: Number(now & 0xffffffffn),
       endNsHigh: Number(now >> 32n),
     };
