@@ -138,6 +138,8 @@ GraphCost GraphRunner::capture(const int32_t* last_sampled) {
     std::string why;
     try {
       capture(*size, last_sampled);
+    } catch (const OutOfMemory& thrown) {
+      throw OutOfMemory(sentence("the graph of batch size ", size->requests, ": ", thrown.what()));
     } catch (const std::exception& thrown) {
       why = thrown.what();
     }

@@ -53,10 +53,11 @@ export function withDeviceOptions(options: SchedulerOptions, device: DeviceInfo)
   const defaults = gpuDefaults(device.totalBytes);
   const chunkedPrefillSize = options.chunkedPrefillSize ?? defaults.chunkedPrefillSize;
   const prefillTokens = chunkedPrefillSize > 0 ? chunkedPrefillSize : options.maxPrefillTokens;
+  const largestGraph = options.cudaGraphMaxBs ?? Math.max(...(options.cudaGraphBs ?? [defaults.cudaGraphMaxBs]));
   return {
     ...options,
     chunkedPrefillSize,
     memFractionStatic:
-      options.memFractionStatic ?? automaticMemFraction(device.totalBytes, prefillTokens, defaults.cudaGraphMaxBs),
+      options.memFractionStatic ?? automaticMemFraction(device.totalBytes, prefillTokens, largestGraph),
   };
 }

@@ -7,6 +7,7 @@ import { monotonicSeconds } from '../util/clock.js';
 import { hasCode, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
+import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
 import { type DeviceOptions, withDeviceOptions } from './device-options.js';
 import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
@@ -82,8 +83,10 @@ export class ModelRunner {
       this.#engine.loadWeights(model.loadPlan);
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
-      this.#initCache(cache);
-      const { weightBytes, kvCacheBytes } = this.#engine.memoryInfo();
+      const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
+      this.#initCache({ ...cache, graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture });
+      const { weightBytes, kvCacheBytes, graphCount, graphBytes, graphSeconds } = this.#engine.memoryInfo();
+      if (graphCount > 0) logGraphs(graphs, { graphCount, graphBytes, graphSeconds }, log);
       const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
       const loadSeconds = monotonicSeconds() - started;
       const { vocabSize } = model.spec;
@@ -158,7 +161,7 @@ export class ModelRunner {
       throw new VitrineError(
         'OUT_OF_MEMORY',
         `${toError(thrown).message}. Lower --mem-fraction-static (${memFractionStatic} now), --chunked-prefill-size ` +
-          `(${chunkedPrefillSize} now) or --max-running-requests (${cache.maxRequests} now).`,
+          `(${chunkedPrefillSize} now), --max-running-requests (${cache.maxRequests} now) or --cuda-graph-max-bs.`,
         { param: '--mem-fraction-static', cause: thrown },
       );
     }
@@ -203,6 +206,18 @@ function cacheConfig(options: DeviceOptions, contextLength: number, memory: Size
 function storedBytes({ spec, loadPlan }: PreparedModel): number {
   const elements = loadPlan.parameters.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   return elements * (spec.dtype === 'float32' ? 4 : 2);
+}
+
+function logGraphs(
+  { batchSizes }: CudaGraphConfig,
+  cost: Pick<MemoryInfo, 'graphCount' | 'graphBytes' | 'graphSeconds'>,
+  log: Log,
+): void {
+  const { graphCount, graphBytes, graphSeconds } = cost;
+  log.info(
+    `Captured ${graphCount} CUDA graphs for decode batches of ${batchSizes.slice(0, graphCount).join(' ')} in ` +
+      `${graphSeconds.toFixed(2)} s, ${(graphBytes / 2 ** 20).toFixed(1)} MiB`,
+  );
 }
 
 function logLimits(limits: RunnerLimits, log: Log): void {

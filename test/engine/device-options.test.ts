@@ -49,6 +49,9 @@ describe('options that depend on the device', () => {
     const small = withDeviceOptions(schedulerOptions({ chunkedPrefillSize: 4096 }), gpu(46_068));
     const large = withDeviceOptions(schedulerOptions({ chunkedPrefillSize: 8192 }), gpu(46_068));
     assert.ok(small.memFractionStatic > large.memFractionStatic);
+    const graphs = (given: object) => withDeviceOptions(schedulerOptions(given), gpu(46_068)).memFractionStatic;
+    assert.ok(graphs({ cudaGraphMaxBs: 1024 }) < graphs({}), 'graphs take memory');
+    assert.equal(graphs({ cudaGraphBs: [1, 1024] }), graphs({ cudaGraphMaxBs: 1024 }));
     const whole = schedulerOptions({ chunkedPrefillSize: -1, maxPrefillTokens: 8192 });
     assert.equal(withDeviceOptions(whole, gpu(46_068)).memFractionStatic, large.memFractionStatic);
   });

@@ -156,8 +156,8 @@ describe('on a GPU', () => {
         assert(error instanceof VitrineError && error.code === 'OUT_OF_MEMORY');
         assert.equal(
           error.message,
-          `${outOfMemory}. Lower --mem-fraction-static (0.836 now), --chunked-prefill-size (8192 now) or ` +
-            '--max-running-requests (9 now).',
+          `${outOfMemory}. Lower --mem-fraction-static (0.836 now), --chunked-prefill-size (8192 now), ` +
+            '--max-running-requests (9 now) or --cuda-graph-max-bs.',
         );
         return true;
       },

@@ -61,6 +61,9 @@ export const ENGINE_DEFAULTS = {
   pageSize: 16,
   maxTotalTokens: undefined,
   memFractionStatic: undefined,
+  disableCudaGraph: false,
+  cudaGraphMaxBs: undefined,
+  cudaGraphBs: undefined,
 } as const;
 
 export function prepareReferenceModel(
