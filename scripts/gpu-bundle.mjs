@@ -1,5 +1,6 @@
-// scripts/gpu-bundle [FILE]: makes vitrine-gpu.tar.gz from what git knows, the compiled TypeScript, the packages that run
-// and test it, and a stripped Node. Fails above 60 MiB, the most that such a machine may be sent.
+// scripts/gpu-bundle [--prebuilt] [FILE]: makes vitrine-gpu.tar.gz from what git knows, the compiled TypeScript, the
+// packages that run and test it, and a stripped Node. --prebuilt adds what was built here, for a machine whose time is
+// too dear for compilers (and whose C library is not older). Fails above 60 MiB, the most that such a machine may be sent.
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
@@ -15,10 +16,22 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const MOST_BYTES = 60 * 2 ** 20;
 const root = fileURLToPath(new URL('..', import.meta.url));
-const target = resolve(process.argv[2] ?? 'vitrine-gpu.tar.gz');
+const { values: options, positionals } = parseArgs({
+  options: { prebuilt: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const target = resolve(positionals[0] ?? 'vitrine-gpu.tar.gz');
+/** What gpu-check's build part makes, but for what only a compiler needs. */
+const PRODUCTS = [
+  'build/cuda/libvitrine_cuda.so',
+  'build/tests/native_tests',
+  'build/tests/kernel_bench',
+  'build/Release/vitrine.node',
+];
 /** Beside what package.json asks for at run time: what runs the TypeScript tests. */
 const TEST_PACKAGES = ['tsx'];
 /** Parts of packages that no check there needs. esbuild's own package has a second copy of the platform's program. */
@@ -79,6 +92,14 @@ try {
       filter: (from) =>
         !SUPERFLUOUS.test(from) && !isForeign(from) && !from.slice(root.length + path.length).includes('/node_modules'),
     });
+  }
+  if (options.prebuilt) {
+    for (const path of PRODUCTS) {
+      if (!existsSync(join(root, path))) throw new Error(`--prebuilt: ${path} is not there; build it first`);
+      mkdirSync(dirname(join(home, path)), { recursive: true });
+      execFileSync('strip', ['-o', join(home, path), join(root, path)]);
+    }
+    writeFileSync(join(home, 'PREBUILT'), `${PRODUCTS.join('\n')}\n`);
   }
   const changed = git('status', '--porcelain') === '' ? '' : '+changes';
   writeFileSync(join(home, 'COMMIT'), `${git('rev-parse', 'HEAD')}${changed}\n`);

@@ -1,171 +1,85 @@
-// What a machine with a GPU has to say: builds, runs every check that needs one, and writes a JSON report. A part that
-// fails does not keep the others from running; the exit code says whether all passed.
-//   scripts/gpu-check [--report FILE] [--seconds S] [--only PART,...]
-// Parts: build, native-tests, models, benches, sanitizer (memcheck) and, only when named, racecheck: it takes very long.
-import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// What a machine with a GPU has to say: builds, runs every check that needs one, measures, and writes a JSON report after
+// each part. A part that fails does not keep the others from running. See docs/gpu-check.md.
+//   scripts/gpu-check [--quick] [--only PART,...] [--minutes M] [--seconds S] [--report FILE]
+// Exit code 0: everything is right; speeds that miss their targets are listed and change nothing.
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const library = join(root, 'build/cuda/libvitrine_cuda.so');
-const nativeTests = join(root, 'build/tests/native_tests');
-const kernelBench = join(root, 'build/tests/kernel_bench');
-const TAIL_LINES = 60;
-const MINUTE = 60_000;
+import { describeMachine, probeDevice } from './gpu/machine.mjs';
+import { PARTS } from './gpu/parts.mjs';
+import { judge } from './gpu/targets.mjs';
 
 const { values: options } = parseArgs({
   options: {
     report: { type: 'string', default: 'gpu-check.json' },
-    seconds: { type: 'string', default: '0.2' },
+    seconds: { type: 'string' },
+    minutes: { type: 'string', default: '60' },
     only: { type: 'string' },
+    quick: { type: 'boolean', default: false },
   },
 });
 
-/** Runs a program to its end; never throws. */
-function run(command, args, { minutes = 10, env = {} } = {}) {
-  const started = Date.now();
-  const result = spawnSync(command, args, {
-    cwd: root,
-    encoding: 'utf8',
-    env: { ...process.env, ...env },
-    maxBuffer: 2 ** 28,
-    timeout: minutes * MINUTE,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const output = `${result.stdout ?? ''}${result.stderr ?? ''}`;
-  return {
-    ok: result.status === 0,
-    command: [command, ...args].join(' '),
-    status: result.status,
-    ...(result.error && { error: result.error.message }),
-    ...(result.signal && { signal: result.signal }),
-    seconds: (Date.now() - started) / 1000,
-    stdout: result.stdout ?? '',
-    tail: output.trimEnd().split('\n').slice(-TAIL_LINES),
-  };
-}
-
-const report = ({ stdout, ...rest }) => rest;
-const firstLine = (text) => text.trim().split('\n')[0] ?? '';
-
-function findTool(name, folders) {
-  const paths = [...(process.env.PATH ?? '').split(delimiter), ...folders];
-  return paths.map((folder) => join(folder, name)).find((path) => existsSync(path));
-}
-
-function describeMachine() {
-  const query = 'name,driver_version,memory.total,compute_cap,pcie.link.gen.current,power.limit,clocks.max.sm';
-  const smi = run('nvidia-smi', [`--query-gpu=${query}`, '--format=csv,noheader'], { minutes: 1 });
-  const commitFile = join(root, 'COMMIT');
-  const git = run('git', ['rev-parse', 'HEAD'], { minutes: 1 });
-  const dirty = run('git', ['status', '--porcelain'], { minutes: 1 });
-  const nvcc = findTool('nvcc', ['/usr/local/cuda/bin']);
-  return {
-    gpu: smi.ok ? smi.stdout.trim().split('\n') : null,
-    commit: existsSync(commitFile) ? readFileSync(commitFile, 'utf8').trim() : git.ok ? git.stdout.trim() : 'unknown',
-    changed: existsSync(commitFile) ? false : dirty.ok && dirty.stdout !== '',
-    nvcc: nvcc === undefined ? null : (/release .*/.exec(run(nvcc, ['--version'], { minutes: 1 }).stdout)?.[0] ?? null),
-    cmake: firstLine(run('cmake', ['--version'], { minutes: 1 }).stdout),
-    node: process.version,
-    kernel: firstLine(run('uname', ['-rm'], { minutes: 1 }).stdout),
-  };
-}
-
-function build() {
-  const steps = [
-    run(process.execPath, ['scripts/build-native.cjs', '--tests'], { minutes: 20 }),
-    run(process.execPath, ['scripts/build-native.cjs', '--cuda'], { minutes: 30 }),
-  ];
-  if (!existsSync(join(root, 'dist/native/load.js'))) {
-    steps.push(run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']));
-  }
-  return { ok: steps.every(({ ok }) => ok), steps: steps.map(report) };
-}
-
-/** The GPU as our own library sees it. */
-function probe() {
-  const script = `
-    import { loadAddon } from './dist/native/load.js';
-    console.log(JSON.stringify(loadAddon().cudaDevices(${JSON.stringify(library)})));`;
-  const result = run(process.execPath, ['--input-type=module', '-e', script], { minutes: 1 });
-  if (result.ok) return { ok: true, devices: JSON.parse(result.stdout) };
-  return { ok: false, reason: /Error: (.*)/.exec(result.tail.join('\n'))?.[1] ?? result.tail.at(-1) };
-}
-
-function results(text) {
-  const found = [...text.matchAll(/^(ok|FAIL) +(.*)$/gm)];
-  return found.map(([, verdict, name]) => ({ name, ok: verdict === 'ok' }));
-}
-
-function runNativeTests() {
-  const result = run(nativeTests, ['--device', 'cuda'], { minutes: 30 });
-  return { ...report(result), tests: results(result.stdout) };
-}
-
-function runModels() {
-  const flags = ['--import', 'tsx', '--test', '--test-reporter=tap', 'test/native/reference-models.test.ts'];
-  const result = run(process.execPath, flags, { minutes: 20, env: { VITRINE_TEST_DEVICE: 'cuda' } });
-  const found = [...result.stdout.matchAll(/^ +(ok|not ok) \d+ - (.*)$/gm)];
-  return { ...report(result), tests: found.map(([, verdict, name]) => ({ name, ok: verdict === 'ok' })) };
-}
-
-function runSanitizer(check) {
-  const tool = findTool('compute-sanitizer', ['/usr/local/cuda/bin', '/usr/local/cuda/compute-sanitizer']);
-  if (tool === undefined) return { ok: true, skipped: 'compute-sanitizer is not on this machine' };
-  return report(
-    run(tool, ['--tool', check, '--error-exitcode', '9', nativeTests, '--device', 'cuda'], { minutes: 60 }),
-  );
-}
-
-function runBenches() {
-  const result = run(kernelBench, ['--device', 'cuda', '--json', '--seconds', options.seconds], { minutes: 30 });
-  const cases = result.stdout
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-  return { ...report(result), ok: result.ok && cases.length > 0, tail: result.ok ? [] : result.tail, cases };
-}
-
-const PARTS = {
-  build,
-  'native-tests': runNativeTests,
-  models: runModels,
-  benches: runBenches,
-  sanitizer: () => runSanitizer('memcheck'),
-  racecheck: () => runSanitizer('racecheck'),
-};
-
-const wanted = options.only?.split(',') ?? Object.keys(PARTS).filter((name) => name !== 'racecheck');
-for (const name of wanted) {
-  if (Object.hasOwn(PARTS, name)) continue;
-  console.error(`--only: expected some of ${Object.keys(PARTS).join(', ')}, got '${name}'`);
+function refuse(text) {
+  console.error(text);
   process.exit(1);
 }
 
-const started = new Date();
-const document = { started: started.toISOString(), machine: describeMachine(), device: null, parts: {} };
+function positive(flag, text) {
+  const value = Number(text);
+  return value > 0 ? value : refuse(`--${flag}: expected a positive number, got '${text}'`);
+}
+
+function wantedParts() {
+  const names = Object.keys(PARTS);
+  if (options.only === undefined) return names.filter((name) => !options.quick || PARTS[name].quick);
+  const wanted = options.only.split(',');
+  const unknown = wanted.find((name) => !Object.hasOwn(PARTS, name));
+  if (unknown !== undefined) refuse(`--only: expected some of ${names.join(', ')}, got '${unknown}'`);
+  return names.filter((name) => wanted.includes(name));
+}
+
+/** Why a part is not well, in few words. */
+function reasonOf(outcome) {
+  const failed = outcome.tests?.filter(({ ok }) => !ok).map(({ name }) => name) ?? [];
+  const problems = [...failed, ...(outcome.problems ?? []), ...(outcome.different ?? [])].slice(0, 5);
+  return outcome.skipped ?? outcome.reason ?? (outcome.ok ? '' : problems.join('; ') || outcome.tail?.at(-1) || '');
+}
+
+const caseSeconds = positive('seconds', options.seconds ?? (options.quick ? '0.05' : '0.2'));
+const end = Date.now() + positive('minutes', options.minutes) * 60_000;
+const document = {
+  started: new Date().toISOString(),
+  machine: describeMachine(),
+  device: null,
+  parts: {},
+  targets: [],
+};
 console.log(`GPU: ${document.machine.gpu?.join('; ') ?? 'nvidia-smi names none'}; commit ${document.machine.commit}`);
 
-let device = null;
-for (const name of wanted) {
+for (const name of wantedParts()) {
   const begun = Date.now();
+  const seconds = Math.min(PARTS[name].minutes * 60, (end - begun) / 1000);
+  if (name !== 'build') document.device ??= probeDevice();
   let outcome;
-  if (name !== 'build') device ??= document.device = probe();
   try {
-    outcome =
-      name === 'build' || device.ok ? PARTS[name]() : { ok: false, reason: `no GPU can be used: ${device.reason}` };
+    if (seconds < 1) outcome = { ok: false, reason: `no time is left of --minutes ${options.minutes}` };
+    else if (name !== 'build' && !document.device.ok) {
+      outcome = { ok: false, reason: `no GPU can be used: ${document.device.reason}` };
+    } else outcome = await PARTS[name].run({ seconds, caseSeconds, quick: options.quick, report: options.report });
   } catch (error) {
-    outcome = { ok: false, error: String(error?.stack ?? error) };
+    outcome = { ok: false, reason: String(error?.message ?? error), stack: String(error?.stack ?? '') };
   }
   document.parts[name] = outcome;
-  const failed = outcome.tests?.filter(({ ok }) => !ok).map((test) => test.name) ?? [];
-  const why = outcome.skipped ?? outcome.reason ?? (outcome.ok ? '' : failed.join('; ') || outcome.tail?.at(-1) || '');
-  const verdict = outcome.skipped ? 'skipped' : outcome.ok ? 'ok' : 'FAILED';
-  console.log(`${name}: ${verdict} (${((Date.now() - begun) / 1000).toFixed(1)} s)${why === '' ? '' : `: ${why}`}`);
+  const { kernels, steps, serving } = document.parts;
+  document.targets = judge({ cases: kernels?.cases, steps: steps?.rows, serving });
   document.passed = Object.values(document.parts).every(({ ok }) => ok);
+  document.targetsMet = document.targets.filter(({ met }) => met).length;
   writeFileSync(options.report, `${JSON.stringify(document, null, 2)}\n`); // after each part: a crash keeps the others
+  const verdict = outcome.skipped ? 'skipped' : outcome.ok ? 'ok' : 'FAILED';
+  const why = reasonOf(outcome);
+  console.log(`${name}: ${verdict} (${((Date.now() - begun) / 1000).toFixed(1)} s)${why === '' ? '' : `: ${why}`}`);
+}
+for (const { name, measured, target, met } of document.targets) {
+  console.log(`${met ? 'target met' : 'target MISSED'}: ${name}: ${measured} (target ${target})`);
 }
 console.log(`${document.passed ? 'All passed' : 'Not all passed'}; report: ${options.report}`);
 process.exitCode = document.passed ? 0 : 1;

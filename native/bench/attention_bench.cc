@@ -39,27 +39,33 @@ void attend(OpBench& bench, const std::string& name, const test::AttentionCase& 
   cache.block_size = shape.block_size;
   cache.num_kv_heads = shape.num_kv_heads;
   cache.head_dim = shape.head_dim;
-  const size_t cache_bytes =
-      blocks.size() * static_cast<size_t>(shape.block_size * shape.num_kv_heads * shape.head_dim) * dtype_size(dtype);
-  const std::vector<uint16_t> contents(cache_bytes / 2, uint16_t{0x3c00});
+  const size_t elements = blocks.size() * static_cast<size_t>(shape.block_size * shape.num_kv_heads * shape.head_dim);
+  const size_t cache_bytes = elements * dtype_size(dtype);
   std::vector<KvLayer> layers;  // as many as it takes to leave the caches
   const size_t copies = bench.options().test_cases ? 1 : std::clamp<size_t>((size_t{128} << 20) / cache_bytes, 1, 64);
   for (size_t i = 0; i < copies; ++i) {
     for (void** to : {&cache.k, &cache.v}) {
-      *to = bench.on_device(contents);
+      *to = bench.random_memory(dtype, elements, 7);
     }
     layers.push_back(cache);
   }
   const Tensor qkv = bench.tensor(query_start.back(), (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim);
-  const Tensor out = bench.tensor(query_start.back(), shape.num_heads * shape.head_dim);
+  const Tensor out = bench.result(query_start.back(), shape.num_heads * shape.head_dim);
+  // A graph has steps of one token a request alone; a prefill takes far longer than its launch.
+  const bool decode = query_start.back() == static_cast<int32_t>(shape.seq_lens.size());
+  bench.backend().begin_step(decode ? StepMemory::kFixed : StepMemory::kShared);
   bench.backend().attention().plan(
       {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, 0.125f},
       {static_cast<int32_t>(shape.seq_lens.size()), query_start.back(), bench.on_device(query_start),
        bench.on_device(shape.seq_lens), bench.on_device(block_start), bench.on_device(blocks), query_start.data(),
        shape.seq_lens.data()});
+  bench.backend().end_step();
+  bench.backend().finish_step();
   size_t next = 0;
-  bench.measure(name, work,
-                [&] { bench.backend().attention().run(layers[next++ % layers.size()], qkv, shape.window, out); });
+  const auto attend_once = [&] {
+    bench.backend().attention().run(layers[next++ % layers.size()], qkv, shape.window, out);
+  };
+  bench.measure(name, work, attend_once, decode ? Timing::kReplayed : Timing::kCalled);
 }
 
 std::string name_of(const test::AttentionCase& shape, DType dtype) {

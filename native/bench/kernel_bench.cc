@@ -1,13 +1,14 @@
 // Times every op family of a backend and sets it beside what the device can do, measured in the same run.
-//   kernel_bench [--device cpu|cuda] [--filter TEXT] [--isa NAME] [--threads N] [--cases bench|test] [--seconds S]
-//   [--json]
+//   kernel_bench [--device cpu|cuda] [--dtype NAME] [--filter TEXT] [--isa NAME] [--threads N] [--cases bench|test]
+//   [--seconds S] [--json]
 // On the CPU: linear beside oneDNN's too, where that was installed when this was built.
-// On a GPU: once with each dtype; its limits are a copy within its memory and the matrix product of cublasLt. Prefill
-// attention is timed once more without the kernels of Hopper.
+// On a GPU: once with each dtype, or with --dtype; its limits are a copy within its memory and the matrix product of
+// cublasLt. Prefill attention is timed once more without the kernels of Hopper.
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "bench/families.h"
 #include "bench/onednn_linear.h"
@@ -19,13 +20,14 @@ namespace {
 
 struct Options {
   std::string device = "cpu";
+  std::vector<DType> dtypes = {DType::kBFloat16, DType::kFloat16, DType::kFloat32};  ///< of a GPU
   std::string isa;
   int threads = 0;
   BenchOptions bench;
 };
 
 constexpr const char* kAttentionVariable = "VITRINE_CUDA_ATTENTION";
-constexpr const char* kFlags = "; flags: --device --filter --isa --threads --cases --seconds --json";
+constexpr const char* kFlags = "; flags: --device --dtype --filter --isa --threads --cases --seconds --json";
 
 Options parse(int argc, char** argv) {
   Options options;
@@ -40,6 +42,9 @@ Options parse(int argc, char** argv) {
     if (flag == "--device") {
       require(value == "cpu" || value == "cuda", "--device must be cpu or cuda, got ", value);
       options.device = value;
+    } else if (flag == "--dtype") {
+      std::erase_if(options.dtypes, [&](DType dtype) { return dtype_name(dtype) != value; });
+      require(!options.dtypes.empty(), "--dtype must be bfloat16, float16 or float32, got ", value);
     } else if (flag == "--filter") {
       options.bench.filter = value;
     } else if (flag == "--isa") {
@@ -55,6 +60,7 @@ Options parse(int argc, char** argv) {
       fail("unknown flag ", flag, kFlags);
     }
   }
+  require(options.device == "cuda" || options.dtypes.size() == 3, "--dtype: the CPU is measured with every dtype");
   return options;
 }
 
@@ -79,12 +85,12 @@ void run_on_cpu(const Options& options) {
 
 void run_on_gpu(const Options& options) {
   const CudaLibrary library = test::open_cuda_library();
-  for (const DType dtype : {DType::kBFloat16, DType::kFloat16, DType::kFloat32}) {
+  for (const DType dtype : options.dtypes) {
     run_families(options.bench, *make_cuda_subject(library, dtype), true);
-    if (dtype == DType::kFloat32) continue;           // has no kernels of Hopper
-    setenv("VITRINE_CUDA_ATTENTION", "portable", 1);  // read when a backend is made
+    if (dtype == DType::kFloat32 || std::getenv(kAttentionVariable) != nullptr) continue;  // no other kernel
+    setenv(kAttentionVariable, "portable", 1);                                             // read by a new backend
     const auto portable = make_cuda_subject(library, dtype);
-    unsetenv("VITRINE_CUDA_ATTENTION");
+    unsetenv(kAttentionVariable);
     OpBench bench(options.bench, *portable, true);
     bench_portable_attention(bench);
   }

@@ -38,7 +38,7 @@ void bench_linear(OpBench& bench) {
       }
       bench.free_inputs();
       const Tensor x = bench.tensor(shape.m, shape.k);
-      const Tensor out = bench.tensor(shape.m, shape.n);
+      const Tensor out = bench.result(shape.m, shape.n);
       size_t next = 0;
       const double products =
           static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);

@@ -33,11 +33,15 @@ void bench_sampling(OpBench& bench, const test::SamplingCase& shape, const Tenso
     one.frequency_penalty = 0.4f;
     one.presence_penalty = 0.5f;
   }
-  const std::vector<SampleParams> params(static_cast<size_t>(logits.rows), one);
-  std::vector<int32_t> rows(params.size());
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(i);
-  std::vector<int32_t> sampled(params.size());
-  bench.measure(name, one_pass(bench, logits), [&] { bench.backend().sample(logits, rows, params, sampled.data()); });
+  std::vector<int32_t> sampled(static_cast<size_t>(logits.rows));
+  std::vector<SampleRequest> requests;
+  for (size_t i = 0; i < sampled.size(); ++i) requests.push_back({static_cast<int32_t>(i), one, &sampled[i], nullptr});
+  const auto sample = [&] {
+    bench.backend().plan_sampling(requests, {});
+    bench.backend().sample(logits, 0, requests.size());
+    bench.backend().synchronize();
+  };
+  bench.measure(name, one_pass(bench, logits), sample, Timing::kCalled);
 }
 
 void bench_logprobs(OpBench& bench, const Tensor& logits, const std::string& name) {
@@ -52,7 +56,12 @@ void bench_logprobs(OpBench& bench, const Tensor& logits, const std::string& nam
     requests.push_back({static_cast<int32_t>(i), 7, kTopLogprobs, watched, &targets[i], &top_ids[i * kTopLogprobs],
                         &top[i * kTopLogprobs], &watched_values[i * kWatched]});
   }
-  bench.measure(name, one_pass(bench, logits), [&] { bench.backend().logprobs(logits, requests); });
+  const auto logprobs = [&] {
+    bench.backend().plan_sampling({}, requests);
+    bench.backend().logprobs(logits, 0, requests.size());
+    bench.backend().synchronize();
+  };
+  bench.measure(name, one_pass(bench, logits), logprobs, Timing::kCalled);
 }
 
 }  // namespace

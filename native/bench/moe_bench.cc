@@ -14,6 +14,7 @@ size_t distinct(OpBench& bench, int32_t* ids, size_t count) {
   std::vector<float> words(count);  // bits of the ids
   if (bench.on_gpu()) {
     bench.backend().download({ids, DType::kFloat32, 1, static_cast<int64_t>(count)}, words.data());
+    bench.backend().synchronize();
   } else {
     std::memcpy(words.data(), ids, count * sizeof(int32_t));
   }
@@ -23,10 +24,15 @@ size_t distinct(OpBench& bench, int32_t* ids, size_t count) {
   return static_cast<size_t>(std::unique(found.begin(), found.end()) - found.begin());
 }
 
+std::vector<test::MoeCase> moe_cases(const OpBench& bench) {
+  if (bench.options().test_cases) return test::moe_cases();
+  return bench.on_gpu() ? test::moe_gpu_bench_cases() : test::moe_bench_cases();
+}
+
 }  // namespace
 
 void bench_moe(OpBench& bench) {
-  for (const test::MoeCase& shape : bench.options().test_cases ? test::moe_cases() : test::moe_bench_cases()) {
+  for (const test::MoeCase& shape : moe_cases(bench)) {
     const std::string name = "moe " + std::string(dtype_name(bench.stored())) + " t" + std::to_string(shape.tokens) +
                              " h" + std::to_string(shape.hidden) + " i" + std::to_string(shape.inner) + " e" +
                              std::to_string(shape.experts) + "/" + std::to_string(shape.top_k);
@@ -41,7 +47,7 @@ void bench_moe(OpBench& bench) {
     }
     const Tensor x = bench.tensor(shape.tokens, shape.hidden);
     const Tensor router = bench.tensor(shape.tokens, shape.experts);
-    const Tensor out = bench.tensor(shape.tokens, shape.hidden);
+    const Tensor out = bench.result(shape.tokens, shape.hidden);
     const auto choices = static_cast<size_t>(shape.tokens * shape.top_k);
     const MoeRouting routing{static_cast<int32_t*>(bench.memory(nullptr, choices * sizeof(int32_t))),
                              static_cast<float*>(bench.memory(nullptr, choices * sizeof(float))), shape.experts,

@@ -9,6 +9,13 @@
 
 namespace vitrine::bench {
 
+namespace {
+
+constexpr int kMostCalls = 1000;                   // of a graph
+constexpr size_t kRandomPeriod = size_t{4} << 20;  // random numbers are slower to make than to copy
+
+}  // namespace
+
 std::vector<float> random_floats(size_t count, uint32_t seed) {
   std::minstd_rand generator(seed);
   std::vector<float> values(count);
@@ -41,14 +48,35 @@ double OpBench::time(int calls, const std::function<void()>& op) {
   return static_cast<double>(monotonic_ns() - start) / calls;
 }
 
-void OpBench::measure(const std::string& name, const Work& work, const std::function<void()>& op) {
+double OpBench::warm_up(const std::function<void()>& op, Timing timing) {
+  if (timing == Timing::kCalled || !backend_.queues_steps()) {
+    time(1, op);
+    return time(1, op);
+  }
+  constexpr int kCalls = 16;  // a launch is queued sooner than the first one's result is there
+  const auto in_step = [&] {
+    backend_.begin_step(StepMemory::kFixed);
+    for (int i = 0; i < kCalls; ++i) op();
+    backend_.end_step();
+    backend_.finish_step();
+  };
+  in_step();
+  return time(1, in_step) / kCalls;
+}
+
+void OpBench::measure(const std::string& name, const Work& work, const std::function<void()>& op, Timing timing) {
   const Rates before = subject_.rates(work);
+  const double once = warm_up(op, timing);
+  const int calls = std::clamp(static_cast<int>(subject_.batch_ns() / once), 1, kMostCalls);
+  const auto repeat = [&] {
+    for (int i = 0; i < calls; ++i) op();
+  };
+  const auto graph = timing == Timing::kReplayed ? backend_.capture(repeat) : nullptr;
+  const auto run = [&] { graph == nullptr ? repeat() : graph->replay(); };
+  if (graph != nullptr) time(1, run);
   std::vector<double> times;
-  time(1, op);
-  const double once = time(1, op);
-  const int calls = std::max(1, static_cast<int>(subject_.batch_ns() / once));
   const int64_t end = monotonic_ns() + static_cast<int64_t>(options_.seconds * 1e9);
-  while (times.size() < 5 || monotonic_ns() < end) times.push_back(time(calls, op));
+  while (times.size() < 5 || monotonic_ns() < end) times.push_back(time(1, run) / calls);
   const Rates after = subject_.rates(work);
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
@@ -71,14 +99,31 @@ void* OpBench::memory(const void* host, size_t bytes) {
   return buffers_.back()->data();
 }
 
+void* OpBench::random_memory(DType dtype, size_t count, uint32_t seed) {
+  const auto values = random_floats(std::min(count, kRandomPeriod), seed);
+  std::vector<uint16_t> halves;
+  const void* source = values.data();
+  if (dtype != DType::kFloat32) {
+    halves.resize(values.size());
+    std::transform(values.begin(), values.end(), halves.begin(),
+                   dtype == DType::kFloat16 ? float_to_half : float_to_bf16);
+    source = halves.data();
+  }
+  auto* const start = static_cast<char*>(memory(nullptr, count * dtype_size(dtype)));
+  for (size_t done = 0; done < count; done += values.size()) {
+    backend_.write(start + done * dtype_size(dtype), source, std::min(values.size(), count - done) * dtype_size(dtype));
+  }
+  return start;
+}
+
 Tensor OpBench::tensor(int64_t rows, int64_t cols, uint32_t seed) {
   const DType dtype = backend_.activation_dtype();
-  const auto values = random_floats(static_cast<size_t>(rows * cols), seed);
-  if (dtype == DType::kFloat32) return {on_device(values), dtype, rows, cols};
-  std::vector<uint16_t> stored(values.size());
-  std::transform(values.begin(), values.end(), stored.begin(),
-                 dtype == DType::kFloat16 ? float_to_half : float_to_bf16);
-  return {on_device(stored), dtype, rows, cols};
+  return {random_memory(dtype, static_cast<size_t>(rows * cols), seed), dtype, rows, cols};
+}
+
+Tensor OpBench::result(int64_t rows, int64_t cols) {
+  const DType dtype = backend_.activation_dtype();
+  return {memory(nullptr, static_cast<size_t>(rows * cols) * dtype_size(dtype)), dtype, rows, cols};
 }
 
 std::unique_ptr<Weight> OpBench::weight(int64_t rows, int64_t cols, DType dtype) {

@@ -20,6 +20,11 @@ struct BenchOptions {
 
 std::vector<float> random_floats(size_t count, uint32_t seed);
 
+enum class Timing {
+  kReplayed,  ///< on a GPU: many calls in a graph, so that what launching them costs does not count
+  kCalled,    ///< for ops that wait for their result, or that no graph can have
+};
+
 class OpBench {
  public:
   /// `on_gpu`: one dtype throughout, and names begin with it. Both references must outlive the bench.
@@ -37,7 +42,8 @@ class OpBench {
   void print_head();
   bool wanted(const std::string& name) const { return name.find(options_.filter) != std::string::npos; }
   /// Times `op` and prints its line.
-  void measure(const std::string& name, const Work& work, const std::function<void()>& op);
+  void measure(const std::string& name, const Work& work, const std::function<void()>& op,
+               Timing timing = Timing::kReplayed);
 
   // --- inputs -----------------------------------------------------------------------------------------------------
   /// Device memory until free_inputs(); zeroed where `host` is null.
@@ -46,8 +52,12 @@ class OpBench {
   T* on_device(const std::vector<T>& values) {
     return static_cast<T*>(memory(values.data(), values.size() * sizeof(T)));
   }
+  /// Random numbers, as long as memory(); large ones repeat.
+  void* random_memory(DType dtype, size_t count, uint32_t seed = 1);
   /// Random activations, until free_inputs().
   Tensor tensor(int64_t rows, int64_t cols, uint32_t seed = 1);
+  /// Room for a result, until free_inputs().
+  Tensor result(int64_t rows, int64_t cols);
   std::unique_ptr<Weight> weight(int64_t rows, int64_t cols, DType dtype);
   /// Enough copies that each call finds its weight in memory, not in a cache.
   std::vector<std::unique_ptr<Weight>> weights(int64_t rows, int64_t cols, DType dtype);
@@ -56,6 +66,8 @@ class OpBench {
  private:
   /// Nanoseconds of one call, the mean of `calls`.
   double time(int calls, const std::function<void()>& op);
+  /// Runs `op` often enough for its graph. Returns nanoseconds of one call, launches included.
+  double warm_up(const std::function<void()>& op, Timing timing);
 
   const BenchOptions& options_;
   Subject& subject_;

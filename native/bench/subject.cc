@@ -39,7 +39,9 @@ class CudaSubject final : public Subject {
     const CudaLimits limits = measure_cuda_limits(*backend_, 2.0);
     rates_ = {limits.copy_bytes_per_second / 1e9, limits.matmul_flops_per_second / 1e9};
     title_ = std::string(library.devices()[0].name) + ", " + std::string(dtype_name(dtype)) + ", " +
-             cuda_matmul_library(*backend_) + ". Limits were measured before the first case;";
+             cuda_matmul_library(*backend_) +
+             ". Ops are replayed from graphs of many calls where they do not wait.\nLimits were measured before the "
+             "first case;";
   }
 
   Backend& backend() override { return *backend_; }

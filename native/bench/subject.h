@@ -35,7 +35,7 @@ class Subject {
   virtual std::vector<DType> dtypes() const = 0;
   /// bfloat16 activations and weights are multiplied in pairs.
   virtual bool pairs(DType dtype) const = 0;
-  /// Calls of an op that are timed together, at least so long: what starts a GPU takes longer than many an op.
+  /// Calls of an op that are timed together, so long: what starts a GPU takes longer than many an op.
   virtual double batch_ns() const = 0;
 };
 

@@ -60,6 +60,7 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
   for (const VitrineCudaDevice& device : library.devices()) {
     const auto item = Napi::Object::New(info.Env());
     item.Set("kind", "cuda");
+    item.Set("index", device.index);
     item.Set("name", device.name);
     item.Set("computeCapability", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
     item.Set("multiprocessors", device.multiprocessors);

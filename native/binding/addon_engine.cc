@@ -51,6 +51,18 @@ bool step_to_js(napi_env env, const Step& step, SpanView& span_view, napi_value 
          napi_create_error(env, nullptr, message, &arguments[0]) == napi_ok;
 }
 
+/// What ran out of memory is an error with a code: the caller knows which options to change.
+template <class Body>
+void with_code(Napi::Env env, Body body) {
+  try {
+    body();
+  } catch (const OutOfMemory& thrown) {
+    const Napi::Error error = Napi::Error::New(env, thrown.what());
+    error.Value().Set("code", "OUT_OF_MEMORY");
+    throw error;
+  }
+}
+
 }  // namespace
 
 Napi::Function AddonEngine::define(Napi::Env env) {
@@ -139,12 +151,12 @@ void AddonEngine::count_pending(Napi::Env env, int change) {
 
 void AddonEngine::load_weights(const Napi::CallbackInfo& info) {
   require(engine_ != nullptr, "loadWeights: the engine is closed");
-  engine_->load_weights(read_load_plan(info[0]));
+  with_code(info.Env(), [&] { engine_->load_weights(read_load_plan(info[0])); });
 }
 
 void AddonEngine::init_cache(const Napi::CallbackInfo& info) {
   require(engine_ != nullptr, "initCache: the engine is closed");
-  engine_->init_cache(read_cache_config(info[0]));
+  with_code(info.Env(), [&] { engine_->init_cache(read_cache_config(info[0])); });
 }
 
 void AddonEngine::submit(const Napi::CallbackInfo& info) {
@@ -173,6 +185,9 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   set("kvBytesPerToken", memory.kv_bytes_per_token);
   set("availableBytes", engine_->available_bytes());
   set("residentBytes", MemoryProbe().resident_bytes());
+  set("graphCount", memory.graphs.count);
+  set("graphBytes", memory.graphs.bytes);
+  result.Set("graphSeconds", memory.graphs.seconds);
   return result;
 }
 

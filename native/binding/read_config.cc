@@ -96,15 +96,14 @@ CpuIsa read_isa(const ValueReader& reader) {
   reader.reject("one of " + names + " (what this processor can run)");
 }
 
-constexpr int kCudaDevice = 0;  // the first that CUDA_VISIBLE_DEVICES leaves
-
 std::function<std::unique_ptr<Backend>(ThreadPool&)> read_backend(const ValueReader& reader, DType dtype) {
   enum class Device { kCpu, kCuda };
   if (one_of<Device>(reader["device"], {{"cpu", Device::kCpu}, {"cuda", Device::kCuda}}) == Device::kCpu) {
     return [isa = read_isa(reader["cpuIsa"])](ThreadPool& pool) { return make_cpu_backend(isa, pool); };
   }
-  return [library = CudaLibrary(reader["cudaLibrary"].string()), dtype](ThreadPool&) {
-    return make_cuda_backend(library, kCudaDevice, dtype);
+  const int index = reader["cudaDevice"].int32(0);
+  return [library = CudaLibrary(reader["cudaLibrary"].string()), index, dtype](ThreadPool&) {
+    return make_cuda_backend(library, index, dtype);
   };
 }
 
@@ -151,6 +150,16 @@ CacheConfig read_cache_config(Napi::Value value) {
   config.max_requests = reader["maxRequests"].int32(1, 1 << 20);
   config.max_batch_tokens = reader["maxBatchTokens"].int32(1, 1 << 24);
   config.max_context_length = reader["maxContextLength"].int32(1, 1 << 24);
+  if (const ValueReader sizes = reader["graphBatchSizes"]; !sizes.is_undefined()) {
+    int32_t least = 1;
+    sizes.each([&](const ValueReader& size) {
+      config.graphs.batch_sizes.push_back(size.int32(least, 1 << 20));
+      least = config.graphs.batch_sizes.back() + 1;
+    });
+  }
+  if (const ValueReader capture = reader["captureGraphs"]; !capture.is_undefined()) {
+    config.graphs.capture = capture.boolean();
+  }
   return config;
 }
 

@@ -12,11 +12,22 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A device, or the host, has no memory left for what was asked.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 template <class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
+std::string sentence(const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
-  throw Error(text.str());
+  return text.str();
+}
+
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  throw Error(sentence(parts...));
 }
 
 /// Checks what comes from outside; `parts` make the sentence.

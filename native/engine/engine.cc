@@ -12,6 +12,24 @@
 #include "model/weight_loader.h"
 
 namespace vitrine {
+namespace {
+
+size_t mib(size_t bytes) { return bytes >> 20; }
+
+/// What `body` throws, in words; empty: nothing.
+template <class Body>
+std::string error_of(Body body) {
+  try {
+    body();
+    return {};
+  } catch (const std::exception& thrown) {
+    return thrown.what();
+  } catch (...) {
+    return "unknown exception";
+  }
+}
+
+}  // namespace
 
 Engine::Engine(EngineOptions options, StepListener listener)
     : spec_(std::move(options.spec)),
@@ -41,13 +59,17 @@ void Engine::thread_main(std::promise<void>& started) {
   } catch (...) {
     started.set_exception(std::current_exception());
   }
-  while (auto item = queue_.pop()) {
+  const auto oldest_done = [this] { return runner_->step_done(); };
+  while (auto item = launched_.empty() ? queue_.pop() : queue_.pop_unless(oldest_done)) {
     if (item->task) {
       item->task();
+    } else if (item->step) {
+      launch(std::move(item->step));
     } else {
-      run_step(std::move(item->step));
+      finish_oldest();
     }
   }
+  finish_all();
   runner_.reset();
   weights_.reset();
   backend_.reset();
@@ -55,20 +77,41 @@ void Engine::thread_main(std::promise<void>& started) {
   pool_.reset();
 }
 
-void Engine::run_step(std::unique_ptr<Step> step) {
+void Engine::launch(std::unique_ptr<Step> step) {
+  if (ModelRunner::needs_finished(*step)) finish_all();
+  std::string error;
   if (death_.empty()) {
-    try {
-      runner_->run(*step);
-    } catch (const std::exception& thrown) {
-      step->error = thrown.what();
-    } catch (...) {
-      step->error = "unknown exception";
+    error = error_of([&] { runner_->launch(*step); });
+    if (error.empty()) {
+      launched_.push_back(std::move(step));
+      while (launched_.size() >= runner_->most_launched()) finish_oldest();
+      return;
     }
-    if (!step->error.empty()) death_ = "the engine is dead since a step failed: " + step->error;
-  } else {
+  }
+  finish_all();  // what was launched before comes back before it, and is none the worse for it
+  give_back(std::move(step), error);
+}
+
+void Engine::finish_oldest() {
+  std::unique_ptr<Step> step = std::move(launched_.front());
+  launched_.pop_front();
+  std::string error;
+  if (death_.empty()) error = error_of([&] { runner_->finish(*step); });
+  give_back(std::move(step), error);
+}
+
+void Engine::give_back(std::unique_ptr<Step> step, const std::string& error) {
+  if (!death_.empty()) {
     step->error = death_;
+  } else if (!error.empty()) {
+    step->error = error;
+    death_ = "the engine is dead since a step failed: " + error;
   }
   listener_(std::move(step));
+}
+
+void Engine::finish_all() {
+  while (!launched_.empty()) finish_oldest();
 }
 
 void Engine::call(const char* what, const std::function<void()>& task) {
@@ -88,7 +131,11 @@ void Engine::call(const char* what, const std::function<void()>& task) {
 void Engine::load_weights(const LoadPlan& plan) {
   require(!has_weights_, "loadWeights: the weights are loaded already");
   call("loadWeights", [&] {
-    weights_ = vitrine::load_weights(spec_, plan, *backend_, *pool_);
+    try {
+      weights_ = vitrine::load_weights(spec_, plan, *backend_, *pool_);
+    } catch (const OutOfMemory& error) {
+      throw OutOfMemory(sentence("loadWeights: ", error.what(), "; ", mib(available_bytes()), " MiB are free"));
+    }
     memory_.weight_bytes = weights_->bytes();
     const KvLayer shape{nullptr, nullptr, spec_.dtype, 0, 0, spec_.num_kv_heads, spec_.head_dim};
     memory_.kv_bytes_per_token = PagedKvCache::bytes_per_token(spec_.num_layers(), shape);
@@ -108,14 +155,24 @@ void Engine::init_cache(const CacheConfig& config) {
   require(wanted <= available, "initCache: the KV cache of ", config.num_blocks, " blocks of ", config.block_size,
           " tokens takes ", wanted, " bytes, but only ", available, " are available; ask for fewer blocks");
   call("initCache", [&] {
+    const auto refuse = [&](const char* why) {
+      throw OutOfMemory(sentence("initCache: out of memory (", why, "): beside the weights (",
+                                 mib(memory_.weight_bytes), " MiB), ", mib(available),
+                                 " MiB were free; the KV cache of ", int64_t{config.num_blocks} * config.block_size,
+                                 " tokens takes ", mib(wanted), " MiB of them, which leaves ", mib(available - wanted),
+                                 " MiB, too little for the workspaces of steps of up to ", config.max_batch_tokens,
+                                 " tokens and ", config.max_requests, " requests"));
+    };
     try {
       runner_ = std::make_unique<ModelRunner>(spec_, *weights_, *backend_, *pool_, *tracer_, config);
-    } catch (const std::bad_alloc&) {
-      fail("initCache: no memory for the KV cache (", wanted, " bytes) and the workspaces of ", config.max_batch_tokens,
-           " tokens; ask for less");
+    } catch (const std::bad_alloc& error) {
+      refuse(error.what());
+    } catch (const OutOfMemory& error) {
+      refuse(error.what());
     }
     memory_.kv_cache_bytes = runner_->kv_cache_bytes();
     memory_.workspace_bytes = runner_->workspace_bytes();
+    memory_.graphs = runner_->graph_cost();
     span_tables_ = tracer_->tables();
   });
   has_cache_ = true;

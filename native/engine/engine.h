@@ -1,8 +1,10 @@
 // The engine: one thread that owns backend, weights, KV cache and slots, and runs steps in the order of submission.
+// Where the backend queues steps, the next one is launched before the last one's tokens are waited for.
 // All public functions are called by one thread (JavaScript's); the listener is called by the engine thread.
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <future>
 #include <memory>
@@ -34,6 +36,7 @@ struct EngineMemory {
   size_t kv_cache_bytes = 0;
   size_t workspace_bytes = 0;
   size_t kv_bytes_per_token = 0;
+  GraphCost graphs;
 };
 
 class Engine {
@@ -47,9 +50,10 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Blocks. Once; an engine whose load failed may try again.
+  /// Blocks. Once; an engine whose load failed may try again. Throws OutOfMemory when the device is full.
   void load_weights(const LoadPlan& plan);
-  /// Blocks. Once, after load_weights.
+  /// Blocks. Once, after load_weights. No step allocates device memory afterwards. Throws OutOfMemory with the numbers
+  /// when the device has no room for all that steps need.
   void init_cache(const CacheConfig& config);
   /// Queues a step. After a step has failed the engine is dead: every later step comes back with that error.
   void submit(std::unique_ptr<Step> step);
@@ -60,13 +64,17 @@ class Engine {
   const SpanTables& span_tables() const;
   /// Keeps the calling thread off the engine thread's processor; see ThreadPool::keep_off_caller.
   void keep_caller_off();
-  /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
+  /// Waits for the launched steps, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }
 
  private:
   void thread_main(std::promise<void>& started);
-  void run_step(std::unique_ptr<Step> step);
+  void launch(std::unique_ptr<Step> step);
+  void finish_oldest();
+  void finish_all();
+  /// `error`: why it failed, unless it did not; then the engine is dead.
+  void give_back(std::unique_ptr<Step> step, const std::string& error);
   /// Runs it on the engine thread and waits; rethrows what it throws.
   void call(const char* what, const std::function<void()>& task);
 
@@ -87,7 +95,8 @@ class Engine {
   std::unique_ptr<Backend> backend_;
   std::optional<Weights> weights_;
   std::unique_ptr<ModelRunner> runner_;
-  std::string death_;  ///< why the engine is dead
+  std::deque<std::unique_ptr<Step>> launched_;  ///< oldest first
+  std::string death_;                           ///< why the engine is dead
 
   std::thread thread_;
 };

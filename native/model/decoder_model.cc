@@ -11,7 +11,8 @@
 namespace vitrine {
 
 DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_positions)
+                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_requests,
+                           int32_t max_positions)
     : spec_(spec),
       weights_(weights),
       cache_(cache),
@@ -26,18 +27,47 @@ DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const 
       views.push_back({expert.gate_up_proj.get(), expert.down_proj.get()});
     }
   }
+  backend_.reserve(step_limits(max_tokens, max_requests, max_positions));
+}
+
+StepLimits DecoderModel::step_limits(int32_t max_tokens, int32_t max_requests, int32_t max_positions) const {
+  const KvLayer& cache = cache_.layer(0);
+  const int64_t blocks = (max_positions + cache.block_size - 1) / cache.block_size;  // of a request; they may be shared
+  StepLimits limits;
+  limits.max_requests = max_requests;
+  limits.max_tokens = max_tokens;
+  // Token histories hold what was generated, and so no more than the cache.
+  limits.max_input_words = 4 * int64_t{max_tokens} + (32 + blocks) * max_requests + cache.num_blocks * cache.block_size;
+  limits.vocab_size = spec_.vocab_size;
+  limits.attention = attention_shape();
+  for (size_t i = 0; i < spec_.layers.size(); ++i) {
+    const LayerSpec& layer = spec_.layers[i];
+    if (std::ranges::find(limits.windows, layer.sliding_window) == limits.windows.end()) {
+      limits.windows.push_back(layer.sliding_window);
+    }
+    if (layer.moe) limits.moe_layers.push_back({experts_[i], layer.moe->top_k});
+  }
+  return limits;
+}
+
+AttentionShape DecoderModel::attention_shape() const {
+  return {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale};
 }
 
 Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {
   const TraceShape tokens{batch.num_tokens};
   const TraceScope root(tracer_, sites_.root, tokens, tokens);
+  plan(batch);
+  return run(batch, last_sampled);
+}
+
+void DecoderModel::plan(const DeviceBatch& batch) {
+  const TraceScope scope(tracer_, sites_.plan_attention);
+  backend_.attention().plan(attention_shape(), batch.attention);
+}
+
+Tensor DecoderModel::run(const DeviceBatch& batch, const int32_t* last_sampled) {
   const ForwardContext context{spec_, backend_, workspace_, cache_, rope_.table(), batch, tracer_};
-  {
-    const TraceScope scope(tracer_, sites_.plan_attention);
-    backend_.attention().plan(
-        {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale},
-        batch.attention);
-  }
   {
     const TraceScope scope(tracer_, sites_.resolve_token_ids);
     backend_.resolve_token_ids(batch.token_ids, last_sampled, batch.num_tokens, workspace_.token_ids);

@@ -19,22 +19,29 @@ namespace vitrine {
 
 class DecoderModel {
  public:
-  /// All references must outlive the model. Allocates the activations of `max_tokens` and the rope table.
+  /// All references must outlive the model. Allocates the activations of `max_tokens` and the rope table, and has the
+  /// backend reserve what such steps need.
   DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-               ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_positions);
+               ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_requests, int32_t max_positions);
 
   /// Runs all layers; K and V of every token are in the cache afterwards. `last_sampled` [slots] resolves slot
   /// references; both are device memory. Returns the logits of the first rows, up to max_logit_rows() of them.
   Tensor forward(const DeviceBatch& batch, const int32_t* last_sampled);
+
+  /// The two halves of forward(): what the host does for each batch, and the ops alone, which can be captured.
+  void plan(const DeviceBatch& batch);
+  Tensor run(const DeviceBatch& batch, const int32_t* last_sampled);
 
   /// Logits [count, vocab] of rows [first, first + count) of the last forward; valid until the next call.
   Tensor logits(int32_t first, int32_t count);
   /// Most rows of one logits() call.
   int32_t max_logit_rows() const { return static_cast<int32_t>(workspace_.logits.rows); }
 
-  size_t workspace_bytes() const { return workspace_.bytes() + rope_.bytes(); }
+  size_t workspace_bytes() const { return workspace_.bytes() + rope_.bytes() + backend_.scratch_bytes(); }
 
  private:
+  AttentionShape attention_shape() const;
+  StepLimits step_limits(int32_t max_tokens, int32_t max_requests, int32_t max_positions) const;
   void run_layers(const ForwardContext& context);
   void run_layer(const ForwardContext& context, int32_t index);
   /// Nothing after the last attention mixes tokens: go on with those whose logits are wanted.

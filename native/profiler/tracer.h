@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/forward_batch.h"
@@ -32,11 +34,31 @@ class Tracer {
  private:
   friend class TraceScope;
   friend class StepTrace;
+  friend class OpListener;
 
   SpanRecorder recorder_;
   const bool emits_ranges_;
   bool active_;
   std::string text_;  ///< of the range that is being pushed; kept for its memory
+  std::function<void(const TraceSite&)> op_listener_;
+};
+
+/// Until it is destroyed, `on_op` hears of each op at the end of its scope: for a capture, which is no step.
+class OpListener {
+ public:
+  OpListener(Tracer& tracer, std::function<void(const TraceSite&)> on_op) : tracer_(tracer) {
+    tracer.op_listener_ = std::move(on_op);
+    tracer.active_ = true;
+  }
+  ~OpListener() {
+    tracer_.op_listener_ = nullptr;
+    tracer_.active_ = tracer_.emits_ranges_;
+  }
+  OpListener(const OpListener&) = delete;
+  OpListener& operator=(const OpListener&) = delete;
+
+ private:
+  Tracer& tracer_;
 };
 
 /// A span from here to the end of the scope. `inputs`: what the op or module is given, anything that trace_shape()
@@ -63,8 +85,8 @@ class TraceScope {
   void close();
 
   Tracer* tracer_ = nullptr;
+  const TraceSite* site_ = nullptr;
   SpanRecord* record_ = nullptr;
-  bool is_op_ = false;
 };
 
 /// A step: a range of its own, and recorded when its batch asks for it. A step that throws leaves nothing open.

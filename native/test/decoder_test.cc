@@ -7,9 +7,11 @@
 #include <string>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_adapter/cuda_backend.h"
 #include "engine/model_runner.h"
 #include "model/weight_loader.h"
 #include "reference_backend.h"
+#include "test_device.h"
 #include "test_framework.h"
 #include "tiny_model.h"
 
@@ -68,7 +70,8 @@ class Runner {
   std::vector<float> step(const std::vector<BatchRequest>& requests) {
     Step step;
     step.batch = forward_batch_words(requests, kBlockSize);
-    runner_.run(step);
+    runner_.launch(step);
+    runner_.finish(step);
     return output_floats(step.output, layout::OutputSection::kLogits);
   }
 
@@ -127,6 +130,26 @@ double spread(const std::vector<float>& values) {
 }
 
 }  // namespace
+
+TEST("decoder: a GPU keeps the memory that was reserved at start, whatever steps come") {
+  if (!cuda_under_test()) return;  // a CPU reserves none
+  ThreadPool pool(2);
+  for (const SpecCase& each : spec_cases()) {
+    const auto backend = make_cuda_backend(*cuda_under_test(), 0, each.spec.dtype);
+    Runner runner(each.spec, *backend, pool);
+    const size_t reserved = backend->scratch_bytes();
+    std::vector<BatchRequest> prefill;
+    std::vector<BatchRequest> decode;
+    for (int32_t slot = 0; slot < 8; ++slot) {  // as many requests and tokens as there may be
+      prefill.push_back({slot, 0, tokens_of(slot, 8), blocks_of(slot), layout::kFlagReturnLogits, {7}});
+      decode.push_back({slot, 8, {slot}, blocks_of(slot), layout::kFlagReturnLogits, {0}});
+    }
+    runner.step(prefill);
+    runner.step(decode);
+    mixed_steps(runner);
+    CHECK_EQ(backend->scratch_bytes(), reserved);
+  }
+}
 
 TEST("decoder: every kind of spec on every instruction set equals the reference backend") {
   ThreadPool pool(2);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -99,14 +100,20 @@ inline std::vector<AttentionCase> attention_bench_cases() {
           {32, 8, 64, 1, 0, {2048}, {1}}};
 }
 
-/// Llama-3.1-8B heads: decode at several batch sizes and contexts, prefill of whole prompts and of a chunk.
+/// Llama-3.1-8B heads: decode of every batch size at every context, prefill of whole prompts and of a chunk.
 inline std::vector<AttentionCase> attention_gpu_bench_cases() {
   const auto equal = [](size_t batch, int32_t context, int32_t queries) {
     return AttentionCase{32, 8, 128, 16, 0, std::vector<int32_t>(batch, context), std::vector<int32_t>(batch, queries)};
   };
-  return {equal(1, 2048, 1),      equal(1, 32768, 1),   equal(8, 2048, 1),    equal(32, 2048, 1),
-          equal(128, 2048, 1),    equal(32, 8192, 1),   equal(8, 1024, 1024), equal(1, 4096, 4096),
-          equal(1, 16384, 16384), equal(1, 16384, 2048)};
+  std::vector<AttentionCase> cases;
+  for (const size_t batch : {1, 8, 32, 64}) {
+    for (const int32_t context : {1024, 4096, 16384, 32768}) cases.push_back(equal(batch, context, 1));
+  }
+  for (const auto& [batch, context, queries] :
+       {std::tuple{8, 1024, 1024}, {1, 4096, 4096}, {1, 16384, 16384}, {1, 16384, 2048}}) {
+    cases.push_back(equal(static_cast<size_t>(batch), context, queries));
+  }
+  return cases;
 }
 
 struct MoeCase {
@@ -200,6 +207,14 @@ inline std::vector<SamplingCase> sampling_bench_cases() {
   return {{"greedy", 0, -1, 1, 0, false},          {"greedy with penalties", 0, -1, 1, 0, true},
           {"temperature", 1, -1, 1, 0, false},     {"top_k 50", 1, 50, 1, 0, false},
           {"top_p 0.9", 0.1f, -1, 0.9f, 0, false}, {"top_k 50 top_p 0.9 min_p 0.05", 0.7f, 50, 0.9f, 0.05f, false}};
+}
+
+/// The experts of Qwen3-30B-A3B, then of Mixtral-8x7B.
+inline std::vector<MoeCase> moe_gpu_bench_cases() {
+  std::vector<MoeCase> cases;
+  for (const int64_t tokens : {1, 32, 256, 4096}) cases.push_back({tokens, 2048, 768, 128, 8, true});
+  for (const int64_t tokens : {1, 32, 4096}) cases.push_back({tokens, 4096, 14336, 8, 2, true});
+  return cases;
 }
 
 inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -76,6 +77,35 @@ TEST("step_queue: in order, from a sleeping and from a busy consumer") {
   consumer.join();
   CHECK_EQ(seen.size(), size_t{400});
   for (int32_t i = 0; i < 400; ++i) CHECK_EQ(seen[static_cast<size_t>(i)], i);
+}
+
+TEST("step_queue: a consumer with something else to wait for gets what comes first") {
+  StepQueue queue;
+  std::atomic<bool> done = false;
+  const auto is_done = [&] { return done.load(); };
+  CHECK(queue.push({step_with(1), nullptr}));
+  done = true;
+  CHECK_EQ(queue.pop_unless(is_done)->step->batch[0], 1);  // what is queued goes before
+  const auto nothing = queue.pop_unless(is_done);
+  CHECK(nothing.has_value() && nothing->step == nullptr && !nothing->task);
+  // Each comes when the polling is over.
+  const auto meanwhile = [](const std::function<void()>& event) {
+    return std::thread([event] {
+      std::this_thread::sleep_for(5ms);
+      event();
+    });
+  };
+  done = false;
+  std::thread other = meanwhile([&] { CHECK(queue.push({step_with(2), nullptr})); });
+  CHECK_EQ(queue.pop_unless(is_done)->step->batch[0], 2);
+  other.join();
+  other = meanwhile([&] { done = true; });
+  CHECK(queue.pop_unless(is_done)->step == nullptr);
+  other.join();
+  done = false;
+  other = meanwhile([&] { queue.close(); });
+  CHECK(!queue.pop_unless(is_done).has_value());
+  other.join();
 }
 
 TEST("step_queue: close drops, refuses and wakes") {

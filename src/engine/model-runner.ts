@@ -1,16 +1,18 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
-import type { DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
+import type { CacheConfig, DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
 import { chooseDevice } from '../native/choose-device.js';
 import { monotonicSeconds } from '../util/clock.js';
-import { VitrineError } from '../util/errors.js';
+import { hasCode, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
+import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
+import { type DeviceOptions, withDeviceOptions } from './device-options.js';
 import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
-import { kvCacheBlocks } from './kv-cache-size.js';
+import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
 import { StepOutput } from './step-output.js';
 
 export interface RunnerLimits {
@@ -49,6 +51,8 @@ export class ModelRunner {
   readonly limits: RunnerLimits;
   /** Where the model runs. */
   readonly device: DeviceInfo;
+  /** As given, with what the device decides decided. */
+  readonly options: DeviceOptions;
   readonly #engine: NativeEngine;
   readonly #buffers = new BufferPool();
   /** Steps submitted and not yet done, oldest first. */
@@ -58,24 +62,33 @@ export class ModelRunner {
   #lastMemory: MemoryInfo | null = null;
 
   private constructor(deps: RunnerDeps) {
-    const { addon, model, options, log } = deps;
+    const { addon, model, log } = deps;
     checkLayout(addon);
-    const { info, cudaLibrary } = chooseDevice({ addon, device: options.device, log });
+    const { device, baseGpuId } = deps.options;
+    const { info, cudaLibrary } = chooseDevice({ addon, device, baseGpuId, log });
     this.device = info;
+    this.options = withDeviceOptions(deps.options, info);
+    const { options } = this;
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
       {
-        ...{ device: info.kind, ...(cudaLibrary !== undefined && { cudaLibrary }) },
+        device: info.kind,
+        ...(info.kind === 'cuda' && { cudaLibrary: cudaLibrary!, cudaDevice: info.index }),
         ...{ spec: model.spec, cpuThreads: options.cpuThreads, cpuIsa: options.cpuIsa },
         nvtxMarkers: options.enableLayerwiseNvtxMarker,
       },
       (error, output, spans) => this.#onStep(error, output, spans),
     );
     try {
+      const atStart = this.#engine.memoryInfo().availableBytes;
+      if (info.kind === 'cuda') checkWeightsFit(storedBytes(model), atStart);
       this.#engine.loadWeights(model.loadPlan);
-      const cache = cacheConfig(options, model.contextLength, this.#engine.memoryInfo());
-      this.#engine.initCache(cache);
-      const { weightBytes, kvCacheBytes } = this.#engine.memoryInfo();
+      const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
+      const cache = cacheConfig(options, model.contextLength, memory);
+      const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
+      this.#initCache({ ...cache, graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture });
+      const { weightBytes, kvCacheBytes, graphCount, graphBytes, graphSeconds } = this.#engine.memoryInfo();
+      if (graphCount > 0) logGraphs(graphs, { graphCount, graphBytes, graphSeconds }, log);
       const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
       const loadSeconds = monotonicSeconds() - started;
       const { vocabSize } = model.spec;
@@ -142,6 +155,21 @@ export class ModelRunner {
     for (const { listener } of this.#pending.splice(0)) listener(error, null);
   }
 
+  #initCache(cache: CacheConfig): void {
+    try {
+      this.#engine.initCache(cache);
+    } catch (thrown) {
+      if (!hasCode(thrown, 'OUT_OF_MEMORY')) throw thrown;
+      const { memFractionStatic, chunkedPrefillSize } = this.options;
+      throw new VitrineError(
+        'OUT_OF_MEMORY',
+        `${toError(thrown).message}. Lower --mem-fraction-static (${memFractionStatic} now), --chunked-prefill-size ` +
+          `(${chunkedPrefillSize} now), --max-running-requests (${cache.maxRequests} now) or --cuda-graph-max-bs.`,
+        { param: '--mem-fraction-static', cause: thrown },
+      );
+    }
+  }
+
   #submit(buffer: ArrayBuffer, listener: StepListener): void {
     if (this.#closed) throw new VitrineError('ENGINE_FAILED', 'The engine is closed.');
     this.#engine.submit(buffer);
@@ -167,13 +195,32 @@ function checkLayout(addon: NativeAddon): void {
   );
 }
 
-function cacheConfig(options: SchedulerOptions, contextLength: number, memory: MemoryInfo) {
-  const { pageSize: blockSize, maxRunningRequests: maxRequests, chunkedPrefillSize, maxPrefillTokens } = options;
+function cacheConfig(options: DeviceOptions, contextLength: number, memory: SizedMemory): CacheConfig {
+  const { pageSize: blockSize, chunkedPrefillSize, maxPrefillTokens } = options;
   const numBlocks = kvCacheBlocks(options, contextLength, memory);
+  const maxRequests = requestSlots(options, contextLength, numBlocks, memory.device);
   // Without chunking a prompt of any legal length is one step.
   const prefillTokens = chunkedPrefillSize > 0 ? chunkedPrefillSize : Math.max(maxPrefillTokens, contextLength);
   const maxBatchTokens = Math.min(prefillTokens, numBlocks * blockSize) + maxRequests;
   return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
+}
+
+/** Of all parameters, in the dtype that they are held in. */
+function storedBytes({ spec, loadPlan }: PreparedModel): number {
+  const elements = loadPlan.parameters.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  return elements * (spec.dtype === 'float32' ? 4 : 2);
+}
+
+function logGraphs(
+  { batchSizes }: CudaGraphConfig,
+  cost: Pick<MemoryInfo, 'graphCount' | 'graphBytes' | 'graphSeconds'>,
+  log: Log,
+): void {
+  const { graphCount, graphBytes, graphSeconds } = cost;
+  log.info(
+    `Captured ${graphCount} CUDA graphs for decode batches of ${batchSizes.slice(0, graphCount).join(' ')} in ` +
+      `${graphSeconds.toFixed(2)} s, ${(graphBytes / 2 ** 20).toFixed(1)} MiB`,
+  );
 }
 
 function logLimits(limits: RunnerLimits, log: Log): void {

@@ -42,6 +42,9 @@ export interface RankInfo {
   /** KV capacity in tokens. */
   readonly maxTotalTokens: number;
   readonly maxRunningRequests: number;
+  /** -1: prompts are not cut. */
+  readonly chunkedPrefillSize: number;
+  readonly memFractionStatic: number;
   readonly contextLength: number;
   readonly vocabSize: number;
   readonly weightBytes: number;

@@ -108,6 +108,8 @@ export interface EngineConfig {
   readonly device: 'cpu' | 'cuda';
   /** Path of libvitrine_cuda.so; of device 'cuda' alone. */
   readonly cudaLibrary?: string;
+  /** CudaDeviceInfo.index; of device 'cuda' alone. */
+  readonly cudaDevice?: number;
   readonly spec: ModelSpec;
   /** Compute threads, the engine thread included; 0 = all processors this process may use (cgroup and affinity). */
   readonly cpuThreads: number;
@@ -127,6 +129,10 @@ export interface CacheConfig {
   readonly maxBatchTokens: number;
   /** Longest sequence, in tokens. */
   readonly maxContextLength: number;
+  /** Batch sizes that decode steps are padded to on a GPU, ascending. Default: none. */
+  readonly graphBatchSizes?: readonly number[];
+  /** Capture a CUDA graph for each of them. Default: false. */
+  readonly captureGraphs?: boolean;
 }
 
 export interface MemoryInfo {
@@ -141,6 +147,10 @@ export interface MemoryInfo {
    */
   readonly availableBytes: number;
   readonly residentBytes: number;
+  /** CUDA graphs that initCache captured, and what that took of the GPU's memory and of time. */
+  readonly graphCount: number;
+  readonly graphBytes: number;
+  readonly graphSeconds: number;
 }
 
 export interface BuildInfo {
@@ -166,6 +176,8 @@ export interface CpuDeviceInfo {
 
 export interface CudaDeviceInfo {
   readonly kind: 'cuda';
+  /** Among the GPUs that CUDA_VISIBLE_DEVICES leaves, those included that cannot be used. */
+  readonly index: number;
   readonly name: string;
   /** '9.0': Hopper. */
   readonly computeCapability: string;
@@ -204,18 +216,22 @@ export interface SpanTables {
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
  * of a step whose batch said `profile`, one chunk as laid out by trace/record/span-layout.ts, else null. They lie after the
- * output's startNs and not after its endNs. The bytes are the engine's and change with the next step: an ArrayBuffer a step
+ * output's startNs and not after its launchedNs. The bytes are the engine's and change with the next step: an ArrayBuffer a step
  * would have V8 collect garbage all the time, since memory outside of its heap counts for that.
  */
 export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: Uint8Array | null) => void;
 
 export interface NativeEngine {
-  /** Blocks until all weights are packed. Throws an Error that names file and tensor. */
+  /**
+   * Blocks until all weights are packed. Throws an Error that names file and tensor; with the code OUT_OF_MEMORY, here
+   * and in initCache, when the device has no memory left.
+   */
   loadWeights(plan: LoadPlan): void;
-  /** Allocates the paged KV cache and the workspaces; once, after loadWeights. */
+  /** Allocates the paged KV cache and all that steps need: none allocates device memory later. Once, after loadWeights. */
   initCache(config: CacheConfig): void;
   /**
-   * Queues a step and returns at once; steps run in order on the engine thread. The buffer must not be changed until
+   * Queues a step and returns at once; steps run in order on the engine thread, on a GPU with the next one's ops queued
+   * before this one is done. The buffer must not be changed until
    * its step has completed. A step that fails marks the engine dead: it and every later step report an error.
    * K and V of a layer are stored for the whole batch before its attention runs: a request may read blocks that an
    * earlier one of the same batch fills.

@@ -1,5 +1,5 @@
 // Decides what the next step computes: decode rows of running requests and prefill chunks, in one step or in turns.
-import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
+import type { DeviceOptions } from '../engine/device-options.js';
 import { ForwardBatchWriter } from '../engine/forward-batch-writer.js';
 import type { ScheduleBatch } from '../engine/schedule-batch.js';
 import type { BlockManager } from '../kv-cache/block-manager.js';
@@ -14,7 +14,7 @@ import { FcfsPolicy, LpmPolicy } from './schedule-policy.js';
 import { StepBuilder } from './step-builder.js';
 
 export interface BatchBuilderDeps {
-  readonly options: SchedulerOptions;
+  readonly options: DeviceOptions;
   readonly queues: RequestQueues;
   readonly blocks: BlockManager;
   readonly stats: LoadStats;

@@ -1,6 +1,6 @@
 // Adds prompt tokens to a step, within its token budget: first of requests that have begun, then of waiting ones for
 // which there are a slot, the blocks of the whole prompt, and room for what the running ones will still generate.
-import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
+import type { DeviceOptions } from '../engine/device-options.js';
 import type { Request } from '../engine/request.js';
 import type { BlockManager } from '../kv-cache/block-manager.js';
 import { monotonicSeconds } from '../util/clock.js';
@@ -12,7 +12,7 @@ import type { SchedulePolicy } from './schedule-policy.js';
 import type { StepBuilder } from './step-builder.js';
 
 export interface PrefillAdderDeps {
-  readonly options: Pick<SchedulerOptions, 'chunkedPrefillSize' | 'maxPrefillTokens'>;
+  readonly options: Pick<DeviceOptions, 'chunkedPrefillSize' | 'maxPrefillTokens'>;
   readonly queues: RequestQueues;
   readonly blocks: BlockManager;
   readonly policy: SchedulePolicy;

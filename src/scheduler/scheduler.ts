@@ -1,7 +1,6 @@
 // The scheduler of one replica. Event-driven on the rank's JavaScript thread: a message or a finished step wakes it, it
 // fills the pipeline (two steps with overlap, else one) and sleeps. While step N + 1 runs, step N's output is processed
 // and step N + 2 is built; its decode rows name the slots whose tokens the host does not know yet.
-import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { ModelRunner } from '../engine/model-runner.js';
 import { describeError, ProfilerSession } from '../engine/profiler/profiler-session.js';
 import { type LoadGauges, RankTracer } from '../engine/profiler/rank-tracer.js';
@@ -33,7 +32,6 @@ type ProfilerAddon = Pick<NativeAddon, 'devices' | 'cudaProfilerStart' | 'cudaPr
 export interface SchedulerDeps {
   readonly runner: ModelRunner;
   readonly spec: ModelSpec;
-  readonly options: SchedulerOptions;
   readonly eosTokenIds: readonly number[];
   readonly channel: SchedulerChannel;
   readonly log: Log;
@@ -64,14 +62,16 @@ export class Scheduler {
   /** Submitted steps, oldest first, and how many there may be. */
   readonly #inFlight: ScheduleBatch[] = [];
   readonly #depth: number;
+  /** A step that was launched while the one before it ran has the device from that one's end on. */
+  #lastEndNs = 0n;
   /** Chunks made since the last message. */
   #outbox: TokenChunk[] = [];
   #pumpQueued = false;
   #stopped = false;
   #resolveClosed!: (code: number) => void;
 
-  constructor({ runner, spec, options, eosTokenIds, channel, log, addon }: SchedulerDeps) {
-    const { limits } = runner;
+  constructor({ runner, spec, eosTokenIds, channel, log, addon }: SchedulerDeps) {
+    const { limits, options } = runner;
     const queues = new RequestQueues(limits.maxRequests);
     const blocks = new BlockManager(limits.numBlocks, limits.blockSize, { prefixCache: !options.disableRadixCache });
     const stats = new LoadStats(options.decodeLogInterval);
@@ -140,7 +140,9 @@ export class Scheduler {
     invariant(batch !== undefined && batch.stepId === output!.stepId, `step ${output!.stepId} is not the next to end`);
     if (this.#inFlight.length > 0) this.#watchdog.restart();
     else this.#watchdog.stop();
-    const seconds = Number(output!.endNs - output!.startNs) / 1e9;
+    const { startNs, endNs } = output!;
+    const seconds = Number(endNs - (startNs > this.#lastEndNs ? startNs : this.#lastEndNs)) / 1e9;
+    this.#lastEndNs = endNs;
     this.#builder.stepDone(batch, seconds);
     this.#work.stepDone(batch, seconds);
     const intervalDone = this.#tracer.phase('process_batch_result', () => {

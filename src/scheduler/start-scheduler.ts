@@ -11,19 +11,21 @@ export interface SchedulerHandle {
 
 /** Blocks while the weights load; then sends `ready` and serves the channel. */
 export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerChannel }): SchedulerHandle {
-  const { addon, model, options, channel, log } = deps;
+  const { addon, model, channel, log } = deps;
   const runner = ModelRunner.create(deps);
   const scheduler = new Scheduler({
-    ...{ runner, options, channel, log, addon },
+    ...{ runner, channel, log, addon },
     spec: model.spec,
     eosTokenIds: model.eosTokenIds,
   });
-  const { limits, device } = runner;
+  const { limits, device, options } = runner;
   channel.send({
     kind: 'ready',
     info: {
       maxTotalTokens: limits.numBlocks * limits.blockSize,
       maxRunningRequests: limits.maxRequests,
+      chunkedPrefillSize: options.chunkedPrefillSize,
+      memFractionStatic: options.memFractionStatic,
       contextLength: limits.contextLength,
       vocabSize: limits.vocabSize,
       weightBytes: limits.weightBytes,

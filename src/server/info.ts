@@ -41,7 +41,7 @@ export function installInfo(app: FastifyInstance, lifecycle: Lifecycle, options:
   for (const url of ['/server_info', '/get_server_info']) app.get(url, serverInfo);
 }
 
-/** All options under SGLang's names but the keys, and the sizes of the parallel groups, which are all 1. */
+/** All options under SGLang's names but the keys, those that were left open as the rank decided them, and the sizes of the parallel groups, which are all 1. */
 function optionFacts(options: ServerOptions, model: ServedModel, info: RankInfo): Record<string, unknown> {
   const facts: Record<string, unknown> = {};
   for (const { flag, key } of SERVER_OPTIONS) {
@@ -54,6 +54,9 @@ function optionFacts(options: ServerOptions, model: ServedModel, info: RankInfo)
     device: info.device,
     dtype: info.dtype,
     context_length: info.contextLength,
+    chunked_prefill_size: info.chunkedPrefillSize,
+    mem_fraction_static: info.memFractionStatic,
+    max_running_requests: info.maxRunningRequests,
     tp_size: 1,
     pp_size: 1,
     dp_size: 1,

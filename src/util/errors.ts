@@ -77,6 +77,11 @@ export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
+/** Whether a thrown thing carries this code: ours, or an error of the addon. */
+export function hasCode(thrown: unknown, code: ErrorCode): boolean {
+  return thrown instanceof Error && (thrown as Error & { readonly code?: unknown }).code === code;
+}
+
 /** A broken invariant: a defect of this program, never of its input. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new VitrineError('INTERNAL', `Invariant broken: ${message}`);

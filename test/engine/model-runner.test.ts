@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
 import { type ForwardBatch, GREEDY, NO_BIAS } from '#vitrine/engine/forward-batch.js';
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';
 import type { StepOutput } from '#vitrine/engine/step-output.js';
+import { CUDA_LIBRARY_VARIABLE } from '#vitrine/native/cuda-library.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { silentLog } from '#vitrine/util/log.js';
 import { createFakeAddon, type FakeEngineOptions } from '../support/fake-engine.js';
@@ -123,6 +124,53 @@ test('an addon of another layout is refused before anything is loaded', () => {
     () => createRunner({ layoutVersion: 99 }),
     (error) => error instanceof VitrineError && error.code === 'NATIVE_UNAVAILABLE' && /layout 99/.test(error.message),
   );
+});
+
+describe('on a GPU', () => {
+  const GIB = 2 ** 30;
+  const gpu = { gpuBytes: 80 * GIB, availableBytes: 1_000_000, availableBytesLoaded: 900_000 };
+  const library = process.env[CUDA_LIBRARY_VARIABLE];
+  before(() => {
+    process.env[CUDA_LIBRARY_VARIABLE] = '/fake.so';
+  });
+  after(() => {
+    if (library === undefined) delete process.env[CUDA_LIBRARY_VARIABLE];
+    else process.env[CUDA_LIBRARY_VARIABLE] = library;
+  });
+
+  test('limits follow from its memory', () => {
+    const runner = createRunner(gpu, { device: 'cuda' });
+    const { chunkedPrefillSize, memFractionStatic } = runner.options;
+    assert.deepEqual([chunkedPrefillSize, memFractionStatic], [8192, 0.836]);
+    const blocks = Math.floor((900_000 - 1_000_000 * (1 - 0.836)) / (16 * 64));
+    const { numBlocks, maxRequests, maxBatchTokens } = runner.limits;
+    assert.deepEqual([numBlocks, maxRequests, maxBatchTokens], [blocks, blocks, 8192 + blocks]);
+    runner.close();
+  });
+
+  test('what does not fit says which options to lower', () => {
+    const outOfMemory = 'initCache: out of memory (no room for 5 bytes)';
+    assert.throws(
+      () => createRunner({ ...gpu, outOfMemory }, { device: 'cuda', maxRunningRequests: 9 }),
+      (error) => {
+        assert(error instanceof VitrineError && error.code === 'OUT_OF_MEMORY');
+        assert.equal(
+          error.message,
+          `${outOfMemory}. Lower --mem-fraction-static (0.836 now), --chunked-prefill-size (8192 now), ` +
+            '--max-running-requests (9 now) or --cuda-graph-max-bs.',
+        );
+        return true;
+      },
+    );
+  });
+
+  test('weights that cannot fit are refused before they are loaded', () => {
+    const model = fakePreparedModel(256);
+    const parameters = [{ name: 'embed_tokens', rows: 1000, cols: 1000, pieces: [] }];
+    const loadPlan = { ...model.loadPlan, parameters };
+    const deps = { addon: createFakeAddon(gpu), options: schedulerOptions({ device: 'cuda' }), log: silentLog };
+    assert.throws(() => ModelRunner.create({ ...deps, model: { ...model, loadPlan } }), /The weights need 3\.81 MiB/);
+  });
 });
 
 test('an engine that cannot get its memory is closed', () => {

@@ -114,7 +114,7 @@ describe('loading the CUDA library', () => {
     assert.equal(refusal(await fakeLibrary(t, { FAKE_DEVICE_STATUS: 'VITRINE_CUDA_NO_DEVICE' })), 'the fake says no');
     assert.deepEqual(addon.cudaDevices(await fakeLibrary(t)), [
       {
-        ...{ kind: 'cuda', name: 'Fake GPU', computeCapability: '9.0', multiprocessors: 132 },
+        ...{ kind: 'cuda', index: 0, name: 'Fake GPU', computeCapability: '9.0', multiprocessors: 132 },
         ...{ driverVersion: 13000, runtimeVersion: 12040, totalBytes: 2 ** 36 },
       },
     ]);
@@ -122,10 +122,14 @@ describe('loading the CUDA library', () => {
 
   it('an engine whose context cannot be opened says why', async (t) => {
     const { spec } = await prepareReferenceModel('tiny-llama-tied', { dtype: 'float32' });
-    const config = { device: 'cuda', spec, cpuThreads: 1, cpuIsa: 'auto' } as const;
+    const config = { device: 'cuda', cudaDevice: 0, spec, cpuThreads: 1, cpuIsa: 'auto' } as const;
     const cudaLibrary = await fakeLibrary(t);
     assert.throws(() => new addon.Engine({ ...config, cudaLibrary }, () => {}), /^Error: the fake says no$/);
     assert.throws(() => new addon.Engine(config, () => {}), /config\.cudaLibrary: expected a string, got undefined/);
+    assert.throws(
+      () => new addon.Engine({ ...config, cudaLibrary, cudaDevice: -1 }, () => {}),
+      /config\.cudaDevice: expected .*, got -1/,
+    );
   });
 });
 
@@ -137,8 +141,8 @@ describe('choosing the device', () => {
   const withGpu: NativeAddon = Object.create(addon, {
     cudaDevices: {
       value: () => [
-        { kind: 'cuda', name: 'Fake GPU' },
-        { kind: 'cuda', name: 'Second GPU' },
+        { kind: 'cuda', index: 0, name: 'Fake GPU' },
+        { kind: 'cuda', index: 2, name: 'Third GPU' }, // the second cannot be used
       ],
     },
   });
@@ -146,24 +150,40 @@ describe('choosing the device', () => {
 
   it('cpu never looks for a GPU', () => {
     const find = () => assert.fail('looked for the library');
-    const { info } = chooseDevice({ addon: withGpu, device: 'cpu', log: silentLog, findLibrary: find });
+    const { info } = chooseDevice({ addon: withGpu, device: 'cpu', baseGpuId: 0, log: silentLog, findLibrary: find });
     assert.equal(info.kind, 'cpu');
   });
 
-  it('auto and cuda take the first GPU', () => {
+  it('auto and cuda take the GPU that was asked for, the first by default', () => {
     for (const device of ['auto', 'cuda'] as const) {
-      const { info, cudaLibrary } = chooseDevice({ addon: withGpu, device, log: silentLog, findLibrary });
+      const { info, cudaLibrary } = chooseDevice({ addon: withGpu, device, baseGpuId: 0, log: silentLog, findLibrary });
       assert.deepEqual([info.name, cudaLibrary], ['Fake GPU', '/library.so']);
+    }
+  });
+
+  it('a GPU is chosen by its number, and one that is not there is refused, also by auto', () => {
+    const choice = { addon: withGpu, log: silentLog, findLibrary } as const;
+    assert.equal(chooseDevice({ ...choice, device: 'cuda', baseGpuId: 2 }).info.name, 'Third GPU');
+    for (const device of ['auto', 'cuda'] as const) {
+      assert.throws(
+        () => chooseDevice({ ...choice, device, baseGpuId: 1 }),
+        (error) => {
+          assert(error instanceof VitrineError);
+          assert.deepEqual([error.code, error.param], ['DEVICE_UNAVAILABLE', '--base-gpu-id']);
+          assert.match(error.message, /^--base-gpu-id 1: .*expected one of 0 \(Fake GPU\), 2 \(Third GPU\)$/);
+          return true;
+        },
+      );
     }
   });
 
   it('without one, auto logs one line and takes the CPU, cuda is refused with the same reason', () => {
     const { lines, log } = recorded();
-    const { info } = chooseDevice({ addon, device: 'auto', log, findLibrary });
+    const { info } = chooseDevice({ addon, device: 'auto', baseGpuId: 0, log, findLibrary });
     assert.equal(info.kind, 'cpu');
     assert.deepEqual(lines, ['Running on the CPU: the CUDA library /library.so does not exist']);
     assert.throws(
-      () => chooseDevice({ addon, device: 'cuda', log, findLibrary }),
+      () => chooseDevice({ addon, device: 'cuda', baseGpuId: 0, log, findLibrary }),
       (error) => {
         assert(error instanceof VitrineError);
         assert.deepEqual([error.code, error.param], ['DEVICE_UNAVAILABLE', '--device']);

@@ -55,11 +55,15 @@ export const ENGINE_DEFAULTS = {
   dtype: 'auto',
   randomSeed: undefined,
   device: 'auto',
+  baseGpuId: 0,
   cpuThreads: 0,
   cpuIsa: 'auto',
   pageSize: 16,
   maxTotalTokens: undefined,
-  memFractionStatic: 0.3,
+  memFractionStatic: undefined,
+  disableCudaGraph: false,
+  cudaGraphMaxBs: undefined,
+  cudaGraphBs: undefined,
 } as const;
 
 export function prepareReferenceModel(

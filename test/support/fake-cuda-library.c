@@ -27,8 +27,8 @@ static int device_count(int* count) {
 }
 
 static int describe_device(int index, VitrineCudaDevice* device) {
-  (void)index;
   memset(device, 0, sizeof *device);
+  device->index = index;
   strcpy(device->name, "Fake GPU");
   device->compute_major = 9;
   device->multiprocessors = 132;

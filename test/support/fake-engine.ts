@@ -46,7 +46,13 @@ export interface FakeEngineOptions {
   readonly failAtStep?: number;
   /** This step (from 1) never ends. */
   readonly hangAtStep?: number;
+  /** Before the weights are loaded, and after. */
   readonly availableBytes?: number;
+  readonly availableBytesLoaded?: number;
+  /** The machine has one GPU of so many bytes. */
+  readonly gpuBytes?: number;
+  /** What initCache says of memory that is not there. */
+  readonly outOfMemory?: string;
   readonly kvBytesPerToken?: number;
   readonly layoutVersion?: number;
   /** Sees every step that was run. */
@@ -96,6 +102,8 @@ class FakeEngine implements NativeEngine {
 
   initCache(config: CacheConfig): void {
     if (!this.#loaded || this.#cache !== null) throw new Error('initCache: once, after loadWeights');
+    const { outOfMemory } = this.#options;
+    if (outOfMemory !== undefined) throw Object.assign(new Error(outOfMemory), { code: 'OUT_OF_MEMORY' });
     this.#cache = config;
     this.#states = new Int32Array(config.numBlocks * config.blockSize);
     this.#slots = Array.from({ length: config.maxRequests }, () => ({ lastSampled: null, history: [] }));
@@ -109,15 +117,18 @@ class FakeEngine implements NativeEngine {
 
   memoryInfo(): MemoryInfo {
     if (this.closed) throw new Error('memoryInfo: the engine is closed');
-    const kvBytesPerToken = this.#options.kvBytesPerToken ?? 64;
+    const { kvBytesPerToken = 64, availableBytes, availableBytesLoaded } = this.#options;
     const tokens = this.#cache === null ? 0 : this.#cache.numBlocks * this.#cache.blockSize;
     return {
       weightBytes: 1000,
       kvCacheBytes: tokens * kvBytesPerToken,
       workspaceBytes: 0,
       kvBytesPerToken,
-      availableBytes: this.#options.availableBytes ?? 2 ** 30,
+      availableBytes: (this.#loaded ? availableBytesLoaded : undefined) ?? availableBytes ?? 2 ** 30,
       residentBytes: 0,
+      graphCount: 0,
+      graphBytes: 0,
+      graphSeconds: 0,
     };
   }
 
@@ -367,6 +378,8 @@ class FakeOutput {
       vocabSize: FAKE_VOCAB_SIZE,
       startNsLow: Number(begunNs & 0xffffffffn),
       startNsHigh: Number(begunNs >> 32n),
+      launchedNsLow: Number(now & 0xffffffffn),
+      launchedNsHigh: Number(now >> 32n),
       endNsLow: Number(now & 0xffffffffn),
       endNsHigh: Number(now >> 32n),
     };
@@ -405,7 +418,13 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     buildInfo: () => build,
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
     cudaDevices: () => {
-      throw new Error('the fake has no GPU');
+      if (options.gpuBytes === undefined) throw new Error('the fake has no GPU');
+      return [
+        {
+          ...{ kind: 'cuda', index: 0, name: 'fake GPU', computeCapability: '9.0', multiprocessors: 132 },
+          ...{ driverVersion: 13000, runtimeVersion: 13000, totalBytes: options.gpuBytes },
+        },
+      ];
     },
     machineLimits: () => limits,
     setIdlePriority: () => false,

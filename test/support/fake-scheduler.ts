@@ -24,6 +24,8 @@ export interface FakeSchedulerOptions {
 export const FAKE_INFO: RankInfo = {
   maxTotalTokens: 8192,
   maxRunningRequests: 256,
+  chunkedPrefillSize: 2048,
+  memFractionStatic: 0.3,
   contextLength: 512,
   vocabSize: 512,
   weightBytes: 1 << 20,

@@ -98,7 +98,6 @@ export class SchedulerHarness {
     this.scheduler = new Scheduler({
       runner: this.runner,
       spec: model.spec,
-      options: all,
       eosTokenIds: model.eosTokenIds,
       channel: scheduler,
       log,

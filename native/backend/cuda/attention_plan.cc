@@ -86,8 +86,29 @@ void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> quer
 AttentionCapacity decode_capacity(const AttentionTiling& tiling, int32_t requests) {
   // A tile of k keys has at most k / longest + 1 parts, and longest >= total / slots: together at most slots + tiles.
   // Only tiles with more than `longest` keys are split: fewer than `slots` of them, with less than 2 * slots parts.
+  const bool is_short = tiling.long_rows == 0 || tiling.group <= tiling.short_rows;
+  const int32_t slots = slots_per_head(is_short ? tiling.slots : tiling.long_slots, tiling);
+  const int32_t rows = is_short ? tiling.short_rows : tiling.long_rows;
+  const int32_t tiles = requests * ceil_div(tiling.group, rows);
+  const int32_t items = slots + tiles;
+  return {is_short ? items : 0, is_short ? 0 : items, std::min(slots, tiles), 2 * slots * std::min(rows, tiling.group)};
+}
+
+AttentionCapacity batch_capacity(const AttentionTiling& tiling, int32_t tokens, int32_t requests) {
+  // As above, for each list. A request's last tile may have fewer rows.
   const int32_t slots = slots_per_head(tiling.slots, tiling);
-  return {slots + requests, std::min(slots, requests), 2 * slots * tiling.group};
+  const int32_t long_slots = slots_per_head(tiling.long_slots, tiling);
+  const auto tiles = [&](int32_t rows) {
+    return static_cast<int32_t>(int64_t{tokens} * tiling.group / rows) + std::min(requests, tokens);
+  };
+  if (tiling.long_rows == 0) {
+    const int32_t all = tiles(tiling.short_rows);
+    return {slots + all, 0, std::min(slots, all), 2 * slots * tiling.short_rows};
+  }
+  const int32_t few = std::min(requests, tokens);
+  const int32_t many = tiles(tiling.long_rows);
+  return {slots + few, long_slots + many, std::min(slots, few) + std::min(long_slots, many),
+          2 * (slots * tiling.short_rows + long_slots * tiling.long_rows)};
 }
 
 }  // namespace vitrine::cuda

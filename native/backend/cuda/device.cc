@@ -57,6 +57,7 @@ VitrineCudaDevice describe_device(int index) {
   check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   VitrineCudaDevice device{};
   std::string_view(properties.name).copy(device.name, sizeof device.name - 1);
+  device.index = index;
   device.compute_major = properties.major;
   device.compute_minor = properties.minor;
   device.multiprocessors = properties.multiProcessorCount;

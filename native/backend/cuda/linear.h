@@ -28,6 +28,7 @@ class Linear {
   /// The library path alone, for measuring; false where it cannot be taken.
   bool multiply_by_library(const Gemm& job, const void* bias, cudaStream_t stream);
 
+  size_t device_bytes() const { return workspace_.bytes(); }
   /// "cublasLt 13.0.2", or "built-in kernels (why)".
   const std::string& description() const { return description_; }
 

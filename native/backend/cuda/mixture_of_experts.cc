@@ -45,6 +45,36 @@ const void* const* MixtureOfExperts::weight_table(const VitrineExpert* experts, 
   return static_cast<const void* const*>(table.device.data());
 }
 
+MixtureOfExperts::Workspace MixtureOfExperts::workspace(const VitrineExpert& expert, int32_t num_experts,
+                                                        int64_t choices, bool fixed) {
+  const size_t row_bytes = static_cast<size_t>(choices) * dtype_bytes(expert.down->dtype);
+  Workspace space;
+  auto* const words = static_cast<int32_t*>(groups_.reserve(
+      (2 * (static_cast<size_t>(num_experts) + 1) + 2 * static_cast<size_t>(choices)) * sizeof(int32_t), fixed));
+  space.groups.num_experts = num_experts;
+  space.groups.row_start = words;
+  space.groups.tile_start = space.groups.row_start + num_experts + 1;
+  space.groups.choice_of_row = space.groups.tile_start + num_experts + 1;
+  space.groups.row_of_choice = space.groups.choice_of_row + choices;
+  space.activated = activated_.reserve(row_bytes * static_cast<size_t>(expert.down->cols), fixed);
+  space.results = results_.reserve(row_bytes * static_cast<size_t>(expert.down->rows), fixed);
+  return space;
+}
+
+void MixtureOfExperts::reserve(const VitrineMoeLayer& layer, int64_t max_tokens, int64_t max_requests) {
+  weight_table(layer.experts, layer.num_experts);
+  for (const bool fixed : {false, true}) {
+    const int64_t tokens = std::min(fixed ? max_requests : max_tokens, kSliceTokens);
+    workspace(layer.experts[0], layer.num_experts, tokens * layer.top_k, fixed);
+  }
+}
+
+size_t MixtureOfExperts::device_bytes() const {
+  size_t total = groups_.bytes() + activated_.bytes() + results_.bytes();
+  for (const auto& [first, table] : tables_) total += table.device.bytes();
+  return total;
+}
+
 void MixtureOfExperts::run(const VitrineTensor& x, const VitrineMoeRouting& routing, const VitrineExpert* experts,
                            int activation, const VitrineTensor& out, cudaStream_t stream) {
   if (x.rows == 0) return;
@@ -54,18 +84,8 @@ void MixtureOfExperts::run(const VitrineTensor& x, const VitrineMoeRouting& rout
   const auto inner = static_cast<int32_t>(experts[0].down->cols);
   const bool aligned = hidden % 8 == 0 && inner % 8 == 0 && aligned_16(x.data) && aligned_16(out.data);
   const size_t element = dtype_bytes(x.dtype);
-  const int64_t most_choices = std::min(x.rows, kSliceTokens) * routing.top_k;
-
-  ExpertGroups groups;
-  groups.num_experts = routing.num_experts;
-  auto* const words = static_cast<int32_t*>(groups_.reserve(
-      (2 * (static_cast<size_t>(routing.num_experts) + 1) + 2 * static_cast<size_t>(most_choices)) * sizeof(int32_t)));
-  groups.row_start = words;
-  groups.tile_start = groups.row_start + routing.num_experts + 1;
-  groups.choice_of_row = groups.tile_start + routing.num_experts + 1;
-  groups.row_of_choice = groups.choice_of_row + most_choices;
-  void* const activated = activated_.reserve(static_cast<size_t>(most_choices) * static_cast<size_t>(inner) * element);
-  void* const results = results_.reserve(static_cast<size_t>(most_choices) * static_cast<size_t>(hidden) * element);
+  auto [groups, activated, results] =
+      workspace(experts[0], routing.num_experts, std::min(x.rows, kSliceTokens) * routing.top_k, fixed_);
 
   for (int64_t first = 0; first < x.rows; first += kSliceTokens) {
     const int64_t tokens = std::min(kSliceTokens, x.rows - first);

@@ -12,12 +12,19 @@ namespace vitrine::cuda {
 
 class MixtureOfExperts {
  public:
-  explicit MixtureOfExperts(Transfers& transfers) : transfers_(transfers) {}
+  /// `fixed`: as in StepScratch.
+  MixtureOfExperts(Transfers& transfers, const bool& fixed)
+      : transfers_(transfers), fixed_(fixed), groups_(fixed), activated_(fixed), results_(fixed) {}
 
   /// As Backend::moe_experts. Tokens are processed in slices, which bounds the scratch and changes no result. A layer's
   /// first call copies the addresses of its weights to the device.
   void run(const VitrineTensor& x, const VitrineMoeRouting& routing, const VitrineExpert* experts, int activation,
            const VitrineTensor& out, cudaStream_t stream);
+
+  /// Has the table of the layer's weights ready, and the scratch for steps of so many tokens, one a request where the
+  /// step's memory is fixed.
+  void reserve(const VitrineMoeLayer& layer, int64_t max_tokens, int64_t max_requests);
+  size_t device_bytes() const;
 
  private:
   /// Addresses of a layer's weights, on the host and on the device: first all gate_up, then all down.
@@ -26,14 +33,23 @@ class MixtureOfExperts {
     DeviceMemory device;
   };
 
+  /// Of a slice.
+  struct Workspace {
+    ExpertGroups groups;
+    void* activated = nullptr;
+    void* results = nullptr;
+  };
+
+  Workspace workspace(const VitrineExpert& expert, int32_t num_experts, int64_t choices, bool fixed);
   const void* const* weight_table(const VitrineExpert* experts, int32_t num_experts);
 
   Transfers& transfers_;
+  const bool& fixed_;
   std::map<const VitrineCudaWeight*, WeightTable> tables_;  ///< by the first expert's gate_up
   std::vector<const void*> addresses_;                      ///< reused
-  Scratch groups_;
-  Scratch activated_;  ///< [choices of a slice, inner]
-  Scratch results_;    ///< [choices of a slice, hidden]
+  StepScratch groups_;
+  StepScratch activated_;  ///< [choices of a slice, inner]
+  StepScratch results_;    ///< [choices of a slice, hidden]
 };
 
 }  // namespace vitrine::cuda

@@ -1,4 +1,4 @@
-// Attention over the paged KV cache: plans a step on the host with one copy to the device, then runs once a layer.
+// Attention over the paged KV cache: plans a step on the host, as a part of its inputs, then runs once a layer.
 // Engine thread.
 #pragma once
 
@@ -6,15 +6,18 @@
 #include <vector>
 
 #include "backend/cuda/attention.h"
-#include "backend/cuda/transfers.h"
+#include "backend/cuda/step_inputs.h"
 
 namespace vitrine::cuda {
 
 class PagedAttention {
  public:
-  /// dtype: of activations and cache. The environment's VITRINE_CUDA_ATTENTION=portable keeps to the kernels that every
-  /// architecture has; unset, empty or auto takes those of Hopper where they are; anything else is an Error.
-  PagedAttention(Transfers& transfers, int dtype, int multiprocessors);
+  /// dtype: of activations and cache. `fixed`: whether the current step's memory is that of captured ones, which are of
+  /// one token a request; the grids and the places of all their lists depend on the number of requests alone, so that a
+  /// captured step can be replayed with other lengths. The environment's VITRINE_CUDA_ATTENTION=portable keeps to the
+  /// kernels that every architecture has; unset, empty or auto takes those of Hopper where they are; anything else is an
+  /// Error.
+  PagedAttention(StepInputs& inputs, const bool& fixed, int dtype, int multiprocessors);
 
   /// The batch's device pointers must last until the step's last run(). Host arrays may change on return.
   void plan(const VitrineAttentionShape& shape, const VitrineAttentionBatch& batch);
@@ -23,6 +26,10 @@ class PagedAttention {
   /// copy; from then on plan() plans it with the others.
   void run(const VitrineKvLayer& cache, const VitrineTensor& qkv, int32_t window, const VitrineTensor& out,
            cudaStream_t stream);
+
+  /// Has room for the parts of split keys in such steps. Returns the most bytes of input that their plans take.
+  size_t reserve(const VitrineStepLimits& limits);
+  size_t device_bytes() const { return partials_.bytes() + fixed_lines_.bytes(); }
 
  private:
   using Line = std::array<int32_t, 8>;  ///< an item, a merge, or the counts at the beginning of a window's lists
@@ -38,20 +45,16 @@ class PagedAttention {
     List short_items, long_items, merges;
     size_t partial_rows = 0;
   };
-  struct Buffers {
-    Scratch plans;
-    Scratch partials;
-  };
-
   void choose_kernels(const VitrineAttentionShape& shape);
   const WindowPlan& plan_of(int32_t window);
   void make(WindowPlan& plan);
   template <class Item>
   List append(const std::vector<Item>& items, int32_t capacity);
   void upload();
-  Buffers& buffers() { return buffers_[is_decode_ ? 1 : 0]; }
+  size_t partial_bytes(size_t rows) const;
 
-  Transfers& transfers_;
+  StepInputs& inputs_;
+  const bool& fixed_;
   const int dtype_;
   const int multiprocessors_;
   const bool portable_;  ///< as the environment asks
@@ -62,13 +65,12 @@ class PagedAttention {
   VitrineAttentionBatch batch_{};
   std::vector<int32_t> query_start_;
   std::vector<int32_t> seq_lens_;
-  /// One token a request: the grids and the places of all lists depend on the number of requests alone, so that a
-  /// captured step can be replayed with other lengths. Its buffers are apart: other batches must not move them.
-  bool is_decode_ = false;
-  std::array<Buffers, 2> buffers_;
+  StepScratch partials_;
+  Scratch fixed_lines_;  ///< where captured steps find their plans
   std::vector<WindowPlan> plans_;
   AttentionPlan plan_;       ///< reused
   std::vector<Line> lines_;  ///< all plans, as they go to the device
+  const Line* on_device_ = nullptr;
 };
 
 }  // namespace vitrine::cuda

@@ -17,12 +17,6 @@ char* advance(void* data, int64_t elements, int dtype) {
 
 size_t bytes_of(int64_t elements, int dtype) { return static_cast<size_t>(elements) * dtype_bytes(dtype); }
 
-void* allocate(size_t bytes) {
-  void* data = nullptr;
-  check(cudaMalloc(&data, std::max<size_t>(bytes, 1)), "memory for a weight");
-  return data;
-}
-
 }  // namespace
 
 VitrineCudaWeight* create_weight(const VitrineCudaContext& context, int kind, int64_t rows, int64_t cols, int dtype) {
@@ -33,12 +27,12 @@ VitrineCudaWeight* create_weight(const VitrineCudaContext& context, int kind, in
   weight->cols = cols;
   weight->kind = kind;
   weight->dtype = vector ? VITRINE_FLOAT32 : dtype;
-  weight->data = allocate(bytes_of(rows * cols, weight->dtype));
+  weight->data = allocate_device_memory(bytes_of(rows * cols, weight->dtype));
   if (vector) {
     weight->activation_copy = weight->data;
     if (context.dtype != VITRINE_FLOAT32) {
       try {
-        weight->activation_copy = allocate(bytes_of(rows, context.dtype));
+        weight->activation_copy = allocate_device_memory(bytes_of(rows, context.dtype));
       } catch (...) {
         cudaFree(weight->data);
         throw;

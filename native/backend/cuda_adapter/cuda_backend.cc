@@ -35,6 +35,10 @@ VitrineMoeRouting c(const MoeRouting& routing) {
   return {routing.expert_ids, routing.expert_weights, routing.num_experts, routing.top_k, routing.normalize ? 1 : 0};
 }
 
+VitrineAttentionShape c(const AttentionShape& shape) {
+  return {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, shape.scale};
+}
+
 /// The library's context, and calls with it.
 class Context {
  public:
@@ -61,12 +65,7 @@ class Context {
 class CudaBuffer final : public DeviceBuffer {
  public:
   CudaBuffer(const Context& context, size_t bytes) : context_(context), bytes_(bytes) {
-    if (context.api().allocate(context.get(), bytes, &data_) == VITRINE_CUDA_OK) return;
-    const std::string why = context.api().last_error();
-    size_t free = 0;
-    size_t total = 0;
-    context.api().memory_info(context.get(), &free, &total);
-    fail("cannot allocate ", bytes, " bytes of GPU memory, ", free, " of ", total, " are free: ", why);
+    context.call(&VitrineCudaApi::allocate, bytes, &data_);
   }
   ~CudaBuffer() override { context_.api().release(context_.get(), data_); }
 
@@ -102,6 +101,27 @@ class CudaWeight final : public Weight {
 VitrineCudaWeight* handle(const Weight& weight) { return static_cast<const CudaWeight&>(weight).get(); }
 VitrineCudaWeight* handle(const Weight* weight) { return weight == nullptr ? nullptr : handle(*weight); }
 
+void put(std::span<const ExpertWeights> experts, std::vector<VitrineExpert>& to) {
+  to.clear();
+  for (const ExpertWeights& expert : experts) to.push_back({handle(expert.gate_up), handle(expert.down)});
+}
+
+/// Ends the capture that is going on and keeps what it has.
+class CudaGraph final : public OpGraph {
+ public:
+  explicit CudaGraph(const Context& context) : context_(context) {
+    context.call(&VitrineCudaApi::end_capture, &graph_);
+  }
+  ~CudaGraph() override { context_.api().destroy_graph(context_.get(), graph_); }
+
+  void replay() override { context_.call(&VitrineCudaApi::replay, graph_); }
+  int32_t node_count() const override { return context_.api().graph_nodes(graph_); }
+
+ private:
+  const Context& context_;
+  VitrineCudaGraph* graph_ = nullptr;
+};
+
 class CudaAttention final : public AttentionBackend {
  public:
   explicit CudaAttention(const Context& context) : context_(context) {}
@@ -109,8 +129,7 @@ class CudaAttention final : public AttentionBackend {
   void plan(const AttentionShape& shape, const AttentionBatch& batch) override {
     require(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0, shape.num_heads,
             " query heads are not a multiple of ", shape.num_kv_heads);
-    const VitrineAttentionShape c_shape{shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size,
-                                        shape.scale};
+    const VitrineAttentionShape c_shape = c(shape);
     const VitrineAttentionBatch c_batch{batch.num_requests,     batch.num_tokens,   batch.query_start,
                                         batch.seq_lens,         batch.block_start,  batch.blocks,
                                         batch.host_query_start, batch.host_seq_lens};
@@ -146,10 +165,32 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::memory_info, &free, &total);
     return free;
   }
+  void reserve(const StepLimits& limits) override {
+    std::vector<std::vector<VitrineExpert>> experts;
+    std::vector<VitrineMoeLayer> moe_layers;
+    for (const MoeLayer& layer : limits.moe_layers) {
+      put(layer.experts, experts.emplace_back());
+      moe_layers.push_back({experts.back().data(), static_cast<int32_t>(layer.experts.size()), layer.top_k});
+    }
+    const VitrineStepLimits c_limits{limits.max_requests,
+                                     limits.max_tokens,
+                                     limits.max_input_words,
+                                     limits.vocab_size,
+                                     c(limits.attention),
+                                     limits.windows.data(),
+                                     moe_layers.data(),
+                                     static_cast<int32_t>(limits.windows.size()),
+                                     static_cast<int32_t>(moe_layers.size())};
+    context_.call(&VitrineCudaApi::reserve, &c_limits);
+  }
+  size_t scratch_bytes() const override { return context_.api().scratch_bytes(context_.get()); }
   const int32_t* upload(std::span<const int32_t> words) override {
     const int32_t* device = nullptr;
     context_.call(&VitrineCudaApi::upload, words.data(), words.size(), &device);
     return device;
+  }
+  void upload_to(int32_t* device, std::span<const int32_t> words) override {
+    context_.call(&VitrineCudaApi::upload_to, device, words.data(), words.size());
   }
   void write(void* device, const void* host, size_t bytes) override {
     context_.call(&VitrineCudaApi::write, device, host, bytes);
@@ -159,6 +200,33 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::download, &c_from, to);
   }
   void synchronize() override { context_.call(&VitrineCudaApi::synchronize); }
+
+  bool queues_steps() const override { return true; }
+  void begin_step(StepMemory memory) override {
+    context_.call(&VitrineCudaApi::begin_step, memory == StepMemory::kFixed ? 1 : 0);
+  }
+  void end_step() override { context_.call(&VitrineCudaApi::end_step); }
+  bool step_done() const override {
+    int done = 0;
+    context_.call(&VitrineCudaApi::step_done, &done);
+    return done != 0;
+  }
+  void finish_step() override { context_.call(&VitrineCudaApi::finish_step); }
+  std::unique_ptr<OpGraph> capture(const std::function<void()>& ops) override {
+    context_.call(&VitrineCudaApi::begin_capture);
+    try {
+      ops();
+    } catch (...) {
+      context_.api().abandon_capture(context_.get());
+      throw;
+    }
+    return std::make_unique<CudaGraph>(context_);
+  }
+  int32_t captured_nodes() const override {
+    int32_t count = 0;
+    context_.call(&VitrineCudaApi::captured_nodes, &count);
+    return count;
+  }
 
   std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) override {
     return std::make_unique<CudaWeight>(context_, kind, rows, cols, dtype);
@@ -213,8 +281,7 @@ class CudaBackend final : public Backend {
   }
   void moe_experts(const Tensor& x, const MoeRouting& routing, std::span<const ExpertWeights> experts,
                    Activation activation, const Tensor& out) override {
-    experts_.clear();
-    for (const ExpertWeights& expert : experts) experts_.push_back({handle(expert.gate_up), handle(expert.down)});
+    put(experts, experts_);
     const VitrineTensor c_x = c(x);
     const VitrineMoeRouting c_routing = c(routing);
     const VitrineTensor c_out = c(out);
@@ -227,40 +294,45 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::gather_rows, &c_x, rows, &c_out);
   }
 
-  void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-              int32_t* sampled) override {
-    params_.clear();
-    for (const SampleParams& from : params) {
-      VitrineSampleParams to{};
-      to.temperature = from.temperature;
-      to.top_k = from.top_k;
-      to.top_p = from.top_p;
-      to.min_p = from.min_p;
-      to.frequency_penalty = from.frequency_penalty;
-      to.presence_penalty = from.presence_penalty;
-      to.repetition_penalty = from.repetition_penalty;
-      to.position = from.position;
-      to.seed = from.seed;
-      to.history = from.history.data();
-      to.bias_ids = from.bias_ids.data();
-      to.bias_values = from.bias_values.data();
-      to.history_count = static_cast<int32_t>(from.history.size());
-      to.bias_count = static_cast<int32_t>(from.bias_ids.size());
-      params_.push_back(to);
+  void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) override {
+    samples_.clear();
+    for (const SampleRequest& from : samples) {
+      const SampleParams& params = from.params;
+      VitrineSampleRequest to{};
+      to.row = from.row;
+      to.temperature = params.temperature;
+      to.top_k = params.top_k;
+      to.top_p = params.top_p;
+      to.min_p = params.min_p;
+      to.frequency_penalty = params.frequency_penalty;
+      to.presence_penalty = params.presence_penalty;
+      to.repetition_penalty = params.repetition_penalty;
+      to.position = params.position;
+      to.seed = params.seed;
+      to.history = params.history.data();
+      to.bias_ids = params.bias_ids.data();
+      to.bias_values = params.bias_values.data();
+      to.history_count = static_cast<int32_t>(params.history.size());
+      to.bias_count = static_cast<int32_t>(params.bias_ids.size());
+      to.token = from.token;
+      to.device_token = from.device_token;
+      samples_.push_back(to);
     }
-    const VitrineTensor c_logits = c(logits);
-    context_.call(&VitrineCudaApi::sample, &c_logits, static_cast<int32_t>(rows.size()), rows.data(), params_.data(),
-                  sampled);
-  }
-  void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) override {
-    requests_.clear();
-    for (const LogprobRequest& from : requests) {
-      requests_.push_back({from.row, from.target, from.top_count, static_cast<int32_t>(from.watch_ids.size()),
+    logprobs_.clear();
+    for (const LogprobRequest& from : logprobs) {
+      logprobs_.push_back({from.row, from.target, from.top_count, static_cast<int32_t>(from.watch_ids.size()),
                            from.watch_ids.data(), from.target_logprob, from.top_ids, from.top_logprobs,
                            from.watch_logprobs});
     }
+    context_.call(&VitrineCudaApi::plan_sampling, samples_.size(), samples_.data(), logprobs_.size(), logprobs_.data());
+  }
+  void sample(const Tensor& logits, size_t first, size_t count) override {
     const VitrineTensor c_logits = c(logits);
-    context_.call(&VitrineCudaApi::logprobs, &c_logits, static_cast<int32_t>(requests_.size()), requests_.data());
+    context_.call(&VitrineCudaApi::sample, &c_logits, first, count);
+  }
+  void logprobs(const Tensor& logits, size_t first, size_t count) override {
+    const VitrineTensor c_logits = c(logits);
+    context_.call(&VitrineCudaApi::logprobs, &c_logits, first, count);
   }
 
  private:
@@ -269,8 +341,8 @@ class CudaBackend final : public Backend {
   CudaAttention attention_;
   // Reused from call to call.
   std::vector<VitrineExpert> experts_;
-  std::vector<VitrineSampleParams> params_;
-  std::vector<VitrineLogprobRequest> requests_;
+  std::vector<VitrineSampleRequest> samples_;
+  std::vector<VitrineLogprobRequest> logprobs_;
 };
 
 }  // namespace

@@ -21,8 +21,10 @@ CudaLibrary::CudaLibrary(const std::string& path) {
 }
 
 void CudaLibrary::check(int status) const {
-  if (status != VITRINE_CUDA_OK) [[unlikely]]
-    fail(api_->last_error());
+  if (status == VITRINE_CUDA_OK) [[likely]]
+    return;
+  if (status == VITRINE_CUDA_OUT_OF_MEMORY) throw OutOfMemory(api_->last_error());
+  fail(api_->last_error());
 }
 
 std::vector<VitrineCudaDevice> CudaLibrary::devices() const {

@@ -15,7 +15,7 @@ class CudaLibrary {
   explicit CudaLibrary(const std::string& path);
 
   const VitrineCudaApi& api() const { return *api_; }
-  /// Throws Error with the library's own words when `status` is not VITRINE_CUDA_OK.
+  /// Throws Error with the library's own words when `status` is not VITRINE_CUDA_OK; OutOfMemory where that is so.
   void check(int status) const;
   /// The GPUs it can use, at least one. Throws Error: no driver, a driver that is too old, no GPU, none new enough.
   std::vector<VitrineCudaDevice> devices() const;

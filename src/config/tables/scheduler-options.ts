@@ -12,10 +12,9 @@ export const SCHEDULER_OPTIONS = [
     flag: 'max-running-requests',
     key: 'maxRunningRequests',
     type: 'integer',
-    default: 256,
     min: 1,
     max: 4096,
-    help: 'Most requests in one step.',
+    help: 'Most requests in one step. Default: 256; on a GPU 2048 to 4096, by how many contexts fit in its KV cache.',
     group: SCHEDULING,
   },
   {
@@ -30,9 +29,8 @@ export const SCHEDULER_OPTIONS = [
     flag: 'chunked-prefill-size',
     key: 'chunkedPrefillSize',
     type: 'integer',
-    default: 2048,
     min: -1,
-    help: 'Most prompt tokens in one step; longer prompts are cut into chunks. -1: no chunking.',
+    help: 'Most prompt tokens in one step; longer prompts are cut into chunks. -1: no chunking. Default: 2048; on a GPU 2048 to 16384, by its memory.',
     group: SCHEDULING,
   },
   {
