@@ -51,6 +51,46 @@ bool step_to_js(napi_env env, const Step& step, SpanView& span_view, napi_value 
          napi_create_error(env, nullptr, message, &arguments[0]) == napi_ok;
 }
 
+Napi::Value to_object(Napi::Env env, const SpanTables& tables) {
+  const auto names = Napi::Array::New(env, tables.names.size());
+  for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
+  const auto threads = Napi::Array::New(env, tables.threads.size());
+  for (uint32_t i = 0; i < tables.threads.size(); ++i) {
+    const auto thread = Napi::Object::New(env);
+    thread.Set("tid", tables.threads[i].tid);
+    thread.Set("name", tables.threads[i].name);
+    threads.Set(i, thread);
+  }
+  const auto result = Napi::Object::New(env);
+  result.Set("names", names);
+  result.Set("threads", threads);
+  return result;
+}
+
+Napi::Value to_bytes(Napi::Env env, const std::vector<SpanRecord>& chunk) {
+  const size_t bytes = chunk.size() * sizeof(SpanRecord);
+  auto array = Napi::Uint8Array::New(env, bytes);
+  std::memcpy(array.Data(), chunk.data(), bytes);
+  return array;
+}
+
+Napi::Value to_object(Napi::Env env, const DeviceTraceBatch& batch) {
+  const auto steps = Napi::Array::New(env, batch.steps.size());
+  for (uint32_t i = 0; i < batch.steps.size(); ++i) {
+    const auto step = Napi::Object::New(env);
+    step.Set("stepId", batch.steps[i].step_id);
+    step.Set("host", to_bytes(env, batch.steps[i].host));
+    step.Set("device", to_bytes(env, batch.steps[i].device));
+    steps.Set(i, step);
+  }
+  const auto result = Napi::Object::New(env);
+  result.Set("device", batch.device);
+  result.Set("hostTables", to_object(env, batch.host_tables));
+  result.Set("deviceTables", to_object(env, batch.device_tables));
+  result.Set("steps", steps);
+  return result;
+}
+
 }  // namespace
 
 Napi::Function AddonEngine::define(Napi::Env env) {
@@ -61,6 +101,11 @@ Napi::Function AddonEngine::define(Napi::Env env) {
                          InstanceMethod<&AddonEngine::submit>("submit"),
                          InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
                          InstanceMethod<&AddonEngine::span_tables>("spanTables"),
+                         InstanceMethod<&AddonEngine::check_device_trace>("checkDeviceTrace"),
+                         InstanceMethod<&AddonEngine::start_device_trace>("startDeviceTrace"),
+                         InstanceMethod<&AddonEngine::take_device_trace>("takeDeviceTrace"),
+                         InstanceMethod<&AddonEngine::finish_device_trace>("finishDeviceTrace"),
+                         InstanceMethod<&AddonEngine::stop_device_trace>("stopDeviceTrace"),
                          InstanceMethod<&AddonEngine::close>("close"),
                      });
 }
@@ -175,23 +220,32 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
-  require(engine_ != nullptr, "spanTables: the engine is closed");
-  const SpanTables& tables = engine_->span_tables();
-  const auto names = Napi::Array::New(info.Env(), tables.names.size());
-  for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
-  const auto threads = Napi::Array::New(info.Env(), tables.threads.size());
-  for (uint32_t i = 0; i < tables.threads.size(); ++i) {
-    const auto thread = Napi::Object::New(info.Env());
-    thread.Set("tid", tables.threads[i].tid);
-    thread.Set("name", tables.threads[i].name);
-    threads.Set(i, thread);
-  }
-  const auto result = Napi::Object::New(info.Env());
-  result.Set("names", names);
-  result.Set("threads", threads);
-  return result;
+Engine& AddonEngine::open_engine(const char* function) const {
+  require(engine_ != nullptr, function, ": the engine is closed");
+  return *engine_;
 }
+
+Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
+  return to_object(info.Env(), open_engine("spanTables").span_tables());
+}
+
+void AddonEngine::check_device_trace(const Napi::CallbackInfo&) {
+  open_engine("checkDeviceTrace").check_device_trace();
+}
+
+void AddonEngine::start_device_trace(const Napi::CallbackInfo&) {
+  open_engine("startDeviceTrace").start_device_trace();
+}
+
+Napi::Value AddonEngine::take_device_trace(const Napi::CallbackInfo& info) {
+  return to_object(info.Env(), open_engine("takeDeviceTrace").take_device_trace());
+}
+
+Napi::Value AddonEngine::finish_device_trace(const Napi::CallbackInfo& info) {
+  return to_object(info.Env(), open_engine("finishDeviceTrace").finish_device_trace());
+}
+
+void AddonEngine::stop_device_trace(const Napi::CallbackInfo&) { open_engine("stopDeviceTrace").stop_device_trace(); }
 
 void AddonEngine::close(const Napi::CallbackInfo&) {
   shut_down();

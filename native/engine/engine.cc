@@ -47,6 +47,7 @@ void Engine::thread_main(std::promise<void>& started) {
       run_step(std::move(item->step));
     }
   }
+  if (tracer_ != nullptr && tracer_->device_trace() != nullptr) backend_->activities()->stop();
   runner_.reset();
   weights_.reset();
   backend_.reset();
@@ -123,6 +124,45 @@ void Engine::init_cache(const CacheConfig& config) {
 const SpanTables& Engine::span_tables() const {
   require(has_cache_, "spanTables: call loadWeights and initCache first");
   return span_tables_;
+}
+
+DeviceActivities& Engine::activities() const {
+  DeviceActivities* activities = closed() ? nullptr : backend_->activities();
+  require(activities != nullptr, "the ", closed() ? "closed engine" : backend_->name(), " tells nothing of its work");
+  return *activities;
+}
+
+void Engine::check_device_trace() {
+  if (tracer_->device_trace() != nullptr) return;
+  activities().start();
+  activities().stop();
+}
+
+void Engine::start_device_trace() {
+  require(has_cache_, "startDeviceTrace: call loadWeights and initCache first");
+  activities().start();
+  call("startDeviceTrace", [&] { tracer_->start_device_trace(activities()); });
+}
+
+DeviceTraceBatch Engine::take_device_trace() {
+  DeviceTrace* trace = closed() ? nullptr : tracer_->device_trace();
+  return trace == nullptr ? DeviceTraceBatch{} : trace->take(false);
+}
+
+DeviceTraceBatch Engine::finish_device_trace() {
+  DeviceTrace* trace = closed() ? nullptr : tracer_->device_trace();
+  if (trace == nullptr) return {};
+  call("finishDeviceTrace", [&] {
+    backend_->synchronize();
+    activities().flush();
+  });
+  return trace->take(true);
+}
+
+void Engine::stop_device_trace() {
+  if (closed() || tracer_->device_trace() == nullptr) return;
+  call("stopDeviceTrace", [&] { tracer_->stop_device_trace(); });
+  activities().stop();
 }
 
 void Engine::submit(std::unique_ptr<Step> step) {

@@ -58,6 +58,18 @@ class Engine {
   size_t available_bytes() const { return backend_->available_bytes(); }
   /// What the records of steps refer to; after init_cache.
   const SpanTables& span_tables() const;
+
+  // --- what the device does in recorded steps; on a backend with activities() ------------------------------------
+  /// Throws Error with the reason why it cannot be recorded here.
+  void check_device_trace();
+  /// From the next step on. Blocks for the steps that are queued; throws as check_device_trace().
+  void start_device_trace();
+  /// What is known so far of recorded steps; nothing while little waits.
+  DeviceTraceBatch take_device_trace();
+  /// All that is left. Blocks for the steps that are queued.
+  DeviceTraceBatch finish_device_trace();
+  void stop_device_trace();
+
   /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }
@@ -65,6 +77,7 @@ class Engine {
  private:
   void thread_main(std::promise<void>& started);
   void run_step(std::unique_ptr<Step> step);
+  DeviceActivities& activities() const;
   /// Runs it on the engine thread and waits; rethrows what it throws.
   void call(const char* what, const std::function<void()>& task);
 
@@ -79,7 +92,7 @@ class Engine {
   bool has_weights_ = false;
   bool has_cache_ = false;
 
-  // Of the engine thread alone; destroyed by it, in reverse order.
+  // Of the engine thread alone, but for what is said to be of any thread; destroyed by it, in reverse order.
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Backend> backend_;

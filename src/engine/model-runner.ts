@@ -11,6 +11,7 @@ import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { kvCacheBlocks } from './kv-cache-size.js';
+import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { StepOutput } from './step-output.js';
 
 export interface RunnerLimits {
@@ -127,6 +128,11 @@ export class ModelRunner {
   /** What the records of `StepOutput.spans` refer to. */
   spanTables(): SpanTables {
     return this.#engine.spanTables();
+  }
+
+  /** What records the GPU's work in steps; null on the CPU, whose work is that of the engine's threads. */
+  get deviceTracing(): DeviceTracing | null {
+    return this.device.kind === 'cuda' ? this.#engine : null;
   }
 
   /** Waits for the running step and frees everything; steps that are not done report ENGINE_FAILED. Idempotent. */

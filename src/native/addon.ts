@@ -201,6 +201,25 @@ export interface SpanTables {
   readonly threads: readonly SpanThreadInfo[];
 }
 
+/** Chunks of trace/record/span-layout.ts. */
+export interface DeviceTraceStep {
+  readonly stepId: number;
+  /** Calls of CUDA, on the threads of this process. */
+  readonly host: Uint8Array;
+  /** Kernels, copies and waits, on the device's streams. */
+  readonly device: Uint8Array;
+}
+
+/** What the device did in recorded steps. */
+export interface DeviceTraceBatch {
+  /** CUDA's number of the device. */
+  readonly device: number;
+  /** What the tables of the two kinds of chunks gained since the batch before; ids and indices follow on. */
+  readonly hostTables: SpanTables;
+  readonly deviceTables: SpanTables;
+  readonly steps: readonly DeviceTraceStep[];
+}
+
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
  * of a step whose batch said `profile`, one chunk as laid out by trace/record/span-layout.ts, else null. They lie after the
@@ -224,6 +243,15 @@ export interface NativeEngine {
   memoryInfo(): MemoryInfo;
   /** After initCache; they never change. */
   spanTables(): SpanTables;
+  /** Throws an Error with the reason why the device's work cannot be recorded: no CUPTI, another profiler, a CPU. */
+  checkDeviceTrace(): void;
+  /** From the next submitted step on, of steps whose batch says `profile`. Blocks for the steps that are queued. */
+  startDeviceTrace(): void;
+  /** What is known so far of steps that are done; no steps while little waits. A step's records come once. */
+  takeDeviceTrace(): DeviceTraceBatch;
+  /** All that is left of the steps that are done. Blocks for the steps that are queued. */
+  finishDeviceTrace(): DeviceTraceBatch;
+  stopDeviceTrace(): void;
   /** Waits for the running step, drops queued ones, joins the threads, frees the memory. Idempotent. */
   close(): void;
 }
