@@ -1,7 +1,7 @@
 // The seam between the decoder loop and a device: memory, weights and the ops of a decoder-only transformer.
 // Called by the engine thread only, but for what says otherwise. Ops are queued in order (a CUDA stream) or done on
-// return (CPU); what the host reads is valid after synchronize(). Activations have the backend's own dtype (float32 on
-// the CPU); sums are float32.
+// return (CPU); what they give the host is there when their step is finished, or after synchronize(). Activations have
+// the backend's own dtype (float32 on the CPU); sums are float32.
 //
 // Batch invariance (CPU): each output element is summed in an order that depends only on its own row's inputs and the
 // weight's shape: never on how many rows the batch has, how they are split over threads, or where a chunk ends.
@@ -128,10 +128,18 @@ struct SampleParams {
   std::span<const float> bias_values;
 };
 
+/// A row of logits that becomes a token.
+struct SampleRequest {
+  int32_t row = 0;  ///< of the logits that sample() is given
+  SampleParams params;
+  int32_t* token = nullptr;         ///< host
+  int32_t* device_token = nullptr;  ///< device: for steps that are queued before the host knows the token; may be null
+};
+
 /// Log-probabilities of the raw row (no penalty, no temperature), natural log.
 struct LogprobRequest {
-  int32_t row = 0;     ///< of the logits
-  int32_t target = 0;  ///< token id
+  int32_t row = 0;     ///< of the logits that logprobs() is given
+  int32_t target = 0;  ///< token id, or -(i + 1): the token of the i-th planned sample
   int32_t top_count = 0;
   std::span<const int32_t> watch_ids;
   float* target_logprob = nullptr;  ///< 1
@@ -152,6 +160,12 @@ struct MoeRouting {
 struct ExpertWeights {
   const Weight* gate_up = nullptr;  ///< [2I, hidden]
   const Weight* down = nullptr;     ///< [hidden, I]
+};
+
+/// Whose memory a step's ops use beside their tensors.
+enum class StepMemory : uint8_t {
+  kShared,  ///< grows with what any step needs
+  kFixed,   ///< does not move once the largest such step has run: what is captured in graphs, or runs as it would there
 };
 
 /// Ops that were captured once and can be queued again by one call, on the same tensors (a CUDA graph). What they read
@@ -176,19 +190,34 @@ class Backend {
   virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;
   /// Bytes that allocate() may still give. On any thread.
   virtual size_t available_bytes() const = 0;
-  /// Makes host words readable by ops until the next synchronize(); the CPU returns the pointer itself.
+  /// Makes host words readable by ops until the step is finished, or the next synchronize(); the CPU returns the
+  /// pointer itself. The words go to the device with the next op, all that were uploaded before it in one copy.
   virtual const int32_t* upload(std::span<const int32_t> words) = 0;
+  /// As upload(), to a place of the caller's, after the ops queued so far; `words` may change on return.
+  virtual void upload_to(int32_t* device, std::span<const int32_t> words) {
+    std::memcpy(device, words.data(), words.size_bytes());
+  }
   /// Copies host bytes into device memory, after the ops queued so far; `host` may change on return.
   virtual void write(void* device, const void* host, size_t bytes) { std::memcpy(device, host, bytes); }
-  /// Copies a device tensor (activation dtype) to host floats; valid on return.
+  /// Copies a device tensor (activation dtype) to host floats, which are there when the step is finished, or after
+  /// synchronize().
   virtual void download(const Tensor& from, float* to) = 0;
+  /// Waits for all ops and gives the host what they have for it.
   virtual void synchronize() = 0;
 
   // --- steps ----------------------------------------------------------------------------------------------------
-  /// Steps can be queued while the one before is still running, and their ops be captured in graphs.
+  /// Steps can be queued while the one before is still running, and ops be captured in graphs.
   virtual bool queues_steps() const { return false; }
-  /// Calls `ops`, which are captured instead of queued; they must have been queued once before as they are, so that all
-  /// memory they need is there. Null where queues_steps() is false.
+  /// The ops up to end_step() are a step's. Two steps may be unfinished at once.
+  virtual void begin_step(StepMemory memory) { (void)memory; }
+  /// All that the step has for the host is on its way, in one copy.
+  virtual void end_step() {}
+  /// The oldest unfinished step is done: finish_step() will not wait.
+  virtual bool step_done() const { return true; }
+  /// Waits for the oldest unfinished step and gives the host what it has. Throws what its ops found wrong.
+  virtual void finish_step() {}
+  /// Calls `ops`, which are captured instead of queued. They must have run before in a step of kFixed memory, as they
+  /// are or larger. Null where queues_steps() is false.
   virtual std::unique_ptr<OpGraph> capture(const std::function<void()>& ops) {
     (void)ops;
     return nullptr;
@@ -230,11 +259,14 @@ class Backend {
   virtual void gather_rows(const Tensor& x, const int32_t* rows, const Tensor& out) = 0;
 
   // --- sampling -------------------------------------------------------------------------------------------------
-  /// sampled[i] = token chosen from logits row rows[i] with params[i]; host results, valid on return. `logits`
-  /// [L, vocab] keep their values.
-  virtual void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-                      int32_t* sampled) = 0;
-  virtual void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) = 0;
+  /// What will be made of a step's logits, told before its forward pass: the parameters go to the device with the
+  /// batch. What the requests read must last until the last of these calls of the step, what they fill until it is
+  /// finished.
+  virtual void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) = 0;
+  /// The planned samples [first, first + count) from `logits` [L, vocab], which keep their values.
+  virtual void sample(const Tensor& logits, size_t first, size_t count) = 0;
+  /// The planned log-probabilities, likewise; after the samples whose tokens they are of.
+  virtual void logprobs(const Tensor& logits, size_t first, size_t count) = 0;
 };
 
 }  // namespace vitrine

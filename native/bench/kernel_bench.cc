@@ -364,6 +364,7 @@ class Bench {
     std::vector<float> words(count);  // bits of the ids
     if (on_gpu_) {
       backend_.download({ids, DType::kFloat32, 1, static_cast<int64_t>(count)}, words.data());
+      backend_.synchronize();
     } else {
       std::memcpy(words.data(), ids, count * sizeof(int32_t));
     }
@@ -443,8 +444,6 @@ class Bench {
     for (const size_t rows : {size_t{1}, size_t{32}}) {
       buffers_.clear();
       Tensor x;
-      std::vector<int32_t> ids(rows);
-      for (size_t i = 0; i < rows; ++i) ids[i] = static_cast<int32_t>(i);
       const Work work{element_bytes_ * static_cast<double>(rows) * static_cast<double>(vocab), 0, false};
       const std::string suffix = " v" + std::to_string(vocab) + " m" + std::to_string(rows);
       std::vector<int32_t> sampled(rows);
@@ -456,8 +455,13 @@ class Bench {
         one.top_k = each.top_k;
         one.top_p = each.top_p;
         one.min_p = each.min_p;
-        const std::vector<SampleParams> params(rows, one);
-        measure(each.name + suffix, work, [&] { backend_.sample(x, ids, params, sampled.data()); });
+        std::vector<SampleRequest> requests;
+        for (size_t i = 0; i < rows; ++i) requests.push_back({static_cast<int32_t>(i), one, &sampled[i], nullptr});
+        measure(each.name + suffix, work, [&] {
+          backend_.plan_sampling(requests, {});
+          backend_.sample(x, 0, rows);
+          backend_.synchronize();
+        });
       }
       if (!wanted("logprobs" + suffix)) continue;
       if (x.data == nullptr) x = tensor(static_cast<int64_t>(rows), vocab);
@@ -472,7 +476,11 @@ class Bench {
         requests[i].top_ids = top.data() + 5 * i;
         requests[i].top_logprobs = values.data() + 5 * i;
       }
-      measure("logprobs top 5" + suffix, work, [&] { backend_.logprobs(x, requests); });
+      measure("logprobs top 5" + suffix, work, [&] {
+        backend_.plan_sampling({}, requests);
+        backend_.logprobs(x, 0, rows);
+        backend_.synchronize();
+      });
     }
   }
 

@@ -101,6 +101,7 @@ Napi::Function AddonEngine::define(Napi::Env env) {
                          InstanceMethod<&AddonEngine::submit>("submit"),
                          InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
                          InstanceMethod<&AddonEngine::span_tables>("spanTables"),
+                         InstanceMethod<&AddonEngine::captured_graphs>("capturedGraphs"),
                          InstanceMethod<&AddonEngine::check_device_trace>("checkDeviceTrace"),
                          InstanceMethod<&AddonEngine::start_device_trace>("startDeviceTrace"),
                          InstanceMethod<&AddonEngine::take_device_trace>("takeDeviceTrace"),
@@ -217,6 +218,9 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   set("kvBytesPerToken", memory.kv_bytes_per_token);
   set("availableBytes", engine_->available_bytes());
   set("residentBytes", MemoryProbe().resident_bytes());
+  set("graphCount", memory.graphs.count);
+  set("graphBytes", memory.graphs.bytes);
+  result.Set("graphSeconds", memory.graphs.seconds);
   return result;
 }
 
@@ -227,6 +231,32 @@ Engine& AddonEngine::open_engine(const char* function) const {
 
 Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
   return to_object(info.Env(), open_engine("spanTables").span_tables());
+}
+
+Napi::Value AddonEngine::captured_graphs(const Napi::CallbackInfo& info) {
+  const Engine& engine = open_engine("capturedGraphs");
+  const auto result = Napi::Array::New(info.Env());
+  if (engine.graphs() == nullptr) return result;
+  const std::vector<std::string>& names = engine.span_tables().names;
+  for (const GraphRunner::Size& size : engine.graphs()->sizes()) {
+    if (size.graph == nullptr) continue;
+    const auto ops = Napi::Array::New(info.Env(), size.ops.size());
+    for (uint32_t i = 0; i < size.ops.size(); ++i) {
+      const SpanRecord& record = size.ops[i].site->record;
+      const std::optional<uint32_t> module = module_of(record);
+      const auto op = Napi::Object::New(info.Env());
+      op.Set("op", names[record.name]);
+      op.Set("module", module ? Napi::String::New(info.Env(), names[*module]) : info.Env().Null());
+      op.Set("nodes", size.ops[i].nodes);
+      ops.Set(i, op);
+    }
+    const auto graph = Napi::Object::New(info.Env());
+    graph.Set("batchSize", size.requests);
+    graph.Set("range", size.replay_site.range);
+    graph.Set("ops", ops);
+    result.Set(result.Length(), graph);
+  }
+  return result;
 }
 
 void AddonEngine::check_device_trace(const Napi::CallbackInfo&) {

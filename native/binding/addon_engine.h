@@ -28,6 +28,7 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   void submit(const Napi::CallbackInfo& info);
   Napi::Value memory_info(const Napi::CallbackInfo& info);
   Napi::Value span_tables(const Napi::CallbackInfo& info);
+  Napi::Value captured_graphs(const Napi::CallbackInfo& info);
   void check_device_trace(const Napi::CallbackInfo& info);
   void start_device_trace(const Napi::CallbackInfo& info);
   Napi::Value take_device_trace(const Napi::CallbackInfo& info);

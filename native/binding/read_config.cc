@@ -153,6 +153,16 @@ CacheConfig read_cache_config(Napi::Value value) {
   config.max_requests = reader["maxRequests"].int32(1, 1 << 20);
   config.max_batch_tokens = reader["maxBatchTokens"].int32(1, 1 << 24);
   config.max_context_length = reader["maxContextLength"].int32(1, 1 << 24);
+  if (const ValueReader sizes = reader["graphBatchSizes"]; !sizes.is_undefined()) {
+    int32_t least = 1;
+    sizes.each([&](const ValueReader& size) {
+      config.graphs.batch_sizes.push_back(size.int32(least, 1 << 20));
+      least = config.graphs.batch_sizes.back() + 1;
+    });
+  }
+  if (const ValueReader capture = reader["captureGraphs"]; !capture.is_undefined()) {
+    config.graphs.capture = capture.boolean();
+  }
   return config;
 }
 

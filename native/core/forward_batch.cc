@@ -62,6 +62,16 @@ bool ForwardBatchView::wants_spans() const {
   return buffer_.size() >= layout::kHeaderWords && header(BatchHeader::kProfile) == layout::kProfileRecord;
 }
 
+bool ForwardBatchView::tracks_history() const {
+  if (buffer_.size() < layout::kHeaderWords) return false;
+  const int at = layout::kDirectoryStart + 2 * static_cast<int>(BatchSection::kReqFlags);
+  const int64_t offset = words[at];
+  const int64_t length = words[at + 1];
+  if (offset < 0 || length < 0 || offset + length > static_cast<int64_t>(buffer_.size())) return false;
+  const auto tracks = [](int32_t flags) { return (flags & layout::kFlagTrackHistory) != 0; };
+  return std::ranges::any_of(req_flags(), tracks);
+}
+
 void ForwardBatchView::validate(const BatchLimits& limits) const {
   validate_directory();
   validate_lengths(limits);

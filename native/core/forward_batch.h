@@ -30,6 +30,8 @@ class ForwardBatchView : public layout::ForwardBatchSections {
   int32_t num_logit_rows() const { return header(layout::BatchHeader::kNumLogitRows); }
   /// The batch asks for its step's spans. May be called before validate().
   bool wants_spans() const;
+  /// A request's sampling depends on the tokens generated before. May be called before validate().
+  bool tracks_history() const;
   std::span<const int32_t> all_words() const { return buffer_; }
 
   /// Throws Error naming section and index of the first thing that is wrong. Nothing else may be called before it.

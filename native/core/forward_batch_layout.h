@@ -11,7 +11,7 @@ namespace vitrine::layout {
 
 inline constexpr int kDirectoryStart = 16;
 inline constexpr int kHeaderWords = 96;
-inline constexpr int32_t kVersion = 2;
+inline constexpr int32_t kVersion = 3;
 inline constexpr int32_t kForwardBatchMagic = 0x31424656;
 inline constexpr int32_t kStepOutputMagic = 0x314f5356;
 
@@ -50,8 +50,10 @@ enum class OutputHeader : int {
   kVocabSize = 6,
   kStartNsLow = 7,
   kStartNsHigh = 8,
-  kEndNsLow = 9,
-  kEndNsHigh = 10,
+  kLaunchedNsLow = 9,
+  kLaunchedNsHigh = 10,
+  kEndNsLow = 11,
+  kEndNsHigh = 12,
 };
 
 enum class BatchSection : int {

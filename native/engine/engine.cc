@@ -11,6 +11,22 @@
 #include "model/weight_loader.h"
 
 namespace vitrine {
+namespace {
+
+/// What `body` throws, in words; empty: nothing.
+template <class Body>
+std::string error_of(Body body) {
+  try {
+    body();
+    return {};
+  } catch (const std::exception& thrown) {
+    return thrown.what();
+  } catch (...) {
+    return "unknown exception";
+  }
+}
+
+}  // namespace
 
 Engine::Engine(EngineOptions options, StepListener listener)
     : spec_(std::move(options.spec)),
@@ -40,13 +56,17 @@ void Engine::thread_main(std::promise<void>& started) {
   } catch (...) {
     started.set_exception(std::current_exception());
   }
-  while (auto item = queue_.pop()) {
+  const auto oldest_done = [this] { return runner_->step_done(); };
+  while (auto item = launched_.empty() ? queue_.pop() : queue_.pop_unless(oldest_done)) {
     if (item->task) {
       item->task();
+    } else if (item->step) {
+      launch(std::move(item->step));
     } else {
-      run_step(std::move(item->step));
+      finish_oldest();
     }
   }
+  finish_all();
   if (tracer_ != nullptr && tracer_->device_trace() != nullptr) backend_->activities()->stop();
   runner_.reset();
   weights_.reset();
@@ -55,20 +75,41 @@ void Engine::thread_main(std::promise<void>& started) {
   pool_.reset();
 }
 
-void Engine::run_step(std::unique_ptr<Step> step) {
+void Engine::launch(std::unique_ptr<Step> step) {
+  if (ModelRunner::needs_finished(*step)) finish_all();
+  std::string error;
   if (death_.empty()) {
-    try {
-      runner_->run(*step);
-    } catch (const std::exception& thrown) {
-      step->error = thrown.what();
-    } catch (...) {
-      step->error = "unknown exception";
+    error = error_of([&] { runner_->launch(*step); });
+    if (error.empty()) {
+      launched_.push_back(std::move(step));
+      while (launched_.size() >= runner_->most_launched()) finish_oldest();
+      return;
     }
-    if (!step->error.empty()) death_ = "the engine is dead since a step failed: " + step->error;
-  } else {
+  }
+  finish_all();  // what was launched before comes back before it, and is none the worse for it
+  give_back(std::move(step), error);
+}
+
+void Engine::finish_oldest() {
+  std::unique_ptr<Step> step = std::move(launched_.front());
+  launched_.pop_front();
+  std::string error;
+  if (death_.empty()) error = error_of([&] { runner_->finish(*step); });
+  give_back(std::move(step), error);
+}
+
+void Engine::give_back(std::unique_ptr<Step> step, const std::string& error) {
+  if (!death_.empty()) {
     step->error = death_;
+  } else if (!error.empty()) {
+    step->error = error;
+    death_ = "the engine is dead since a step failed: " + error;
   }
   listener_(std::move(step));
+}
+
+void Engine::finish_all() {
+  while (!launched_.empty()) finish_oldest();
 }
 
 void Engine::call(const char* what, const std::function<void()>& task) {
@@ -116,6 +157,7 @@ void Engine::init_cache(const CacheConfig& config) {
     }
     memory_.kv_cache_bytes = runner_->kv_cache_bytes();
     memory_.workspace_bytes = runner_->workspace_bytes();
+    memory_.graphs = runner_->graph_cost();
     span_tables_ = tracer_->tables();
   });
   has_cache_ = true;
@@ -152,11 +194,13 @@ DeviceTraceBatch Engine::take_device_trace() {
 DeviceTraceBatch Engine::finish_device_trace() {
   DeviceTrace* trace = closed() ? nullptr : tracer_->device_trace();
   if (trace == nullptr) return {};
-  call("finishDeviceTrace", [&] {
+  DeviceTraceBatch batch;
+  call("finishDeviceTrace", [&] {  // between launches: no step is added whose work is not told
     backend_->synchronize();
     activities().flush();
+    batch = trace->take(true);
   });
-  return trace->take(true);
+  return batch;
 }
 
 void Engine::stop_device_trace() {

@@ -1,8 +1,10 @@
 // The engine: one thread that owns backend, weights, KV cache and slots, and runs steps in the order of submission.
+// Where the backend queues steps, the next one is launched before the last one's tokens are waited for.
 // All public functions are called by one thread (JavaScript's); the listener is called by the engine thread.
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <future>
 #include <memory>
@@ -34,6 +36,7 @@ struct EngineMemory {
   size_t kv_cache_bytes = 0;
   size_t workspace_bytes = 0;
   size_t kv_bytes_per_token = 0;
+  GraphCost graphs;
 };
 
 class Engine {
@@ -59,6 +62,9 @@ class Engine {
   /// What the records of steps refer to; after init_cache.
   const SpanTables& span_tables() const;
 
+  /// Null where the backend has no graphs. After init_cache, until close(); they never change.
+  const GraphRunner* graphs() const { return has_cache_ && !closed() ? runner_->graphs() : nullptr; }
+
   // --- what the device does in recorded steps; on a backend with activities() ------------------------------------
   /// Throws Error with the reason why it cannot be recorded here.
   void check_device_trace();
@@ -70,13 +76,17 @@ class Engine {
   DeviceTraceBatch finish_device_trace();
   void stop_device_trace();
 
-  /// Waits for the running step, drops the queued ones (the listener never sees them), frees everything. Idempotent.
+  /// Waits for the launched steps, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }
 
  private:
   void thread_main(std::promise<void>& started);
-  void run_step(std::unique_ptr<Step> step);
+  void launch(std::unique_ptr<Step> step);
+  void finish_oldest();
+  void finish_all();
+  /// `error`: why it failed, unless it did not; then the engine is dead.
+  void give_back(std::unique_ptr<Step> step, const std::string& error);
   DeviceActivities& activities() const;
   /// Runs it on the engine thread and waits; rethrows what it throws.
   void call(const char* what, const std::function<void()>& task);
@@ -98,7 +108,8 @@ class Engine {
   std::unique_ptr<Backend> backend_;
   std::optional<Weights> weights_;
   std::unique_ptr<ModelRunner> runner_;
-  std::string death_;  ///< why the engine is dead
+  std::deque<std::unique_ptr<Step>> launched_;  ///< oldest first
+  std::string death_;                           ///< why the engine is dead
 
   std::thread thread_;
 };

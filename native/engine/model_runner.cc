@@ -1,16 +1,17 @@
-// A step of the engine.
+// The two halves of a step.
 #include "engine/model_runner.h"
 
 #include <algorithm>
 
 #include "core/clock.h"
-#include "engine/step_output.h"
 
 namespace vitrine {
 namespace {
 
-KvLayer kv_shape(const ModelSpec& spec, const CacheConfig& config) {
-  return {nullptr, nullptr, spec.dtype, config.num_blocks, config.block_size, spec.num_kv_heads, spec.head_dim};
+/// With one more block for the padding of decode steps, where they are padded.
+KvLayer kv_shape(const ModelSpec& spec, const CacheConfig& config, bool pads) {
+  const int64_t blocks = int64_t{config.num_blocks} + (pads ? 1 : 0);
+  return {nullptr, nullptr, spec.dtype, blocks, config.block_size, spec.num_kv_heads, spec.head_dim};
 }
 
 DeviceBatch on_device(const ForwardBatchView& batch, Backend& backend) {
@@ -38,12 +39,16 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       tracer_(tracer),
       validate_(phase_site(tracer, "validate_batch")),
       lay_out_output_(phase_site(tracer, "lay_out_output")),
-      synchronize_(phase_site(tracer, "synchronize")),
-      cache_(backend, spec.num_layers(), kv_shape(spec, config)),
+      plan_sampling_(phase_site(tracer, "plan_sampling")),
+      cache_(backend, spec.num_layers(), kv_shape(spec, config, backend.queues_steps())),
       model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_context_length),
-      sampler_(backend, tracer, config.max_requests) {}
+      sampler_(backend, tracer, config.max_requests) {
+  if (!backend.queues_steps()) return;
+  graphs_ = std::make_unique<GraphRunner>(model_, backend, tracer, limits_, config.graphs);
+  if (config.graphs.capture) graph_cost_ = graphs_->capture(sampler_.last_sampled());
+}
 
-void ModelRunner::run(Step& step) {
+void ModelRunner::launch(Step& step) {
   const int64_t start_ns = monotonic_ns();
   const ForwardBatchView batch(step.batch);
   StepTrace trace(tracer_, batch, start_ns);
@@ -56,18 +61,32 @@ void ModelRunner::run(Step& step) {
     const TraceScope scope(tracer_, lay_out_output_);
     return StepOutput(batch, limits_.vocab_size, step.output);
   }();
-  Tensor logits = model_.forward(on_device(batch, backend_), sampler_.last_sampled());
+  const bool padded = graphs_ != nullptr && graphs_->takes(batch);
+  backend_.begin_step(padded ? StepMemory::kFixed : StepMemory::kShared);
+  {
+    const TraceScope scope(tracer_, plan_sampling_);
+    sampler_.plan(batch, model_.max_logit_rows(), output);
+  }
+  Tensor logits = padded ? graphs_->run(batch, sampler_.last_sampled())
+                         : model_.forward(on_device(batch, backend_), sampler_.last_sampled());
   for (int32_t first = 0; first < batch.num_logit_rows();) {
     sampler_.process(batch, logits, static_cast<size_t>(first), output);
     first += static_cast<int32_t>(logits.rows);
     const int32_t left = batch.num_logit_rows() - first;
     if (left > 0) logits = model_.logits(first, std::min(model_.max_logit_rows(), left));
   }
-  {
-    const TraceScope scope(tracer_, synchronize_);
-    backend_.synchronize();
-  }
-  output.set_times(start_ns, trace.finish(step.spans));
+  backend_.end_step();
+  const int64_t launched_ns = trace.finish(step.spans);
+  launched_.push_back({start_ns, launched_ns, output});
+}
+
+void ModelRunner::finish(Step& step) {
+  Launched launched = launched_.front();
+  launched_.pop_front();
+  backend_.finish_step();
+  sampler_.finish(ForwardBatchView(step.batch), launched.output);
+  const int64_t end_ns = backend_.queues_steps() ? monotonic_ns() : launched.launched_ns;
+  launched.output.set_times(launched.start_ns, launched.launched_ns, end_ns);
 }
 
 }  // namespace vitrine

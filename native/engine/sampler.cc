@@ -1,4 +1,4 @@
-// Sampling state and the translation of a ForwardBatch's sampling sections into backend calls.
+// Sampling state and the translation of a ForwardBatch's sampling sections into a plan and calls of the backend.
 #include "engine/sampler.h"
 
 #include "core/check.h"
@@ -16,6 +16,11 @@ std::span<const T> list_of(std::span<const int32_t> starts, std::span<const T> v
 template <class T>
 void set_if_given(T& to, std::span<const T> values, size_t request) {
   if (!values.empty()) to = values[request];
+}
+
+bool returns_logprob(const ForwardBatchView& batch, size_t row) {
+  const auto request = static_cast<size_t>(batch.row_requests()[row]);
+  return (batch.req_flags()[request] & layout::kFlagReturnLogprob) != 0;
 }
 
 }  // namespace
@@ -49,12 +54,6 @@ void Sampler::begin(const ForwardBatchView& batch) {
   }
 }
 
-void Sampler::process(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output) {
-  sample(batch, logits, first_row, output);
-  return_logprobs(batch, logits, first_row, output);
-  return_logits(logits, first_row, output);
-}
-
 SampleParams Sampler::params_of(const ForwardBatchView& batch, size_t row) const {
   const auto r = static_cast<size_t>(batch.row_requests()[row]);
   SampleParams params;
@@ -73,46 +72,51 @@ SampleParams Sampler::params_of(const ForwardBatchView& batch, size_t row) const
   return params;
 }
 
-void Sampler::sample(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output) {
-  rows_.clear();
-  params_.clear();
-  for (int32_t i = 0; i < logits.rows; ++i) {
-    const size_t row = first_row + static_cast<size_t>(i);
-    if (batch.row_targets()[row] >= 0) continue;
-    rows_.push_back(i);
-    params_.push_back(params_of(batch, row));
+void Sampler::plan(const ForwardBatchView& batch, int32_t slice_rows, StepOutput& output) {
+  samples_.clear();
+  logprobs_.clear();
+  samples_done_ = logprobs_done_ = 0;
+  for (size_t row = 0; row < batch.row_targets().size(); ++row) {
+    const auto request = static_cast<size_t>(batch.row_requests()[row]);
+    if (batch.row_targets()[row] < 0) {
+      const int32_t slot = batch.req_slots()[request];
+      slots_[static_cast<size_t>(slot)].has_token = true;
+      samples_.push_back({static_cast<int32_t>(row) % slice_rows, params_of(batch, row), &output.sampled_id(request),
+                          static_cast<int32_t*>(last_sampled_->data()) + slot});
+    }
+    if (returns_logprob(batch, row)) plan_logprobs(batch, row, slice_rows, output);
   }
-  if (rows_.empty()) return;
-  const TraceScope scope(tracer_, sample_site_);
-  sampled_.resize(rows_.size());
-  backend_.sample(logits, rows_, params_, sampled_.data());
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const auto request = static_cast<size_t>(batch.row_requests()[first_row + static_cast<size_t>(rows_[i])]);
-    const int32_t slot_index = batch.req_slots()[request];
-    Slot& slot = slots_[static_cast<size_t>(slot_index)];
-    slot.has_token = true;
-    if ((batch.req_flags()[request] & layout::kFlagTrackHistory) != 0) slot.history.push_back(sampled_[i]);
-    backend_.write(static_cast<int32_t*>(last_sampled_->data()) + slot_index, &sampled_[i], sizeof(int32_t));
-    output.sampled_id(request) = sampled_[i];
-  }
+  backend_.plan_sampling(samples_, logprobs_);
 }
 
-void Sampler::return_logprobs(const ForwardBatchView& batch, const Tensor& logits, size_t first_row,
-                              StepOutput& output) {
-  logprobs_.clear();
-  for (int32_t i = 0; i < logits.rows; ++i) {
-    const size_t row = first_row + static_cast<size_t>(i);
-    const auto request = static_cast<size_t>(batch.row_requests()[row]);
-    if ((batch.req_flags()[request] & layout::kFlagReturnLogprob) == 0) continue;
-    const int32_t target = batch.row_targets()[row];
-    logprobs_.push_back(
-        {i, target >= 0 ? target : output.sampled_id(request), static_cast<int32_t>(output.top_ids(row).size()),
-         list_of(batch.watch_start(), batch.watch_ids(), request), &output.row_logprob(row), output.top_ids(row).data(),
-         output.top_logprobs(row).data(), output.watch_logprobs(row).data()});
+void Sampler::plan_logprobs(const ForwardBatchView& batch, size_t row, int32_t slice_rows, StepOutput& output) {
+  const auto request = static_cast<size_t>(batch.row_requests()[row]);
+  const int32_t target = batch.row_targets()[row];
+  logprobs_.push_back({static_cast<int32_t>(row) % slice_rows,
+                       target >= 0 ? target : -static_cast<int32_t>(samples_.size()),
+                       static_cast<int32_t>(output.top_ids(row).size()),
+                       list_of(batch.watch_start(), batch.watch_ids(), request), &output.row_logprob(row),
+                       output.top_ids(row).data(), output.top_logprobs(row).data(), output.watch_logprobs(row).data()});
+}
+
+void Sampler::process(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output) {
+  size_t samples = 0;
+  size_t logprobs = 0;
+  for (size_t row = first_row; row < first_row + static_cast<size_t>(logits.rows); ++row) {
+    samples += batch.row_targets()[row] < 0 ? 1 : 0;
+    logprobs += returns_logprob(batch, row) ? 1 : 0;
   }
-  if (logprobs_.empty()) return;
-  const TraceScope scope(tracer_, logprobs_site_);
-  backend_.logprobs(logits, logprobs_);
+  if (samples > 0) {
+    const TraceScope scope(tracer_, sample_site_);
+    backend_.sample(logits, samples_done_, samples);
+    samples_done_ += samples;
+  }
+  if (logprobs > 0) {
+    const TraceScope scope(tracer_, logprobs_site_);
+    backend_.logprobs(logits, logprobs_done_, logprobs);
+    logprobs_done_ += logprobs;
+  }
+  return_logits(logits, first_row, output);
 }
 
 void Sampler::return_logits(const Tensor& logits, size_t first_row, StepOutput& output) {
@@ -121,6 +125,13 @@ void Sampler::return_logits(const Tensor& logits, size_t first_row, StepOutput& 
     if (to.empty()) continue;
     const TraceScope scope(tracer_, logits_site_);
     backend_.download(logits.rows_from(i, 1), to.data());
+  }
+}
+
+void Sampler::finish(const ForwardBatchView& batch, StepOutput& output) {
+  for (size_t r = 0; r < batch.req_slots().size(); ++r) {
+    if ((batch.req_flags()[r] & layout::kFlagTrackHistory) == 0 || output.sampled_id(r) < 0) continue;
+    slots_[static_cast<size_t>(batch.req_slots()[r])].history.push_back(output.sampled_id(r));
   }
 }
 

@@ -24,8 +24,15 @@ class Sampler {
   /// reference to a slot that has no token.
   void begin(const ForwardBatchView& batch);
 
-  /// Rows [first_row, first_row + logits.rows) of the batch.
+  /// Before the forward pass: tells the backend what will be made of the logits, of which process() gets `slice_rows`
+  /// rows at a time.
+  void plan(const ForwardBatchView& batch, int32_t slice_rows, StepOutput& output);
+
+  /// Rows [first_row, first_row + logits.rows) of the batch, in order from row 0.
   void process(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
+
+  /// When the step is finished, in the order of steps: keeps its tokens for the penalties of later ones.
+  void finish(const ForwardBatchView& batch, StepOutput& output);
 
  private:
   struct Slot {
@@ -35,8 +42,7 @@ class Sampler {
   };
 
   SampleParams params_of(const ForwardBatchView& batch, size_t row) const;
-  void sample(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
-  void return_logprobs(const ForwardBatchView& batch, const Tensor& logits, size_t first_row, StepOutput& output);
+  void plan_logprobs(const ForwardBatchView& batch, size_t row, int32_t slice_rows, StepOutput& output);
   void return_logits(const Tensor& logits, size_t first_row, StepOutput& output);
 
   Backend& backend_;
@@ -48,11 +54,11 @@ class Sampler {
   std::vector<Slot> slots_;
   int64_t steps_ = 0;
 
-  // Reused from step to step.
-  std::vector<int32_t> rows_;
-  std::vector<int32_t> sampled_;
-  std::vector<SampleParams> params_;
+  // Of the step that is being launched; reused from step to step.
+  std::vector<SampleRequest> samples_;
   std::vector<LogprobRequest> logprobs_;
+  size_t samples_done_ = 0;
+  size_t logprobs_done_ = 0;
 };
 
 }  // namespace vitrine

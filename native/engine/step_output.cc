@@ -83,10 +83,12 @@ StepOutput::StepOutput(const ForwardBatchView& batch, int32_t vocab_size, std::v
   }
 }
 
-void StepOutput::set_times(int64_t start_ns, int64_t end_ns) {
+void StepOutput::set_times(int64_t start_ns, int64_t launched_ns, int64_t end_ns) {
   const auto low = [](int64_t ns) { return static_cast<int32_t>(static_cast<uint64_t>(ns) & 0xffffffffU); };
   set_header(OutputHeader::kStartNsLow, low(start_ns));
   set_header(OutputHeader::kStartNsHigh, start_ns >> 32);
+  set_header(OutputHeader::kLaunchedNsLow, low(launched_ns));
+  set_header(OutputHeader::kLaunchedNsHigh, launched_ns >> 32);
   set_header(OutputHeader::kEndNsLow, low(end_ns));
   set_header(OutputHeader::kEndNsHigh, end_ns >> 32);
 }

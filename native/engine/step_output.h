@@ -14,7 +14,7 @@ class StepOutput {
   /// Lays out `words` for a validated batch: nothing sampled, no log-probability, all CSR sections final.
   StepOutput(const ForwardBatchView& batch, int32_t vocab_size, std::vector<int32_t>& words);
 
-  void set_times(int64_t start_ns, int64_t end_ns);
+  void set_times(int64_t start_ns, int64_t launched_ns, int64_t end_ns);
 
   int32_t& sampled_id(size_t request) { return ints(layout::OutputSection::kSampledIds)[request]; }
   float& row_logprob(size_t row) { return floats(layout::OutputSection::kRowLogprobs)[row]; }
@@ -30,7 +30,7 @@ class StepOutput {
   std::span<float> row_floats(layout::OutputSection starts, layout::OutputSection values, size_t row);
   void set_header(layout::OutputHeader word, int64_t value);
 
-  std::vector<int32_t>& words_;
+  std::vector<int32_t>& words_;  ///< neither grows nor moves
 };
 
 }  // namespace vitrine

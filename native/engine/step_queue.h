@@ -26,7 +26,10 @@ class StepQueue {
 
   /// The next item; waits for it, nullopt once closed. A waking thread costs tens of microseconds, so it first polls
   /// for about that long: steps that follow each other closely never pay for a wake-up.
-  std::optional<Item> pop();
+  std::optional<Item> pop() { return pop_unless(nullptr); }
+  /// As pop(), but gives up, with an item that has nothing set, when nothing is queued and `stop()` says so. Asks it
+  /// between polls, and every few tens of microseconds when polling has taken long.
+  std::optional<Item> pop_unless(const std::function<bool()>& stop);
 
   /// Drops what is queued; from now on pop() ends and push() refuses.
   void close();

@@ -31,13 +31,19 @@ DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const 
 Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {
   const TraceShape tokens{batch.num_tokens};
   const TraceScope root(tracer_, sites_.root, tokens, tokens);
+  plan(batch);
+  return run(batch, last_sampled);
+}
+
+void DecoderModel::plan(const DeviceBatch& batch) {
+  const TraceScope scope(tracer_, sites_.plan_attention);
+  backend_.attention().plan(
+      {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale},
+      batch.attention);
+}
+
+Tensor DecoderModel::run(const DeviceBatch& batch, const int32_t* last_sampled) {
   const ForwardContext context{spec_, backend_, workspace_, cache_, rope_.table(), batch, tracer_};
-  {
-    const TraceScope scope(tracer_, sites_.plan_attention);
-    backend_.attention().plan(
-        {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale},
-        batch.attention);
-  }
   {
     const TraceScope scope(tracer_, sites_.resolve_token_ids);
     backend_.resolve_token_ids(batch.token_ids, last_sampled, batch.num_tokens, workspace_.token_ids);

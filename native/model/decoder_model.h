@@ -27,6 +27,10 @@ class DecoderModel {
   /// references; both are device memory. Returns the logits of the first rows, up to max_logit_rows() of them.
   Tensor forward(const DeviceBatch& batch, const int32_t* last_sampled);
 
+  /// The two halves of forward(): what the host does for each batch, and the ops alone, which can be captured.
+  void plan(const DeviceBatch& batch);
+  Tensor run(const DeviceBatch& batch, const int32_t* last_sampled);
+
   /// Logits [count, vocab] of rows [first, first + count) of the last forward; valid until the next call.
   Tensor logits(int32_t first, int32_t count);
   /// Most rows of one logits() call.

@@ -112,13 +112,7 @@ DeviceTrace::Op DeviceTrace::op_of(const SpanRecord& record) const {
   op.name = record.name;
   op.layer = record.layer;
   op.work = recorded_work(record);
-  op.has_module = true;
-  switch (record.schema) {
-    case kSchemaGemm: op.module = record.args[GemmArgs::kModule]; break;
-    case kSchemaRows: op.module = record.args[RowsArgs::kModule]; break;
-    case kSchemaAttention: op.module = record.args[AttentionArgs::kModule]; break;
-    default: op.has_module = false;
-  }
+  op.module = module_of(record);
   return op;
 }
 
@@ -362,11 +356,11 @@ void DeviceTrace::write_work(std::vector<Placed>& placed, int64_t base_ns, std::
 
 void DeviceTrace::write_op(const Op& op, std::vector<SpanRecord>& chunk) {
   const uint32_t name = device_.name(op_names_[op.name]);
-  if (!op.has_module) {
+  if (!op.module) {
     append_more(chunk, kSchemaGpuPhase).args[GpuPhaseArgs::kOp] = name;
     return;
   }
-  const uint32_t module = device_.name(op_names_[op.module]);
+  const uint32_t module = device_.name(op_names_[*op.module]);
   SpanRecord& record = append_more(chunk, kSchemaGpuOp);
   record.args[GpuOpArgs::kOp] = name;
   record.args[GpuOpArgs::kModule] = module;

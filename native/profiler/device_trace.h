@@ -6,13 +6,14 @@
 // to the op in whose span its call lies; the work of a replayed graph is told apart by its order, which is that of the
 // capture.
 //
-// The engine thread adds steps; another thread takes records. A step's records are given out once work of a later step
-// has been seen: what a device tells comes in the order of its stream, late.
+// The engine thread adds steps as they are launched; another thread takes records. A step's records are given out once
+// work of a later step has been seen: what a device tells comes in the order of its stream, late.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -63,15 +64,14 @@ class DeviceTrace {
   /// A step that is not recorded began then.
   void pass_step(int64_t begin_ns);
 
-  // --- one other thread -----------------------------------------------------------------------------------------
+  // --- one thread at a time ---------------------------------------------------------------------------------------
   /// Records of steps that are complete. `all`: of all that were added; the device has done their work and told of it.
   DeviceTraceBatch take(bool all);
 
  private:
   struct Op {
     uint32_t name = 0;
-    uint32_t module = 0;
-    bool has_module = false;
+    std::optional<uint32_t> module;
     int16_t layer = -1;
     OpWork work;
     int64_t begin_ns = 0;

@@ -54,6 +54,15 @@ OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& leng
   return work;
 }
 
+std::optional<uint32_t> module_of(const SpanRecord& record) {
+  switch (record.schema) {
+    case span_layout::kSchemaGemm: return record.args[GemmArgs::kModule];
+    case span_layout::kSchemaRows: return record.args[RowsArgs::kModule];
+    case span_layout::kSchemaAttention: return record.args[AttentionArgs::kModule];
+    default: return std::nullopt;
+  }
+}
+
 OpWork recorded_work(const SpanRecord& record) {
   switch (record.schema) {
     case span_layout::kSchemaGemm:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "profiler/trace_site.h"
@@ -27,6 +28,9 @@ struct OpWork {
 
 /// Of an op over `rows` rows. Of a mixture's experts nothing is known from this alone.
 OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& lengths);
+
+/// The name of the module that an op's record names; none for a phase of the engine.
+std::optional<uint32_t> module_of(const SpanRecord& record);
 
 /// As its record says, without the operations of attention.
 OpWork recorded_work(const SpanRecord& record);

@@ -40,7 +40,7 @@ std::string step_name(const ForwardBatchView& batch) {
 
 void TraceScope::open(Tracer& tracer, const TraceSite& site, std::initializer_list<TraceShape> inputs) {
   tracer_ = &tracer;
-  is_op_ = site.is_op;
+  site_ = &site;
   if (tracer.emits_ranges_) {
     if (site.is_module) {
       write_module_range(site.range, inputs, tracer.text_);
@@ -60,7 +60,8 @@ void TraceScope::add_flops(double flops) {
 }
 
 void TraceScope::close() {
-  if (tracer_->recorder_.recording()) tracer_->recorder_.close(record_, is_op_);
+  if (tracer_->recorder_.recording()) tracer_->recorder_.close(record_, site_->is_op);
+  if (tracer_->op_listener_ && site_->is_op) tracer_->op_listener_(*site_);
   if (tracer_->emits_ranges_) nvtx::pop();
 }
 

@@ -5,11 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/forward_batch.h"
@@ -42,6 +44,7 @@ class Tracer {
   friend class TraceScope;
   friend class ReplayScope;
   friend class StepTrace;
+  friend class OpListener;
 
   SpanRecorder recorder_;
   std::unique_ptr<DeviceTrace> device_trace_;
@@ -49,6 +52,25 @@ class Tracer {
   const bool emits_ranges_;
   bool active_;
   std::string text_;  ///< of the range that is being pushed; kept for its memory
+  std::function<void(const TraceSite&)> op_listener_;
+};
+
+/// Until it is destroyed, `on_op` hears of each op at the end of its scope: for a capture, which is no step.
+class OpListener {
+ public:
+  OpListener(Tracer& tracer, std::function<void(const TraceSite&)> on_op) : tracer_(tracer) {
+    tracer.op_listener_ = std::move(on_op);
+    tracer.active_ = true;
+  }
+  ~OpListener() {
+    tracer_.op_listener_ = nullptr;
+    tracer_.active_ = tracer_.emits_ranges_;
+  }
+  OpListener(const OpListener&) = delete;
+  OpListener& operator=(const OpListener&) = delete;
+
+ private:
+  Tracer& tracer_;
 };
 
 /// A span from here to the end of the scope. `inputs`: what the op or module is given, anything that trace_shape()
@@ -77,8 +99,8 @@ class TraceScope {
   void close();
 
   Tracer* tracer_ = nullptr;
+  const TraceSite* site_ = nullptr;
   SpanRecord* record_ = nullptr;
-  bool is_op_ = false;
 };
 
 /// Around the call that queues a captured graph: an op of its own, and the ops of the capture become those of what the

@@ -173,13 +173,15 @@ TEST("cuda attention plan: a decode batch stays within the capacity of its size"
   AttentionPlan plan;
   for (int i = 0; i < 500; ++i) {
     const auto below = [&](int32_t bound) { return static_cast<int32_t>(random() % static_cast<uint32_t>(bound)); };
-    const AttentionTiling tiling{1 + below(16), 1 + below(8), 16, 0, 1 + below(300)};
+    // Many query heads to a kv head are several tiles, and the long kernel's where there is one.
+    const AttentionTiling tiling{1 + below(80), 1 + below(8), 16, i % 4 == 0 ? 64 : 0, 1 + below(300)};
     const int32_t requests = 1 + below(40);
     Batch batch;
     for (int32_t r = 0; r < requests; ++r) batch.add(below(1 << (1 + below(17))), 1);
     plan_attention(tiling, batch.query_start, batch.seq_lens, i % 3 == 0 ? 1000 : 0, plan);
     const AttentionCapacity capacity = decode_capacity(tiling, requests);
     CHECK(static_cast<int32_t>(plan.short_items.size()) <= capacity.short_items);
+    CHECK(static_cast<int32_t>(plan.long_items.size()) <= capacity.long_items);
     CHECK(static_cast<int32_t>(plan.merges.size()) <= capacity.merges);
     CHECK(plan.partial_rows <= capacity.partial_rows);
   }

@@ -150,6 +150,12 @@ TEST("cuda rows on the host: token references, gathered rows, conversions") {
   });
   for (int i = 0; i < 3; ++i) CHECK(same_bits(gathered.data() + i * 40, table.data() + rows[i] * 40, 40));
 
+  const std::vector<int32_t> words = {1, 2, 3, 4, 5, 6, 7};
+  std::vector<int32_t> apart(8, -1);
+  const rows_kernels::ScatterParts parts{{{words.data() + 2, apart.data(), 5}, {words.data(), apart.data() + 6, 1}}};
+  cuda_emulator::launch({2, 2}, {2}, 0, 5, [&] { rows_kernels::scatter_kernel(parts); });
+  CHECK(apart == (std::vector<int32_t>{3, 4, 5, 6, 7, -1, 1, -1}));
+
   std::vector<__half> half(table.size());
   cuda_emulator::launch({1}, {64}, 0, 3, [&] {
     rows_kernels::convert_kernel(table.data(), half.data(), static_cast<int64_t>(table.size()));

@@ -29,14 +29,23 @@ SampleResult sample_row(const std::vector<float>& logits, const SampleParams& pa
   row.top_k = params.top_k;
   row.history_count = static_cast<int32_t>(params.history.size());
   row.bias_count = static_cast<int32_t>(params.bias_ids.size());
-  row.adjusted = params.history.empty() && params.bias_ids.empty() ? -1 : 0;
+  row.adjusted = params.history.empty() && params.bias_ids.empty() ? -1 : 3;
+  int32_t device_token = -7;
+  row.device_token = &device_token;
   std::vector<float> adjusted(logits.size());
   std::vector<int32_t> counts(logits.size());
   SampleResult result{-7, -7};
-  const SampleBatch batch{
-      &row,          1,      params.history.data(), params.bias_ids.data(), params.bias_values.data(), adjusted.data(),
-      counts.data(), &result};
+  const SampleBatch batch{&row,
+                          1,
+                          params.history.data(),
+                          params.bias_ids.data(),
+                          params.bias_values.data(),
+                          adjusted.data(),
+                          counts.data(),
+                          &result,
+                          3};
   cuda_emulator::launch({1}, {kThreads}, 0, seed, [&] { sample_kernel<float>(logits.data(), vocab, batch); });
+  CHECK_EQ(device_token, std::max(result.token, 0));  // the next step embeds it, whatever became of this one
   return result;
 }
 
@@ -96,7 +105,7 @@ TEST("cuda sampling on the host: the tokens of the CPU's sampler") {
         CHECK_EQ(result.status, static_cast<int32_t>(kSampled));
         const int32_t row = 0;
         int32_t expected = -1;
-        cpu->sample(tensor_of(logits, 1, vocab), {&row, 1}, {&params, 1}, &expected);
+        sample_now(*cpu, tensor_of(logits, 1, vocab), {&row, 1}, {&params, 1}, &expected);
         ++draws;
         different += result.token != expected;
       }
@@ -151,14 +160,15 @@ TEST("cuda sampling on the host: log-probabilities and the best tokens, by more 
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
   for (const int32_t top : {0, 1, 5, 1024, 2600}) {
-    const LogprobRow row{0, 100, 0, top, 0, 2};
+    const SampleResult sampled[] = {{7, kSampled}, {100, kSampled}};
+    const LogprobRow row{0, top == 5 ? -2 : 100, 0, top, 0, 2};  // -2: what the second sample gave
     const int32_t watch[] = {0, 2599};
     int32_t status = -1;
     float target = 0;
     float watched[2];
     std::vector<int32_t> ids(static_cast<size_t>(top) + 1, -5);
     std::vector<float> values(ids.size(), NAN);
-    const LogprobBatch batch{&row, 1, watch, &status, &target, ids.data(), values.data(), watched};
+    const LogprobBatch batch{&row, 1, watch, &status, &target, ids.data(), values.data(), watched, sampled};
     cuda_emulator::launch({1}, {kThreads}, 0, 9, [&] { logprobs_kernel<float>(logits.data(), 2600, batch); });
     CHECK_EQ(status, static_cast<int32_t>(kSampled));
     CHECK_NEAR(target, expected(100), 4e-6);

@@ -68,7 +68,8 @@ class Runner {
   std::vector<float> step(const std::vector<BatchRequest>& requests) {
     Step step;
     step.batch = forward_batch_words(requests, kBlockSize);
-    runner_.run(step);
+    runner_.launch(step);
+    runner_.finish(step);
     return output_floats(step.output, layout::OutputSection::kLogits);
   }
 

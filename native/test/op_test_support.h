@@ -71,6 +71,22 @@ inline double largest_difference(const std::vector<float>& a, const std::vector<
   return largest;
 }
 
+/// sampled[i] = the token of row rows[i] with params[i], at once.
+inline void sample_now(Backend& backend, const Tensor& logits, std::span<const int32_t> rows,
+                       std::span<const SampleParams> params, int32_t* sampled) {
+  std::vector<SampleRequest> requests;
+  for (size_t i = 0; i < rows.size(); ++i) requests.push_back({rows[i], params[i], sampled + i, nullptr});
+  backend.plan_sampling(requests, {});
+  backend.sample(logits, 0, requests.size());
+  backend.synchronize();
+}
+
+inline void logprobs_now(Backend& backend, const Tensor& logits, std::span<const LogprobRequest> requests) {
+  backend.plan_sampling({}, requests);
+  backend.logprobs(logits, 0, requests.size());
+  backend.synchronize();
+}
+
 /// body(backend, name, isa) for each instruction set this processor runs, with a pool of `threads`.
 template <class Body>
 void for_each_isa(int threads, Body body) {

@@ -284,29 +284,36 @@ class ReferenceBackend : public Backend {
     for (int64_t i = 0; i < out.rows; ++i) std::copy_n(row_of(x, rows[i]), x.cols, row_of(out, i));
   }
 
+  void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) override {
+    samples_.assign(samples.begin(), samples.end());
+    logprobs_.assign(logprobs.begin(), logprobs.end());
+  }
+
   /// Greedy and bias only; random sampling has no reference but its distribution.
-  void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-              int32_t* sampled) override {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const SampleParams& wanted = params[i];
+  void sample(const Tensor& logits, size_t first, size_t count) override {
+    for (const SampleRequest& request : std::span(samples_).subspan(first, count)) {
+      const SampleParams& wanted = request.params;
       require(wanted.temperature == 0, "the reference backend samples greedily only");
-      std::vector<float> row(row_of(logits, rows[i]), row_of(logits, rows[i]) + logits.cols);
+      std::vector<float> row(row_of(logits, request.row), row_of(logits, request.row) + logits.cols);
       penalize(wanted, row);
       for (size_t b = 0; b < wanted.bias_ids.size(); ++b) {
         row[static_cast<size_t>(wanted.bias_ids[b])] += wanted.bias_values[b];
       }
-      sampled[i] = ranking(row.data(), static_cast<int32_t>(row.size()))[0];
+      *request.token = ranking(row.data(), static_cast<int32_t>(row.size()))[0];
+      if (request.device_token != nullptr) *request.device_token = *request.token;
     }
   }
 
-  void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) override {
-    for (const LogprobRequest& request : requests) {
+  void logprobs(const Tensor& logits, size_t first, size_t count) override {
+    for (const LogprobRequest& request : std::span(logprobs_).subspan(first, count)) {
+      const int32_t target =
+          request.target >= 0 ? request.target : *samples_[static_cast<size_t>(-(request.target + 1))].token;
       const float* row = row_of(logits, request.row);
       const auto ids = ranking(row, static_cast<int32_t>(logits.cols));
       double total = 0;
       for (int64_t i = 0; i < logits.cols; ++i) total += std::exp(double{row[i]} - row[ids[0]]);
       const auto logprob = [&](int32_t id) { return static_cast<float>(row[id] - row[ids[0]] - std::log(total)); };
-      *request.target_logprob = logprob(request.target);
+      *request.target_logprob = logprob(target);
       for (int32_t k = 0; k < request.top_count; ++k) {
         request.top_ids[k] = ids[static_cast<size_t>(k)];
         request.top_logprobs[k] = logprob(request.top_ids[k]);
@@ -342,6 +349,8 @@ class ReferenceBackend : public Backend {
   }
 
   ReferenceAttention attention_;
+  std::vector<SampleRequest> samples_;  ///< planned
+  std::vector<LogprobRequest> logprobs_;
 };
 
 }  // namespace

@@ -125,7 +125,7 @@ OP_TEST("sampling: every setting draws from its distribution") {
           params[static_cast<size_t>(i)].seed = 1234567890123ULL + static_cast<uint64_t>(i % 7);
           params[static_cast<size_t>(i)].position = i / 7;
         }
-        backend.sample(tensor_of(logits, 1, vocab), rows, params, sampled.data());
+        sample_now(backend, tensor_of(logits, 1, vocab), rows, params, sampled.data());
         for (const int32_t id : sampled) ++counts[static_cast<size_t>(id)];
         double chi_square = 0;  // over tokens expected at least 5 times, the others together
         double rest_expected = 0;
@@ -170,10 +170,10 @@ OP_TEST("sampling: a token depends on logits, parameters, seed and position alon
     size_t seen = 0;
     std::vector<int32_t> sampled(kRows, -1);
     for_each_backend(threads, [&](Backend& backend, const std::string& isa) {
-      backend.sample(tensor_of(logits, kRows, kVocab), rows, params, sampled.data());
+      sample_now(backend, tensor_of(logits, kRows, kVocab), rows, params, sampled.data());
       for (size_t i = 0; i < kRows; ++i) {
         int32_t alone = -1;
-        backend.sample(tensor_of(logits, kRows, kVocab), {&rows[i], 1}, {&params[i], 1}, &alone);
+        sample_now(backend, tensor_of(logits, kRows, kVocab), {&rows[i], 1}, {&params[i], 1}, &alone);
         CHECK_MESSAGE(alone == sampled[i], isa + " row " + shown(i));
       }
       if (seen++ == 0 && threads == 1) first = sampled;
@@ -199,8 +199,8 @@ OP_TEST("sampling: the tokens are the same on the CPU and on the device under te
       rows.push_back(i);
     }
     std::vector<int32_t> tokens(kRows), expected(kRows);
-    backend.sample(tensor_of(logits, kRows, kVocab), rows, params, tokens.data());
-    cpu->sample(tensor_of(logits, kRows, kVocab), rows, params, expected.data());
+    sample_now(backend, tensor_of(logits, kRows, kVocab), rows, params, tokens.data());
+    sample_now(*cpu, tensor_of(logits, kRows, kVocab), rows, params, expected.data());
     int different = 0;
     for (size_t i = 0; i < kRows; ++i) different += tokens[i] != expected[i];
     // Weights have other last bits there: a random number may fall just beside a boundary.
@@ -216,7 +216,7 @@ OP_TEST("sampling: greedy takes the lowest id among the largest, after penalties
       int32_t id = -1;
       SampleParams params;
       const auto sample = [&] {
-        backend.sample(tensor_of(logits, 1, vocab), {&row, 1}, {&params, 1}, &id);
+        sample_now(backend, tensor_of(logits, 1, vocab), {&row, 1}, {&params, 1}, &id);
         return id;
       };
       CHECK_EQ(sample(), 0);
@@ -245,13 +245,13 @@ OP_TEST("sampling: temperatures near 0 and very large ones") {
       for (const float top_p : {1.0f, 0.5f}) {
         int32_t id = -1;
         const SampleParams params = with(temperature, -1, top_p);
-        backend.sample(tensor_of(logits, 1, 500), {&row, 1}, {&params, 1}, &id);
+        sample_now(backend, tensor_of(logits, 1, 500), {&row, 1}, {&params, 1}, &id);
         CHECK_MESSAGE(id == best, isa + " " + shown(temperature));
       }
     }
     int32_t id = -1;
     const SampleParams params = with(1e30f);
-    backend.sample(tensor_of(logits, 1, 500), {&row, 1}, {&params, 1}, &id);
+    sample_now(backend, tensor_of(logits, 1, 500), {&row, 1}, {&params, 1}, &id);
     CHECK(id >= 0 && id < 500);
   });
 }
@@ -266,12 +266,12 @@ OP_TEST("sampling: non-finite logits and a wholly suppressed row are errors, log
         logits[99 + at] = bad;
         for (const SampleParams& each : {with(0), with(1), with(1, 5), with(1, -1, 0.5f)}) {
           const SampleParams params[] = {each, each};
-          CHECK_THROWS_WITH(backend.sample(tensor_of(logits, 2, 99), rows, params, sampled),
+          CHECK_THROWS_WITH(sample_now(backend, tensor_of(logits, 2, 99), rows, params, sampled),
                             "non-finite logits in row 1");
         }
         LogprobRequest request;
         request.row = 1;
-        CHECK_THROWS_WITH(backend.logprobs(tensor_of(logits, 2, 99), {&request, 1}), "non-finite logits in row 1");
+        CHECK_THROWS_WITH(logprobs_now(backend, tensor_of(logits, 2, 99), {&request, 1}), "non-finite logits in row 1");
       }
     }
     auto logits = test_logits(30);
@@ -283,7 +283,7 @@ OP_TEST("sampling: non-finite logits and a wholly suppressed row are errors, log
       SampleParams params = with(temperature);
       params.bias_ids = ids;
       params.bias_values = suppressed;
-      CHECK_THROWS_WITH(backend.sample(tensor_of(logits, 1, 30), {rows, 1}, {&params, 1}, sampled),
+      CHECK_THROWS_WITH(sample_now(backend, tensor_of(logits, 1, 30), {rows, 1}, {&params, 1}, sampled),
                         "every token of row 0 is suppressed");
       params.bias_ids = std::span(ids).first(29);
       params.bias_values = std::span(suppressed).first(29);
@@ -291,7 +291,7 @@ OP_TEST("sampling: non-finite logits and a wholly suppressed row are errors, log
         params.top_k = top_k;
         for (const float top_p : {1.0f, 0.9f}) {
           params.top_p = top_p;
-          backend.sample(tensor_of(logits, 1, 30), {rows, 1}, {&params, 1}, sampled);
+          sample_now(backend, tensor_of(logits, 1, 30), {rows, 1}, {&params, 1}, sampled);
           CHECK_MESSAGE(sampled[0] == 29, isa);
         }
       }
@@ -325,7 +325,7 @@ OP_TEST("sampling: log-probabilities equal the reference backend's") {
                                 &result.target[static_cast<size_t>(i)], result.ids.data() + i * top,
                                 result.top.data() + i * top, result.watch.data() + i * 3});
           }
-          which.logprobs(tensor_of(logits, kRows, vocab), requests);
+          logprobs_now(which, tensor_of(logits, kRows, vocab), requests);
           return result;
         };
         const Result result = run(backend);

@@ -35,6 +35,7 @@ class Copy {
   void back_to(void* host) const {
     std::vector<float> words((bytes_ + 3) / 4);
     device_.download({data(), DType::kFloat32, 1, static_cast<int64_t>(words.size())}, words.data());
+    device_.synchronize();
     std::memcpy(host, words.data(), bytes_);
   }
 
@@ -52,7 +53,10 @@ class TensorCopy {
         bytes_(encoded(device, host, copy)),
         copy_(device, bytes_.data(), bytes_.size()) {}
   Tensor on_device() const { return {copy_.data(), device_.activation_dtype(), host_.rows, host_.cols}; }
-  void back() const { device_.download(on_device(), host_.f32()); }
+  void back() const {
+    device_.download(on_device(), host_.f32());
+    device_.synchronize();
+  }
 
  private:
   static std::vector<char> encoded(Backend& device, const Tensor& host, bool copy) {
@@ -144,6 +148,7 @@ class StagedBackend final : public Backend {
   void download(const Tensor& from, float* to) override {
     const TensorCopy copy(device_, from);
     device_.download(copy.on_device(), to);
+    device_.synchronize();
   }
   void synchronize() override { device_.synchronize(); }
 
@@ -241,16 +246,22 @@ class StagedBackend final : public Backend {
     finish({&result});
   }
 
-  void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-              int32_t* sampled) override {
+  void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) override {
+    samples_.assign(samples.begin(), samples.end());
+    logprobs_.assign(logprobs.begin(), logprobs.end());
+  }
+
+  void sample(const Tensor& logits, size_t first, size_t count) override {
     const TensorCopy in(device_, logits);
-    device_.sample(in.on_device(), rows, params, sampled);
+    device_.plan_sampling(samples_, {});
+    device_.sample(in.on_device(), first, count);
     device_.synchronize();
   }
 
-  void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) override {
+  void logprobs(const Tensor& logits, size_t first, size_t count) override {
     const TensorCopy in(device_, logits);
-    device_.logprobs(in.on_device(), requests);
+    device_.plan_sampling({}, logprobs_);
+    device_.logprobs(in.on_device(), first, count);
     device_.synchronize();
   }
 
@@ -279,6 +290,8 @@ class StagedBackend final : public Backend {
 
   Backend& device_;
   StagedAttention attention_;
+  std::vector<SampleRequest> samples_;  ///< planned; planned again for each call, whose copies wait for the device
+  std::vector<LogprobRequest> logprobs_;
 };
 
 }  // namespace

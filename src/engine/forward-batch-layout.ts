@@ -7,7 +7,7 @@
 
 export const DIRECTORY_START = 16;
 export const HEADER_WORDS = 96;
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export type WordType = 'i32' | 'u32' | 'f32';
 
@@ -109,6 +109,8 @@ export const STEP_OUTPUT_HEADER = [
   'vocabSize',
   'startNsLow',
   'startNsHigh',
+  'launchedNsLow',
+  'launchedNsHigh',
   'endNsLow',
   'endNsHigh',
 ] as const;

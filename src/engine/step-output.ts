@@ -47,9 +47,16 @@ export class StepOutput {
     return this.#sections.header('stepId');
   }
 
-  /** Monotonic nanoseconds at which the step began and ended on the engine thread. */
+  /**
+   * Monotonic nanoseconds on the engine thread at which the step began, had queued all its ops and was finished. On the CPU
+   * ops are done on return and the last two are one; on a GPU the next step may begin before this one is finished.
+   */
   get startNs(): bigint {
     return this.#nanoseconds('startNsLow', 'startNsHigh');
+  }
+
+  get launchedNs(): bigint {
+    return this.#nanoseconds('launchedNsLow', 'launchedNsHigh');
   }
 
   get endNs(): bigint {

@@ -201,6 +201,18 @@ export interface SpanTables {
   readonly threads: readonly SpanThreadInfo[];
 }
 
+/** A CUDA graph, which is replayed for decode batches of up to `batchSize` requests. */
+export interface CapturedGraph {
+  readonly batchSize: number;
+  /** What the NVTX range of a replay is called. */
+  readonly range: string;
+  /**
+   * What it was captured from. The stream is single: the kernels, copies and memsets of a replay run in this order, so many
+   * `nodes` an op. `module`: null for an op that belongs to none.
+   */
+  readonly ops: readonly { readonly op: string; readonly module: string | null; readonly nodes: number }[];
+}
+
 /** Chunks of trace/record/span-layout.ts. */
 export interface DeviceTraceStep {
   readonly stepId: number;
@@ -243,6 +255,8 @@ export interface NativeEngine {
   memoryInfo(): MemoryInfo;
   /** After initCache; they never change. */
   spanTables(): SpanTables;
+  /** The CUDA graphs of decode steps, by size; none on a CPU. After initCache; they never change. */
+  capturedGraphs(): CapturedGraph[];
   /** Throws an Error with the reason why the device's work cannot be recorded: no CUPTI, another profiler, a CPU. */
   checkDeviceTrace(): void;
   /** From the next submitted step on, of steps whose batch says `profile`. Blocks for the steps that are queued. */

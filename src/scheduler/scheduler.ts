@@ -64,6 +64,8 @@ export class Scheduler {
   /** Submitted steps, oldest first, and how many there may be. */
   readonly #inFlight: ScheduleBatch[] = [];
   readonly #depth: number;
+  /** A step that was launched while the one before it ran has the device from that one's end on. */
+  #lastEndNs = 0n;
   /** Chunks made since the last message. */
   #outbox: TokenChunk[] = [];
   #pumpQueued = false;
@@ -141,7 +143,9 @@ export class Scheduler {
     invariant(batch !== undefined && batch.stepId === output!.stepId, `step ${output!.stepId} is not the next to end`);
     if (this.#inFlight.length > 0) this.#watchdog.restart();
     else this.#watchdog.stop();
-    const seconds = Number(output!.endNs - output!.startNs) / 1e9;
+    const { startNs, endNs } = output!;
+    const seconds = Number(endNs - (startNs > this.#lastEndNs ? startNs : this.#lastEndNs)) / 1e9;
+    this.#lastEndNs = endNs;
     this.#builder.stepDone(batch, seconds);
     this.#work.stepDone(batch, seconds);
     const intervalDone = this.#tracer.phase('process_batch_result', () => {

@@ -12,6 +12,9 @@ const memory = (availableMib: number, kvBytesPerToken = 1024): MemoryInfo => ({
   kvBytesPerToken,
   availableBytes: availableMib * MIB,
   residentBytes: 0,
+  graphCount: 0,
+  graphBytes: 0,
+  graphSeconds: 0,
 });
 const options = { pageSize: 16, maxTotalTokens: undefined, memFractionStatic: 0.5, maxRunningRequests: 4 };
 

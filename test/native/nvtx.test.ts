@@ -48,10 +48,10 @@ const layerOutline = (layer: string, mlp: readonly string[], last: boolean): str
 function stepOutline(step: string, layers: number, mlp: readonly string[], gathers: boolean): string[] {
   const layer = (i: number) => layerOutline(`model.model.layers.${i}`, mlp, gathers && i === layers - 1);
   return [
-    ...[step, '  validate_batch', '  lay_out_output', '  model', '    plan_attention', '    resolve_token_ids'],
-    ...['    model.model', '      model.model.embed_tokens'],
+    ...[step, '  validate_batch', '  lay_out_output', '  plan_sampling', '  model', '    plan_attention'],
+    ...['    resolve_token_ids', '    model.model', '      model.model.embed_tokens'],
     ...Array.from({ length: layers }, (_, i) => layer(i)).flat(),
-    ...['      model.model.norm', '    model.logits_processor', '      model.lm_head', '  sample', '  synchronize'],
+    ...['      model.model.norm', '    model.logits_processor', '      model.lm_head', '  sample'],
   ];
 }
 

@@ -68,7 +68,7 @@ describe('spans of a step', () => {
       const top = topSpans(chunk);
       assert.deepEqual(
         top.map((span) => span.name),
-        ['validate_batch', 'lay_out_output', 'forward', 'sample', 'synchronize'],
+        ['validate_batch', 'lay_out_output', 'plan_sampling', 'forward', 'sample'],
       );
       const covered = top.reduce((sum, span) => sum + span.end - span.begin, 0);
       const wall = Number(output.nanoseconds('end') - output.nanoseconds('start'));

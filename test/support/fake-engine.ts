@@ -127,6 +127,9 @@ class FakeEngine implements NativeEngine {
       kvBytesPerToken,
       availableBytes: this.#options.availableBytes ?? 2 ** 30,
       residentBytes: 0,
+      graphCount: 0,
+      graphBytes: 0,
+      graphSeconds: 0,
     };
   }
 
@@ -448,6 +451,8 @@ class FakeOutput {
       vocabSize: FAKE_VOCAB_SIZE,
       startNsLow: Number(begunNs & 0xffffffffn),
       startNsHigh: Number(begunNs >> 32n),
+      launchedNsLow: Number(now & 0xffffffffn),
+      launchedNsHigh: Number(now >> 32n),
       endNsLow: Number(now & 0xffffffffn),
       endNsHigh: Number(now >> 32n),
     };

@@ -141,16 +141,24 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-              int32_t* sampled) override {
-    for_logits(logits, rows.size(), [&](TokenSampler& sampler, size_t i) {
-      sampled[i] = sampler.sample(row(logits, rows[i]), logits.cols, params[i], rows[i]);
+  void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) override {
+    samples_.assign(samples.begin(), samples.end());
+    logprobs_.assign(logprobs.begin(), logprobs.end());
+  }
+
+  void sample(const Tensor& logits, size_t first, size_t count) override {
+    for_logits(logits, count, [&](TokenSampler& sampler, size_t i) {
+      const SampleRequest& request = samples_[first + i];
+      *request.token = sampler.sample(row(logits, request.row), logits.cols, request.params, request.row);
+      if (request.device_token != nullptr) *request.device_token = *request.token;
     });
   }
 
-  void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) override {
-    for_logits(logits, requests.size(), [&](TokenSampler& sampler, size_t i) {
-      sampler.logprobs(row(logits, requests[i].row), logits.cols, requests[i]);
+  void logprobs(const Tensor& logits, size_t first, size_t count) override {
+    for_logits(logits, count, [&](TokenSampler& sampler, size_t i) {
+      LogprobRequest& request = logprobs_[first + i];
+      if (request.target < 0) request.target = *samples_[static_cast<size_t>(-(request.target + 1))].token;
+      sampler.logprobs(row(logits, request.row), logits.cols, request);
     });
   }
 
@@ -185,6 +193,8 @@ class CpuBackend final : public Backend {
   PagedAttention attention_;
   MixtureOfExperts moe_;
   std::vector<TokenSampler> samplers_;  ///< one per lane
+  std::vector<SampleRequest> samples_;  ///< planned
+  std::vector<LogprobRequest> logprobs_;
 };
 
 }  // namespace

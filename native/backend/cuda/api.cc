@@ -1,8 +1,8 @@
 // The exported table: exceptions become codes here and nowhere else.
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <string>
-#include <vector>
 
 #include "backend/cuda/activation.h"
 #include "backend/cuda/activity_recorder.h"
@@ -11,7 +11,6 @@
 #include "backend/cuda/norm.h"
 #include "backend/cuda/rope.h"
 #include "backend/cuda/rows.h"
-#include "core/dtype.h"
 
 namespace vitrine::cuda {
 namespace {
@@ -97,7 +96,11 @@ void release(Context*, void* data) { cudaFree(data); }
 
 int upload(Context* context, const int32_t* words, size_t count, const int32_t** device_words) {
   return guarded(
-      [&] { *device_words = static_cast<const int32_t*>(context->transfers.upload(words, count * sizeof(int32_t))); });
+      [&] { *device_words = static_cast<const int32_t*>(context->inputs.upload(words, count * sizeof(int32_t))); });
+}
+
+int upload_to(Context* context, int32_t* device, const int32_t* words, size_t count) {
+  return guarded([&] { context->inputs.upload_to(device, words, count); });
 }
 
 int write(Context* context, void* device, const void* host, size_t bytes) {
@@ -106,17 +109,88 @@ int write(Context* context, void* device, const void* host, size_t bytes) {
 
 int download(Context* context, const VitrineTensor* from, float* to) {
   return guarded([&] {
-    const auto count = static_cast<size_t>(from->rows * from->cols);
-    if (from->dtype == VITRINE_FLOAT32) return context->transfers.read(to, from->data, count * sizeof(float));
-    std::vector<uint16_t> stored(count);
-    context->transfers.read(stored.data(), from->data, count * sizeof(uint16_t));
-    const auto convert = from->dtype == VITRINE_FLOAT16 ? half_to_float : bf16_to_float;
-    std::transform(stored.begin(), stored.end(), to, convert);
+    const auto count = from->rows * from->cols;
+    const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+    void* const place =
+        context->results.reserve(bytes, [to, bytes](const char* host) { std::memcpy(to, host, bytes); });
+    if (from->dtype == VITRINE_FLOAT32) {
+      check(cudaMemcpyAsync(place, from->data, bytes, cudaMemcpyDeviceToDevice, context->queue()), "download");
+    } else {
+      convert(from->data, from->dtype, place, VITRINE_FLOAT32, count, context->queue());
+    }
   });
 }
 
 int synchronize(Context* context) {
-  return guarded([&] { context->transfers.synchronize(); });
+  return guarded([&] {
+    context->inputs.flush();
+    context->results.end();
+    check(cudaStreamSynchronize(context->stream.get()), "synchronize");
+    context->inputs.begin();
+    context->results.begin();
+    context->results.finish_all();
+  });
+}
+
+int begin_step(Context* context, int fixed_memory) {
+  return guarded([&] {
+    context->fixed_memory = fixed_memory != 0;
+    context->inputs.begin();
+    context->results.begin();
+  });
+}
+
+int end_step(Context* context) {
+  return guarded([&] {
+    context->inputs.flush();
+    context->results.end();
+    context->fixed_memory = false;
+  });
+}
+
+int step_done(Context* context, int* done) {
+  return guarded([&] { *done = context->results.done() ? 1 : 0; });
+}
+
+int finish_step(Context* context) {
+  return guarded([&] { context->results.finish(); });
+}
+
+int begin_capture(Context* context) {
+  return guarded([&] {
+    context->inputs.flush();
+    context->fixed_memory = true;
+    context->capture.begin();
+  });
+}
+
+int captured_nodes(Context* context, int32_t* count) {
+  return guarded([&] { *count = context->capture.nodes(); });
+}
+
+void abandon_capture(Context* context) {
+  context->capture.abandon();
+  context->fixed_memory = false;
+}
+
+int end_capture(Context* context, VitrineCudaGraph** graph) {
+  const int status = guarded([&] {
+    require(context->inputs.empty(), "an op that was captured has inputs of its own: it had not run before");
+    *graph = context->capture.end();
+  });
+  abandon_capture(context);
+  return status;
+}
+
+int replay(Context* context, const VitrineCudaGraph* graph) {
+  return guarded([&] { check(cudaGraphLaunch(graph->exec, context->queue()), "cudaGraphLaunch"); });
+}
+
+int32_t graph_nodes(const VitrineCudaGraph* graph) { return graph->nodes; }
+
+void destroy_graph(Context* context, VitrineCudaGraph* graph) {
+  cudaStreamSynchronize(context->stream.get());
+  delete graph;
 }
 
 int new_weight(Context* context, int kind, int64_t rows, int64_t cols, int dtype, Weight** weight) {
@@ -133,29 +207,29 @@ int load_weight_rows(Context* context, Weight* weight, int64_t first_row, int64_
 }
 
 int op_resolve(Context* context, const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) {
-  return guarded([&] { resolve_token_ids(ids, last_sampled, count, out, context->stream.get()); });
+  return guarded([&] { resolve_token_ids(ids, last_sampled, count, out, context->queue()); });
 }
 
 int op_embed(Context* context, const Weight* table, const int32_t* ids, const VitrineTensor* out) {
   return guarded([&] {
     require(table->dtype == out->dtype, "embed: table and output must be of one dtype, got ", table->dtype, " and ",
             out->dtype);
-    gather_rows(table->data, ids, *out, context->stream.get());
+    gather_rows(table->data, ids, *out, context->queue());
   });
 }
 
 int op_rms_norm(Context* context, const VitrineTensor* x, const Weight* gain, float eps, const VitrineTensor* out) {
-  return guarded([&] { rms_norm(*x, vector_data(gain), eps, *out, context->stream.get()); });
+  return guarded([&] { rms_norm(*x, vector_data(gain), eps, *out, context->queue()); });
 }
 
 int op_add_rms_norm(Context* context, const VitrineTensor* residual, const VitrineTensor* delta, const Weight* gain,
                     float eps, const VitrineTensor* out) {
-  return guarded([&] { add_rms_norm(*residual, *delta, vector_data(gain), eps, *out, context->stream.get()); });
+  return guarded([&] { add_rms_norm(*residual, *delta, vector_data(gain), eps, *out, context->queue()); });
 }
 
 int op_linear(Context* context, const Weight* weight, const Weight* bias, const VitrineTensor* x,
               const VitrineTensor* out) {
-  return guarded([&] { context->linear.run(*weight, bias, *x, *out, context->stream.get()); });
+  return guarded([&] { context->linear.run(*weight, bias, *x, *out, context->queue()); });
 }
 
 int op_rope_and_store(Context* context, const VitrineTensor* qkv, int32_t num_heads, const VitrineRope* rope,
@@ -166,7 +240,7 @@ int op_rope_and_store(Context* context, const VitrineTensor* qkv, int32_t num_he
             "rope_and_store: ", qkv->cols, " columns are not ", num_heads, " + 2 * ", cache->num_kv_heads, " heads of ",
             cache->head_dim);
     rope_and_store(*qkv, num_heads, *rope, vector_data(q_norm), vector_data(k_norm), eps, positions, kv_slots, *cache,
-                   context->stream.get());
+                   context->queue());
   });
 }
 
@@ -176,34 +250,37 @@ int op_plan_attention(Context* context, const VitrineAttentionShape* shape, cons
 
 int op_run_attention(Context* context, const VitrineKvLayer* cache, const VitrineTensor* qkv, int32_t sliding_window,
                      const VitrineTensor* out) {
-  return guarded([&] { context->attention.run(*cache, *qkv, sliding_window, *out, context->stream.get()); });
+  return guarded([&] { context->attention.run(*cache, *qkv, sliding_window, *out, context->queue()); });
 }
 
 int op_gated_activation(Context* context, const VitrineTensor* gate_up, int activation, const VitrineTensor* out) {
-  return guarded([&] { gated_activation(*gate_up, activation, *out, context->stream.get()); });
+  return guarded([&] { gated_activation(*gate_up, activation, *out, context->queue()); });
 }
 
 int op_moe_route(Context* context, const VitrineTensor* router_logits, const VitrineMoeRouting* routing) {
-  return guarded([&] { moe_route(*router_logits, *routing, context->stream.get()); });
+  return guarded([&] { moe_route(*router_logits, *routing, context->queue()); });
 }
 
 int op_moe_experts(Context* context, const VitrineTensor* x, const VitrineMoeRouting* routing,
                    const VitrineExpert* experts, int activation, const VitrineTensor* out) {
-  return guarded([&] { context->experts.run(*x, *routing, experts, activation, *out, context->stream.get()); });
+  return guarded([&] { context->experts.run(*x, *routing, experts, activation, *out, context->queue()); });
 }
 
 int op_gather_rows(Context* context, const VitrineTensor* x, const int32_t* rows, const VitrineTensor* out) {
-  return guarded([&] { gather_rows(x->data, rows, *out, context->stream.get()); });
+  return guarded([&] { gather_rows(x->data, rows, *out, context->queue()); });
 }
 
-int op_sample(Context* context, const VitrineTensor* logits, int32_t count, const int32_t* rows,
-              const VitrineSampleParams* params, int32_t* sampled) {
-  const auto size = static_cast<size_t>(count);
-  return guarded([&] { context->sampler.sample(*logits, {rows, size}, {params, size}, sampled); });
+int op_plan_sampling(Context* context, size_t sample_count, const VitrineSampleRequest* samples, size_t logprob_count,
+                     const VitrineLogprobRequest* logprobs) {
+  return guarded([&] { context->sampler.plan({samples, sample_count}, {logprobs, logprob_count}); });
 }
 
-int op_logprobs(Context* context, const VitrineTensor* logits, int32_t count, const VitrineLogprobRequest* requests) {
-  return guarded([&] { context->sampler.logprobs(*logits, {requests, static_cast<size_t>(count)}); });
+int op_sample(Context* context, const VitrineTensor* logits, size_t first, size_t count) {
+  return guarded([&] { context->sampler.sample(*logits, first, count, context->queue()); });
+}
+
+int op_logprobs(Context* context, const VitrineTensor* logits, size_t first, size_t count) {
+  return guarded([&] { context->sampler.logprobs(*logits, first, count, context->queue()); });
 }
 
 int start_activities() {
@@ -234,9 +311,21 @@ constexpr VitrineCudaApi kApi = {
     .allocate = allocate,
     .release = release,
     .upload = upload,
+    .upload_to = upload_to,
     .write = write,
     .download = download,
     .synchronize = synchronize,
+    .begin_step = begin_step,
+    .end_step = end_step,
+    .step_done = step_done,
+    .finish_step = finish_step,
+    .begin_capture = begin_capture,
+    .captured_nodes = captured_nodes,
+    .end_capture = end_capture,
+    .abandon_capture = abandon_capture,
+    .replay = replay,
+    .graph_nodes = graph_nodes,
+    .destroy_graph = destroy_graph,
     .create_weight = new_weight,
     .destroy_weight = free_weight,
     .weight_bytes = get_weight_bytes,
@@ -253,6 +342,7 @@ constexpr VitrineCudaApi kApi = {
     .moe_route = op_moe_route,
     .moe_experts = op_moe_experts,
     .gather_rows = op_gather_rows,
+    .plan_sampling = op_plan_sampling,
     .sample = op_sample,
     .logprobs = op_logprobs,
     .start_activities = start_activities,

@@ -88,7 +88,11 @@ AttentionCapacity decode_capacity(const AttentionTiling& tiling, int32_t request
   // A tile of k keys has at most k / longest + 1 parts, and longest >= total / slots: together at most slots + tiles.
   // Only tiles with more than `longest` keys are split: fewer than `slots` of them, with less than 2 * slots parts.
   const int32_t slots = slots_per_head(tiling);
-  return {slots + requests, std::min(slots, requests), 2 * slots * tiling.group};
+  const bool is_short = tiling.long_rows == 0 || tiling.group <= tiling.short_rows;
+  const int32_t rows = is_short ? tiling.short_rows : tiling.long_rows;
+  const int32_t tiles = requests * ceil_div(tiling.group, rows);
+  const int32_t items = slots + tiles;
+  return {is_short ? items : 0, is_short ? 0 : items, std::min(slots, tiles), 2 * slots * std::min(rows, tiling.group)};
 }
 
 }  // namespace vitrine::cuda

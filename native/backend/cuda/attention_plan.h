@@ -60,10 +60,10 @@ constexpr int32_t kPartStep = 64;       ///< parts begin at multiples of it afte
 void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> query_start,
                     std::span<const int32_t> seq_lens, int32_t window, AttentionPlan& plan);
 
-/// The most that plan_attention() makes of `requests` requests of one token each, whatever their lengths, when a token
-/// has no more rows than a short tile.
+/// The most that plan_attention() makes of `requests` requests of one token each, whatever their lengths.
 struct AttentionCapacity {
   int32_t short_items = 0;
+  int32_t long_items = 0;
   int32_t merges = 0;
   int32_t partial_rows = 0;
 };

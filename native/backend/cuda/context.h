@@ -1,11 +1,14 @@
 // A device as one engine thread uses it: its stream and what ops need beside their tensors.
 #pragma once
 
+#include "backend/cuda/graph.h"
 #include "backend/cuda/linear.h"
 #include "backend/cuda/memory.h"
 #include "backend/cuda/mixture_of_experts.h"
 #include "backend/cuda/paged_attention.h"
 #include "backend/cuda/sampler.h"
+#include "backend/cuda/step_inputs.h"
+#include "backend/cuda/step_results.h"
 #include "backend/cuda/transfers.h"
 
 namespace vitrine::cuda {
@@ -37,16 +40,29 @@ struct VitrineCudaContext {
         dtype(dtype),
         multiprocessors(description.multiprocessors),
         transfers(stream.get()),
+        inputs(stream.get()),
+        results(stream.get()),
+        capture(stream.get()),
         linear(description.compute_major),
-        sampler(transfers, stream.get()),
-        attention(transfers, dtype, description.multiprocessors),
-        experts(transfers) {}
+        sampler(inputs, results),
+        attention(inputs, fixed_memory, dtype, description.multiprocessors),
+        experts(transfers, fixed_memory) {}
+
+  /// The stream to queue an op on: what the step has uploaded before is there.
+  cudaStream_t queue() {
+    if (!capture.active()) inputs.flush();
+    return stream.get();
+  }
 
   const int device;
   const int dtype;  ///< of the activations
   const int multiprocessors;
   vitrine::cuda::Stream stream;
   vitrine::cuda::Transfers transfers;
+  vitrine::cuda::StepInputs inputs;
+  vitrine::cuda::StepResults results;
+  vitrine::cuda::Capture capture;
+  bool fixed_memory = false;  ///< of the current step
   vitrine::cuda::Linear linear;
   vitrine::cuda::Sampler sampler;
   vitrine::cuda::PagedAttention attention;

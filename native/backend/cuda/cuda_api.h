@@ -3,7 +3,8 @@
  * of this folder. Shapes and meanings are those of backend/backend.h.
  *
  * All calls about one context come from the thread that opened it, but for memory_info(). Ops are queued on the
- * context's stream and return at once, unless it is said otherwise. A call returns VITRINE_CUDA_OK or an error code;
+ * context's stream and return at once, unless it is said otherwise; what they write to host memory is there after
+ * finish_step() or synchronize(). A call returns VITRINE_CUDA_OK or an error code;
  * last_error() then has the sentence. */
 #ifndef VITRINE_BACKEND_CUDA_CUDA_API_H
 #define VITRINE_BACKEND_CUDA_CUDA_API_H
@@ -35,6 +36,7 @@ enum VitrineActivation { VITRINE_SILU = 0, VITRINE_GELU = 1, VITRINE_GELU_TANH =
 
 typedef struct VitrineCudaContext VitrineCudaContext; /* a device, its stream and what ops need beside their tensors */
 typedef struct VitrineCudaWeight VitrineCudaWeight;
+typedef struct VitrineCudaGraph VitrineCudaGraph;
 
 typedef struct VitrineTensor { /* row-major, device memory */
   void* data;
@@ -92,7 +94,8 @@ typedef struct VitrineExpert {
   const VitrineCudaWeight* down;    /* [hidden, I] */
 } VitrineExpert;
 
-typedef struct VitrineSampleParams { /* pointers are host memory */
+typedef struct VitrineSampleRequest { /* pointers are host memory but for device_token */
+  int32_t row;
   float temperature;
   int32_t top_k;
   float top_p;
@@ -107,11 +110,13 @@ typedef struct VitrineSampleParams { /* pointers are host memory */
   const float* bias_values;
   int32_t history_count;
   int32_t bias_count;
-} VitrineSampleParams;
+  int32_t* token;
+  int32_t* device_token; /* may be null */
+} VitrineSampleRequest;
 
 typedef struct VitrineLogprobRequest { /* pointers are host memory */
   int32_t row;
-  int32_t target;
+  int32_t target; /* -(i + 1): the token of planned sample i */
   int32_t top_count;
   int32_t watch_count;
   const int32_t* watch_ids;
@@ -185,9 +190,25 @@ typedef struct VitrineCudaApi {
   int (*allocate)(VitrineCudaContext* context, size_t bytes, void** data); /* zeroed, 256-byte aligned */
   void (*release)(VitrineCudaContext* context, void* data);
   int (*upload)(VitrineCudaContext* context, const int32_t* words, size_t count, const int32_t** device_words);
+  int (*upload_to)(VitrineCudaContext* context, int32_t* device, const int32_t* words, size_t count);
   int (*write)(VitrineCudaContext* context, void* device, const void* host, size_t bytes);
-  int (*download)(VitrineCudaContext* context, const VitrineTensor* from, float* to); /* blocks */
-  int (*synchronize)(VitrineCudaContext* context);
+  int (*download)(VitrineCudaContext* context, const VitrineTensor* from, float* to);
+  int (*synchronize)(VitrineCudaContext* context); /* blocks */
+
+  /* --- steps; fixed_memory: StepMemory::kFixed --- */
+  int (*begin_step)(VitrineCudaContext* context, int fixed_memory);
+  int (*end_step)(VitrineCudaContext* context);
+  int (*step_done)(VitrineCudaContext* context, int* done);
+  int (*finish_step)(VitrineCudaContext* context); /* blocks */
+
+  /* --- graphs: what is called between begin_capture() and end_capture() is captured instead of queued --- */
+  int (*begin_capture)(VitrineCudaContext* context);
+  int (*captured_nodes)(VitrineCudaContext* context, int32_t* count);
+  int (*end_capture)(VitrineCudaContext* context, VitrineCudaGraph** graph);
+  void (*abandon_capture)(VitrineCudaContext* context);
+  int (*replay)(VitrineCudaContext* context, const VitrineCudaGraph* graph);
+  int32_t (*graph_nodes)(const VitrineCudaGraph* graph);
+  void (*destroy_graph)(VitrineCudaContext* context, VitrineCudaGraph* graph);
 
   /* --- weights --- */
   int (*create_weight)(VitrineCudaContext* context, int kind, int64_t rows, int64_t cols, int dtype,
@@ -223,11 +244,11 @@ typedef struct VitrineCudaApi {
   int (*gather_rows)(VitrineCudaContext* context, const VitrineTensor* x, const int32_t* rows,
                      const VitrineTensor* out);
 
-  /* --- sampling; both block --- */
-  int (*sample)(VitrineCudaContext* context, const VitrineTensor* logits, int32_t count, const int32_t* rows,
-                const VitrineSampleParams* params, int32_t* sampled);
-  int (*logprobs)(VitrineCudaContext* context, const VitrineTensor* logits, int32_t count,
-                  const VitrineLogprobRequest* requests);
+  /* --- sampling --- */
+  int (*plan_sampling)(VitrineCudaContext* context, size_t sample_count, const VitrineSampleRequest* samples,
+                       size_t logprob_count, const VitrineLogprobRequest* logprobs);
+  int (*sample)(VitrineCudaContext* context, const VitrineTensor* logits, size_t first, size_t count);
+  int (*logprobs)(VitrineCudaContext* context, const VitrineTensor* logits, size_t first, size_t count);
 
   /* --- what the process's GPUs do, by CUPTI; of any thread. See backend/cuda/activity_recorder.h --- */
   int (*start_activities)(void);

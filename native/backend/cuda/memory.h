@@ -32,7 +32,7 @@ class DeviceMemory {
 };
 
 /// Scratch of an op: grows to the largest size asked for and is used by one op after another on one stream. Growing
-/// waits for the device and is no part of a captured graph: reserve before a capture what its ops will need.
+/// waits for the device and is not possible within a capture.
 class Scratch {
  public:
   void* reserve(size_t bytes) {
@@ -48,6 +48,20 @@ class Scratch {
   DeviceMemory memory_;
 };
 
+/// Scratch of ops whose steps may be captured: those have one of their own, which other steps' growth does not move.
+/// See StepMemory in backend.h.
+class StepScratch {
+ public:
+  /// `fixed`: whether the current step's memory is that of captured ones.
+  explicit StepScratch(const bool& fixed) : fixed_(fixed) {}
+
+  void* reserve(size_t bytes) { return scratch_[fixed_ ? 1 : 0].reserve(bytes); }
+
+ private:
+  const bool& fixed_;
+  Scratch scratch_[2];
+};
+
 class PinnedMemory {
  public:
   explicit PinnedMemory(size_t bytes) : bytes_(bytes) {
@@ -55,7 +69,11 @@ class PinnedMemory {
   }
   ~PinnedMemory() { cudaFreeHost(data_); }
   PinnedMemory(PinnedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(other.bytes_) {}
-  PinnedMemory& operator=(PinnedMemory&&) = delete;
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
 
   char* data() const { return static_cast<char*>(data_); }
   size_t bytes() const { return bytes_; }

@@ -12,7 +12,9 @@ namespace vitrine::cuda {
 
 class MixtureOfExperts {
  public:
-  explicit MixtureOfExperts(Transfers& transfers) : transfers_(transfers) {}
+  /// `fixed`: as in StepScratch.
+  MixtureOfExperts(Transfers& transfers, const bool& fixed)
+      : transfers_(transfers), groups_(fixed), activated_(fixed), results_(fixed) {}
 
   /// As Backend::moe_experts. Tokens are processed in slices, which bounds the scratch and changes no result. A layer's
   /// first call copies the addresses of its weights to the device.
@@ -31,9 +33,9 @@ class MixtureOfExperts {
   Transfers& transfers_;
   std::map<const VitrineCudaWeight*, WeightTable> tables_;  ///< by the first expert's gate_up
   std::vector<const void*> addresses_;                      ///< reused
-  Scratch groups_;
-  Scratch activated_;  ///< [choices of a slice, inner]
-  Scratch results_;    ///< [choices of a slice, hidden]
+  StepScratch groups_;
+  StepScratch activated_;  ///< [choices of a slice, inner]
+  StepScratch results_;    ///< [choices of a slice, hidden]
 };
 
 }  // namespace vitrine::cuda

@@ -24,8 +24,8 @@ void PagedAttention::plan(const VitrineAttentionShape& shape, const VitrineAtten
   const auto requests = static_cast<size_t>(batch.num_requests);
   query_start_.assign(batch.host_query_start, batch.host_query_start + (requests == 0 ? 0 : requests + 1));
   seq_lens_.assign(batch.host_seq_lens, batch.host_seq_lens + requests);
-  is_decode_ = requests > 0 && tiling_.group <= tiling_.short_rows;
-  for (size_t r = 0; r < requests; ++r) is_decode_ &= query_start_[r + 1] - query_start_[r] == 1;
+  require(!fixed_ || batch.num_tokens == batch.num_requests,
+          "attention: a step of fixed memory has one token a request");
   lines_.clear();
   for (WindowPlan& plan : plans_) make(plan);
   upload();
@@ -64,13 +64,14 @@ PagedAttention::List PagedAttention::append(const std::vector<Item>& items, int3
 void PagedAttention::make(WindowPlan& plan) {
   plan_attention(tiling_, query_start_, seq_lens_, plan.window, plan_);
   const auto count = [](const auto& list) { return static_cast<int32_t>(list.size()); };
-  AttentionCapacity capacity{count(plan_.short_items), count(plan_.merges), plan_.partial_rows};
-  const Line counts{capacity.short_items, count(plan_.long_items), capacity.merges};
-  if (is_decode_) capacity = decode_capacity(tiling_, batch_.num_requests);
+  AttentionCapacity capacity{count(plan_.short_items), count(plan_.long_items), count(plan_.merges),
+                             plan_.partial_rows};
+  const Line counts{capacity.short_items, capacity.long_items, capacity.merges};
+  if (fixed_) capacity = decode_capacity(tiling_, batch_.num_requests);
   plan.counts_line = lines_.size();
   lines_.push_back(counts);
   plan.short_items = append(plan_.short_items, capacity.short_items);
-  plan.long_items = append(plan_.long_items, counts[1]);
+  plan.long_items = append(plan_.long_items, capacity.long_items);
   plan.merges = append(plan_.merges, capacity.merges);
   plan.partial_rows = static_cast<size_t>(capacity.partial_rows);
 }
@@ -78,9 +79,15 @@ void PagedAttention::make(WindowPlan& plan) {
 void PagedAttention::upload() {
   if (lines_.empty()) return;
   const size_t bytes = lines_.size() * sizeof(Line);
-  transfers_.write(buffers().plans.reserve(bytes), lines_.data(), bytes);
+  if (fixed_) {
+    auto* const place = static_cast<int32_t*>(fixed_lines_.reserve(bytes));
+    inputs_.upload_to(place, lines_[0].data(), bytes / sizeof(int32_t));
+    on_device_ = reinterpret_cast<const Line*>(place);
+  } else {
+    on_device_ = static_cast<const Line*>(inputs_.upload(lines_.data(), bytes));
+  }
   const size_t row_floats = static_cast<size_t>(shape_.num_kv_heads) * (static_cast<size_t>(shape_.head_dim) + 1);
-  for (const WindowPlan& plan : plans_) buffers().partials.reserve(plan.partial_rows * row_floats * sizeof(float));
+  for (const WindowPlan& plan : plans_) partials_.reserve(plan.partial_rows * row_floats * sizeof(float));
 }
 
 const PagedAttention::WindowPlan& PagedAttention::plan_of(int32_t window) {
@@ -90,6 +97,7 @@ const PagedAttention::WindowPlan& PagedAttention::plan_of(int32_t window) {
   plans_.emplace_back().window = window;
   make(plans_.back());
   upload();
+  inputs_.flush();  // this op is being queued already
   return plans_.back();
 }
 
@@ -115,7 +123,7 @@ void PagedAttention::run(const VitrineKvLayer& cache, const VitrineTensor& qkv, 
   args.v = cache.v;
   args.block_start = batch_.block_start;
   args.blocks = batch_.blocks;
-  args.partial_out = static_cast<float*>(buffers().partials.reserve(0));
+  args.partial_out = static_cast<float*>(partials_.reserve(0));
   args.partial_lse = args.partial_out + static_cast<int64_t>(plan.partial_rows) * shape_.num_kv_heads * shape_.head_dim;
   args.kv_heads = shape_.num_kv_heads;
   args.group = tiling_.group;
@@ -126,12 +134,13 @@ void PagedAttention::run(const VitrineKvLayer& cache, const VitrineTensor& qkv, 
   args.window = window;
   args.scale_log2 = shape_.scale * static_cast<float>(M_LOG2E);
 
-  const auto* const lines = static_cast<const Line*>(buffers().plans.reserve(0));
-  const auto* const counts = reinterpret_cast<const int32_t*>(lines + plan.counts_line);
-  const auto items = [&](const List& list) { return reinterpret_cast<const AttentionItem*>(lines + list.first_line); };
+  const auto* const counts = reinterpret_cast<const int32_t*>(on_device_ + plan.counts_line);
+  const auto items = [&](const List& list) {
+    return reinterpret_cast<const AttentionItem*>(on_device_ + list.first_line);
+  };
   run_short_(dtype_, args, {items(plan.short_items), counts}, plan.short_items.blocks, stream);
   attention_prefill(dtype_, args, {items(plan.long_items), counts + 1}, plan.long_items.blocks, stream);
-  const auto* const merges = reinterpret_cast<const AttentionMerge*>(lines + plan.merges.first_line);
+  const auto* const merges = reinterpret_cast<const AttentionMerge*>(on_device_ + plan.merges.first_line);
   attention_merge(dtype_, args, {merges, counts + 2}, plan.merges.blocks, stream);
 }
 

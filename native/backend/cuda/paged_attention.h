@@ -1,4 +1,4 @@
-// Attention over the paged KV cache: plans a step on the host with one copy to the device, then runs once a layer.
+// Attention over the paged KV cache: plans a step on the host, as a part of its inputs, then runs once a layer.
 // Engine thread.
 #pragma once
 
@@ -6,15 +6,17 @@
 #include <vector>
 
 #include "backend/cuda/attention.h"
-#include "backend/cuda/transfers.h"
+#include "backend/cuda/step_inputs.h"
 
 namespace vitrine::cuda {
 
 class PagedAttention {
  public:
-  /// dtype: of activations and cache.
-  PagedAttention(Transfers& transfers, int dtype, int multiprocessors)
-      : transfers_(transfers), dtype_(dtype), multiprocessors_(multiprocessors) {}
+  /// dtype: of activations and cache. `fixed`: whether the current step's memory is that of captured ones, which are of
+  /// one token a request; the grids and the places of all their lists depend on the number of requests alone, so that a
+  /// captured step can be replayed with other lengths.
+  PagedAttention(StepInputs& inputs, const bool& fixed, int dtype, int multiprocessors)
+      : inputs_(inputs), fixed_(fixed), dtype_(dtype), multiprocessors_(multiprocessors), partials_(fixed) {}
 
   /// The batch's device pointers must last until the step's last run(). Host arrays may change on return.
   void plan(const VitrineAttentionShape& shape, const VitrineAttentionBatch& batch);
@@ -38,20 +40,15 @@ class PagedAttention {
     List short_items, long_items, merges;
     size_t partial_rows = 0;
   };
-  struct Buffers {
-    Scratch plans;
-    Scratch partials;
-  };
-
   void choose_kernels(const VitrineAttentionShape& shape);
   const WindowPlan& plan_of(int32_t window);
   void make(WindowPlan& plan);
   template <class Item>
   List append(const std::vector<Item>& items, int32_t capacity);
   void upload();
-  Buffers& buffers() { return buffers_[is_decode_ ? 1 : 0]; }
 
-  Transfers& transfers_;
+  StepInputs& inputs_;
+  const bool& fixed_;
   const int dtype_;
   const int multiprocessors_;
   VitrineAttentionShape shape_{};
@@ -60,13 +57,12 @@ class PagedAttention {
   VitrineAttentionBatch batch_{};
   std::vector<int32_t> query_start_;
   std::vector<int32_t> seq_lens_;
-  /// One token a request: the grids and the places of all lists depend on the number of requests alone, so that a
-  /// captured step can be replayed with other lengths. Its buffers are apart: other batches must not move them.
-  bool is_decode_ = false;
-  std::array<Buffers, 2> buffers_;
+  StepScratch partials_;
+  Scratch fixed_lines_;  ///< where captured steps find their plans
   std::vector<WindowPlan> plans_;
   AttentionPlan plan_;       ///< reused
   std::vector<Line> lines_;  ///< all plans, as they go to the device
+  const Line* on_device_ = nullptr;
 };
 
 }  // namespace vitrine::cuda

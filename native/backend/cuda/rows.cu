@@ -41,6 +41,19 @@ void gather_rows(const void* table, const int32_t* rows, const VitrineTensor& ou
   check_launch("gather_rows");
 }
 
+void scatter(const std::vector<ScatterPart>& parts, cudaStream_t stream) {
+  if (parts.empty()) return;
+  require(parts.size() <= kMostScatterParts, "scatter: ", parts.size(), " parts are too many for one launch");
+  ScatterParts arguments;
+  std::copy(parts.begin(), parts.end(), arguments.parts);
+  int64_t longest = 1;
+  for (const ScatterPart& part : parts) longest = std::max(longest, part.count);
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(ceil_div<int64_t>(longest, 256), 64)),
+                  static_cast<unsigned>(parts.size()));
+  scatter_kernel<<<grid, 256, 0, stream>>>(arguments);
+  check_launch("scatter");
+}
+
 void convert(const void* from, int from_dtype, void* to, int to_dtype, int64_t count, cudaStream_t stream) {
   if (count == 0) return;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div<int64_t>(count, 256), 8192));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend/cuda/numbers.cuh"
+#include "backend/cuda/rows.h"
 
 namespace vitrine::cuda::rows_kernels {
 
@@ -15,6 +16,18 @@ __global__ void gather_kernel(const Unit* table, const int32_t* rows, int64_t un
   const Unit* from = table + rows[blockIdx.x] * units;
   Unit* to = out + blockIdx.x * units;
   for (int64_t i = threadIdx.x; i < units; i += blockDim.x) to[i] = from[i];
+}
+
+struct ScatterParts {
+  ScatterPart parts[kMostScatterParts];
+};
+
+/// A part for each blockIdx.y.
+__global__ void scatter_kernel(ScatterParts parts) {
+  const ScatterPart part = parts.parts[blockIdx.y];
+  const int64_t stride = int64_t{gridDim.x} * blockDim.x;
+  for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < part.count; i += stride)
+    part.to[i] = part.from[i];
 }
 
 template <class From, class To>

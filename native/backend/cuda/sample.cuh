@@ -240,8 +240,9 @@ __device__ void shrink(Shared& shared, Row<T>& row, uint64_t lo, uint64_t hi) {
 /// Penalties and bias on a copy of the row.
 template <class T>
 __device__ const float* adjust(const SampleBatch& batch, const SampleRow& job, const T* logits, int64_t vocab) {
-  float* adjusted = batch.adjusted + job.adjusted * vocab;
-  int32_t* counts = batch.adjusted_counts + job.adjusted * vocab;
+  const int64_t place = job.adjusted - batch.first_adjusted;
+  float* adjusted = batch.adjusted + place * vocab;
+  int32_t* counts = batch.adjusted_counts + place * vocab;
   for (int64_t id = threadIdx.x; id < vocab; id += kThreads) {
     adjusted[id] = to_float(logits[id]);
     counts[id] = 0;
@@ -337,7 +338,10 @@ __global__ void __launch_bounds__(kThreads, 1) sample_kernel(const T* logits, in
   const SampleRow job = batch.rows[blockIdx.x];
   SampleResult& result = batch.results[blockIdx.x];
   const auto finish = [&](int32_t token, SampleStatus status) {
-    if (threadIdx.x == 0) result = {token, status};
+    if (threadIdx.x != 0) return;
+    result = {token, status};
+    // The next step may be queued already and embed what it finds: a token id, though this step has failed.
+    if (job.device_token != nullptr) *job.device_token = max(token, 0);
   };
   Row<T> row{logits + job.row * vocab, nullptr, vocab, false};
   Bounds bounds = bounds_of(shared, row);
@@ -400,7 +404,10 @@ __global__ void __launch_bounds__(kThreads, 1) logprobs_kernel(const T* logits, 
   const double log_total = bounds.most + log(total);
   const auto logprob = [&](float x) { return static_cast<float>(x - log_total); };
 
-  if (threadIdx.x == 0) batch.target_logprobs[blockIdx.x] = logprob(row.at(job.target));
+  if (threadIdx.x == 0) {
+    const int32_t target = job.target >= 0 ? job.target : max(batch.sampled[-(job.target + 1)].token, 0);
+    batch.target_logprobs[blockIdx.x] = logprob(row.at(target));
+  }
   for (int32_t i = threadIdx.x; i < job.watch_count; i += kThreads) {
     batch.watch_logprobs[job.watch_first + i] = logprob(row.at(batch.watch_ids[job.watch_first + i]));
   }

@@ -10,7 +10,8 @@ constexpr int64_t kMostVocab = int64_t{1} << 19;
 
 /// One sampled token; offsets are into the arrays of SampleBatch.
 struct SampleRow {
-  double uniform;  ///< in (0, 1): the random number of (seed, position)
+  double uniform;         ///< in (0, 1): the random number of (seed, position)
+  int32_t* device_token;  ///< gets the token too; may be null
   float temperature;
   float top_p;
   float min_p;
@@ -21,7 +22,7 @@ struct SampleRow {
   int32_t top_k;
   int32_t history_first, history_count;
   int32_t bias_first, bias_count;
-  int32_t adjusted;  ///< index of its place in SampleBatch::adjusted; -1: no penalty, no bias
+  int32_t adjusted;  ///< number among the step's rows with a penalty or a bias; -1: it has none
 };
 
 enum SampleStatus : int32_t {
@@ -46,6 +47,7 @@ struct SampleBatch {
   float* adjusted = nullptr;           ///< [places, vocab]
   int32_t* adjusted_counts = nullptr;  ///< [places, vocab]
   SampleResult* results = nullptr;     ///< [count]
+  int32_t first_adjusted = 0;          ///< whose place in `adjusted` is the first
 };
 
 /// The token that TokenSampler of the CPU draws, up to the rounding of weights: they are 36-bit fixed-point numbers
@@ -55,7 +57,7 @@ void sample(const VitrineTensor& logits, const SampleBatch& batch, cudaStream_t 
 /// Log-probabilities of one row; offsets are into the outputs of LogprobBatch.
 struct LogprobRow {
   int32_t row;
-  int32_t target;
+  int32_t target;  ///< -(i + 1): LogprobBatch::sampled[i]
   int32_t top_first, top_count;
   int32_t watch_first, watch_count;
 };
@@ -70,6 +72,7 @@ struct LogprobBatch {
   int32_t* top_ids = nullptr;        ///< best first, ties by lower id
   float* top_logprobs = nullptr;
   float* watch_logprobs = nullptr;
+  const SampleResult* sampled = nullptr;  ///< of the step
 };
 
 void logprobs(const VitrineTensor& logits, const LogprobBatch& batch, cudaStream_t stream);

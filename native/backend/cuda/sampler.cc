@@ -10,11 +10,11 @@ namespace {
 
 constexpr size_t kMostAdjustedBytes = size_t{64} << 20;
 
-bool is_adjusted(const VitrineSampleParams& params) {
+bool is_adjusted(const VitrineSampleRequest& request) {
   const bool penalty =
-      params.history_count > 0 &&
-      (params.repetition_penalty != 1.0f || params.frequency_penalty != 0.0f || params.presence_penalty != 0.0f);
-  return penalty || params.bias_count > 0;
+      request.history_count > 0 &&
+      (request.repetition_penalty != 1.0f || request.frequency_penalty != 0.0f || request.presence_penalty != 0.0f);
+  return penalty || request.bias_count > 0;
 }
 
 void check_status(int32_t status, int32_t row) {
@@ -33,45 +33,45 @@ void check_vocab(const VitrineTensor& logits) {
 }
 
 template <class T>
-const T* upload(Transfers& transfers, const std::vector<T>& values) {
-  return static_cast<const T*>(transfers.upload(values.data(), values.size() * sizeof(T)));
+const T* upload(StepInputs& inputs, const std::vector<T>& values) {
+  return static_cast<const T*>(inputs.upload(values.data(), values.size() * sizeof(T)));
 }
+
+/// Where a sampled token goes.
+struct TokenPlace {
+  int32_t row;
+  int32_t* token;
+};
 
 }  // namespace
 
-void Sampler::sample(const VitrineTensor& logits, std::span<const int32_t> rows,
-                     std::span<const VitrineSampleParams> params, int32_t* sampled) {
-  if (rows.empty()) return;
-  check_vocab(logits);
-  const size_t row_bytes = static_cast<size_t>(logits.cols) * (sizeof(float) + sizeof(int32_t));
-  const auto most_adjusted = static_cast<int32_t>(std::max<size_t>(1, kMostAdjustedBytes / row_bytes));
+void Sampler::plan(std::span<const VitrineSampleRequest> samples, std::span<const VitrineLogprobRequest> logprobs) {
+  samples_ = {};
+  logprobs_ = {};
+  if (!samples.empty()) plan_samples(samples);
+  if (!logprobs.empty()) plan_logprobs(logprobs);
+}
 
+void Sampler::plan_samples(std::span<const VitrineSampleRequest> samples) {
   rows_.clear();
   words_.clear();
   bias_values_.clear();
-  std::vector<size_t> group_ends;  // each group has most_adjusted adjusted rows at most
   int32_t adjusted = 0;
-  int32_t places = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const VitrineSampleParams& from = params[i];
+  for (const VitrineSampleRequest& from : samples) {
     SampleRow to{};
     to.uniform = uniform(from.seed, static_cast<uint32_t>(from.position));
+    to.device_token = from.device_token;
     to.temperature = from.temperature;
     to.top_p = from.top_p;
     to.min_p = from.min_p;
     to.frequency_penalty = from.frequency_penalty;
     to.presence_penalty = from.presence_penalty;
     to.repetition_penalty = from.repetition_penalty;
-    to.row = rows[i];
+    to.row = from.row;
     to.top_k = from.top_k;
     to.adjusted = -1;
     if (is_adjusted(from)) {
-      if (adjusted == most_adjusted) {
-        group_ends.push_back(i);
-        adjusted = 0;
-      }
       to.adjusted = adjusted++;
-      places = std::max(places, adjusted);
       to.history_first = static_cast<int32_t>(words_.size());
       to.history_count = from.history_count;
       words_.insert(words_.end(), from.history, from.history + from.history_count);
@@ -81,44 +81,56 @@ void Sampler::sample(const VitrineTensor& logits, std::span<const int32_t> rows,
     }
     rows_.push_back(to);
   }
-  group_ends.push_back(rows.size());
   const size_t first_bias = words_.size();
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = 0; i < samples.size(); ++i) {
     if (rows_[i].adjusted >= 0) {
-      words_.insert(words_.end(), params[i].bias_ids, params[i].bias_ids + params[i].bias_count);
+      words_.insert(words_.end(), samples[i].bias_ids, samples[i].bias_ids + samples[i].bias_count);
     }
   }
+  samples_.rows = upload(inputs_, rows_);
+  samples_.history = upload(inputs_, words_);
+  samples_.bias_ids = samples_.history + first_bias;
+  samples_.bias_values = upload(inputs_, bias_values_);
 
-  SampleBatch batch;
-  batch.rows = upload(transfers_, rows_);
-  batch.history = upload(transfers_, words_);
-  batch.bias_ids = batch.history + first_bias;
-  batch.bias_values = upload(transfers_, bias_values_);
-  if (places > 0) {
-    batch.adjusted = static_cast<float*>(adjusted_.reserve(static_cast<size_t>(places) * row_bytes));
-    batch.adjusted_counts = reinterpret_cast<int32_t*>(batch.adjusted + places * logits.cols);
-  }
-  auto* results = static_cast<SampleResult*>(outputs_.reserve(rows.size() * sizeof(SampleResult)));
-  size_t first = 0;
-  for (const size_t end : group_ends) {
-    SampleBatch group = batch;
-    group.rows = batch.rows + first;
-    group.count = static_cast<int32_t>(end - first);
-    group.results = results + first;
-    cuda::sample(logits, group, stream_);
-    first = end;
-  }
-  results_.resize(rows.size());
-  transfers_.read(results_.data(), results, rows.size() * sizeof(SampleResult));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    check_status(results_[i].status, rows[i]);
-    sampled[i] = results_[i].token;
+  std::vector<TokenPlace> places;
+  for (const VitrineSampleRequest& request : samples) places.push_back({request.row, request.token});
+  const auto read = [places = std::move(places)](const char* host) {
+    const auto* results = reinterpret_cast<const SampleResult*>(host);
+    for (size_t i = 0; i < places.size(); ++i) {
+      check_status(results[i].status, places[i].row);
+      *places[i].token = results[i].token;
+    }
+  };
+  samples_.results = static_cast<SampleResult*>(results_.reserve(samples.size() * sizeof(SampleResult), read));
+}
+
+void Sampler::sample(const VitrineTensor& logits, size_t first, size_t count, cudaStream_t stream) {
+  require(first + count <= rows_.size(), "sample: ", first + count, " samples of ", rows_.size(), " planned ones");
+  check_vocab(logits);
+  const size_t row_bytes = static_cast<size_t>(logits.cols) * (sizeof(float) + sizeof(int32_t));
+  const auto most_adjusted = static_cast<int32_t>(std::max<size_t>(1, kMostAdjustedBytes / row_bytes));
+  for (const size_t end = first + count; first < end;) {
+    SampleBatch group = samples_;
+    group.rows = samples_.rows + first;
+    group.results = samples_.results + first;
+    int32_t adjusted = 0;
+    size_t next = first;
+    for (; next < end; ++next) {
+      if (rows_[next].adjusted < 0) continue;
+      if (adjusted == most_adjusted) break;
+      if (adjusted++ == 0) group.first_adjusted = rows_[next].adjusted;
+    }
+    if (adjusted > 0) {
+      group.adjusted = static_cast<float*>(adjusted_.reserve(static_cast<size_t>(adjusted) * row_bytes));
+      group.adjusted_counts = reinterpret_cast<int32_t*>(group.adjusted + adjusted * logits.cols);
+    }
+    group.count = static_cast<int32_t>(next - first);
+    cuda::sample(logits, group, stream);
+    first = next;
   }
 }
 
-void Sampler::logprobs(const VitrineTensor& logits, std::span<const VitrineLogprobRequest> requests) {
-  if (requests.empty()) return;
-  check_vocab(logits);
+void Sampler::plan_logprobs(std::span<const VitrineLogprobRequest> requests) {
   logprob_rows_.clear();
   words_.clear();
   int32_t tops = 0;
@@ -131,32 +143,42 @@ void Sampler::logprobs(const VitrineTensor& logits, std::span<const VitrineLogpr
   const size_t count = requests.size();
   const auto top_total = static_cast<size_t>(tops);
   const size_t total = 2 * count + 2 * top_total + words_.size();  // words, in the order of the struct
+  logprobs_.rows = upload(inputs_, logprob_rows_);
+  logprobs_.watch_ids = upload(inputs_, words_);
 
-  LogprobBatch batch;
-  batch.rows = upload(transfers_, logprob_rows_);
-  batch.count = static_cast<int32_t>(count);
-  batch.watch_ids = upload(transfers_, words_);
-  auto* out = static_cast<int32_t*>(outputs_.reserve(total * sizeof(int32_t)));
-  batch.statuses = out;
-  batch.target_logprobs = reinterpret_cast<float*>(out + count);
-  batch.top_ids = out + 2 * count;
-  batch.top_logprobs = reinterpret_cast<float*>(out + 2 * count + top_total);
-  batch.watch_logprobs = reinterpret_cast<float*>(out + 2 * count + 2 * top_total);
-  cuda::logprobs(logits, batch, stream_);
+  const auto read = [count, top_total, rows = logprob_rows_,
+                     requests = std::vector(requests.begin(), requests.end())](const char* host) {
+    const auto* words = reinterpret_cast<const int32_t*>(host);
+    const auto* floats = reinterpret_cast<const float*>(host);
+    for (size_t i = 0; i < count; ++i) {
+      const VitrineLogprobRequest& request = requests[i];
+      const LogprobRow& row = rows[i];
+      check_status(words[i], request.row);
+      if (request.target_logprob != nullptr) *request.target_logprob = floats[count + i];
+      std::copy_n(words + 2 * count + row.top_first, row.top_count, request.top_ids);
+      std::copy_n(floats + 2 * count + top_total + row.top_first, row.top_count, request.top_logprobs);
+      std::copy_n(floats + 2 * count + 2 * top_total + row.watch_first, row.watch_count, request.watch_logprobs);
+    }
+  };
+  auto* out = static_cast<int32_t*>(results_.reserve(total * sizeof(int32_t), read));
+  logprobs_.statuses = out;
+  logprobs_.target_logprobs = reinterpret_cast<float*>(out + count);
+  logprobs_.top_ids = out + 2 * count;
+  logprobs_.top_logprobs = reinterpret_cast<float*>(out + 2 * count + top_total);
+  logprobs_.watch_logprobs = reinterpret_cast<float*>(out + 2 * count + 2 * top_total);
+  logprobs_.sampled = samples_.results;
+}
 
-  read_.resize(total * sizeof(int32_t));
-  transfers_.read(read_.data(), out, read_.size());
-  const auto* words = reinterpret_cast<const int32_t*>(read_.data());
-  const auto* floats = reinterpret_cast<const float*>(read_.data());
-  for (size_t i = 0; i < count; ++i) {
-    const VitrineLogprobRequest& request = requests[i];
-    check_status(words[i], request.row);
-    const LogprobRow& row = logprob_rows_[i];
-    if (request.target_logprob != nullptr) *request.target_logprob = floats[count + i];
-    std::copy_n(words + 2 * count + row.top_first, row.top_count, request.top_ids);
-    std::copy_n(floats + 2 * count + top_total + row.top_first, row.top_count, request.top_logprobs);
-    std::copy_n(floats + 2 * count + 2 * top_total + row.watch_first, row.watch_count, request.watch_logprobs);
-  }
+void Sampler::logprobs(const VitrineTensor& logits, size_t first, size_t count, cudaStream_t stream) {
+  require(first + count <= logprob_rows_.size(), "logprobs: ", first + count, " requests of ", logprob_rows_.size(),
+          " planned ones");
+  check_vocab(logits);
+  LogprobBatch part = logprobs_;  // what is per row begins with the part's first; lists have offsets of their own
+  part.rows += first;
+  part.statuses += first;
+  part.target_logprobs += first;
+  part.count = static_cast<int32_t>(count);
+  cuda::logprobs(logits, part, stream);
 }
 
 }  // namespace vitrine::cuda

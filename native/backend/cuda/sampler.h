@@ -1,4 +1,5 @@
-// The host's side of sampling: packs parameters into one upload, gives the kernels scratch, reads the results.
+// The host's side of sampling: packs the parameters of a step into its inputs, gives the kernels scratch, reads what
+// they have from its results.
 #pragma once
 
 #include <span>
@@ -6,32 +7,34 @@
 
 #include "backend/cuda/memory.h"
 #include "backend/cuda/sample.h"
-#include "backend/cuda/transfers.h"
+#include "backend/cuda/step_inputs.h"
+#include "backend/cuda/step_results.h"
 
 namespace vitrine::cuda {
 
 class Sampler {
  public:
-  Sampler(Transfers& transfers, cudaStream_t stream) : transfers_(transfers), stream_(stream) {}
+  Sampler(StepInputs& inputs, StepResults& results) : inputs_(inputs), results_(results) {}
 
-  /// sampled[i]: of rows[i] with params[i]. Waits. Throws Error as the CPU's sampler does.
-  void sample(const VitrineTensor& logits, std::span<const int32_t> rows, std::span<const VitrineSampleParams> params,
-              int32_t* sampled);
-  /// Fills what the requests point to. Waits.
-  void logprobs(const VitrineTensor& logits, std::span<const VitrineLogprobRequest> requests);
+  /// See Backend::plan_sampling(). The results' readers throw Error as the CPU's sampler does.
+  void plan(std::span<const VitrineSampleRequest> samples, std::span<const VitrineLogprobRequest> logprobs);
+  void sample(const VitrineTensor& logits, size_t first, size_t count, cudaStream_t stream);
+  void logprobs(const VitrineTensor& logits, size_t first, size_t count, cudaStream_t stream);
 
  private:
-  Transfers& transfers_;
-  cudaStream_t stream_;
+  void plan_samples(std::span<const VitrineSampleRequest> samples);
+  void plan_logprobs(std::span<const VitrineLogprobRequest> requests);
+
+  StepInputs& inputs_;
+  StepResults& results_;
   Scratch adjusted_;
-  Scratch outputs_;
+  SampleBatch samples_;  ///< all that are planned
+  LogprobBatch logprobs_;
   // Reused from step to step.
   std::vector<SampleRow> rows_;
   std::vector<LogprobRow> logprob_rows_;
   std::vector<int32_t> words_;
   std::vector<float> bias_values_;
-  std::vector<SampleResult> results_;
-  std::vector<char> read_;
 };
 
 }  // namespace vitrine::cuda

@@ -10,7 +10,6 @@ namespace {
 constexpr size_t kSegments = 4;
 constexpr size_t kSegmentBytes = size_t{8} << 20;  // large enough that PCIe is busy, small enough to overlap
 constexpr size_t kAlignment = 256;
-constexpr size_t kFirstUpload = size_t{1} << 20;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -29,13 +28,12 @@ Transfers::~Transfers() {
   for (const Segment& segment : segments_) cudaEventDestroy(segment.copied);
 }
 
-/// A segment that is free from its beginning. An event that was never recorded counts as done.
-Transfers::Segment& Transfers::next_segment() {
+/// One that is free from its beginning. An event that was never recorded counts as done.
+void Transfers::next_segment() {
   check(cudaEventRecord(segments_[current_].copied, stream_), "cudaEventRecord");
   current_ = (current_ + 1) % kSegments;
   used_ = 0;
   check(cudaEventSynchronize(segments_[current_].copied), "cudaEventSynchronize");
-  return segments_[current_];
 }
 
 void Transfers::write(void* device, const void* host, size_t bytes) {
@@ -50,48 +48,6 @@ void Transfers::write(void* device, const void* host, size_t bytes) {
     host = static_cast<const char*>(host) + part;
     bytes -= part;
   }
-}
-
-void* Transfers::reserve_upload(size_t bytes) {
-  bytes = std::max(aligned(bytes), kAlignment);
-  upload_total_ += bytes;
-  if (uploads_.empty() || uploads_.back().bytes() - upload_used_ < bytes) {
-    uploads_.emplace_back(std::max(bytes, kFirstUpload));
-    upload_used_ = 0;
-  }
-  void* place = static_cast<char*>(uploads_.back().data()) + upload_used_;
-  upload_used_ += bytes;
-  return place;
-}
-
-const void* Transfers::upload(const void* host, size_t bytes) {
-  void* place = reserve_upload(bytes);
-  write(place, host, bytes);
-  return place;
-}
-
-void Transfers::read(void* host, const void* device, size_t bytes) {
-  while (bytes > 0) {
-    const size_t part = std::min(bytes, kSegmentBytes);
-    const Segment& segment = next_segment();
-    check(cudaMemcpyAsync(segment.memory.data(), device, part, cudaMemcpyDeviceToHost, stream_),
-          "copy from the device");
-    check(cudaStreamSynchronize(stream_), "copy from the device");
-    std::memcpy(host, segment.memory.data(), part);
-    host = static_cast<char*>(host) + part;
-    device = static_cast<const char*>(device) + part;
-    bytes -= part;
-  }
-}
-
-void Transfers::synchronize() {
-  check(cudaStreamSynchronize(stream_), "synchronize");
-  if (uploads_.size() > 1) {  // one piece for as much next time
-    uploads_.clear();
-    uploads_.emplace_back(upload_total_);
-  }
-  upload_used_ = 0;
-  upload_total_ = 0;
 }
 
 }  // namespace vitrine::cuda

@@ -129,6 +129,22 @@ class CudaWeight final : public Weight {
 VitrineCudaWeight* handle(const Weight& weight) { return static_cast<const CudaWeight&>(weight).get(); }
 VitrineCudaWeight* handle(const Weight* weight) { return weight == nullptr ? nullptr : handle(*weight); }
 
+/// Ends the capture that is going on and keeps what it has.
+class CudaGraph final : public OpGraph {
+ public:
+  explicit CudaGraph(const Context& context) : context_(context) {
+    context.call(&VitrineCudaApi::end_capture, &graph_);
+  }
+  ~CudaGraph() override { context_.api().destroy_graph(context_.get(), graph_); }
+
+  void replay() override { context_.call(&VitrineCudaApi::replay, graph_); }
+  int32_t node_count() const override { return context_.api().graph_nodes(graph_); }
+
+ private:
+  const Context& context_;
+  VitrineCudaGraph* graph_ = nullptr;
+};
+
 class CudaAttention final : public AttentionBackend {
  public:
   explicit CudaAttention(const Context& context) : context_(context) {}
@@ -208,6 +224,9 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::upload, words.data(), words.size(), &device);
     return device;
   }
+  void upload_to(int32_t* device, std::span<const int32_t> words) override {
+    context_.call(&VitrineCudaApi::upload_to, device, words.data(), words.size());
+  }
   void write(void* device, const void* host, size_t bytes) override {
     context_.call(&VitrineCudaApi::write, device, host, bytes);
   }
@@ -216,6 +235,33 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::download, &c_from, to);
   }
   void synchronize() override { context_.call(&VitrineCudaApi::synchronize); }
+
+  bool queues_steps() const override { return true; }
+  void begin_step(StepMemory memory) override {
+    context_.call(&VitrineCudaApi::begin_step, memory == StepMemory::kFixed ? 1 : 0);
+  }
+  void end_step() override { context_.call(&VitrineCudaApi::end_step); }
+  bool step_done() const override {
+    int done = 0;
+    context_.call(&VitrineCudaApi::step_done, &done);
+    return done != 0;
+  }
+  void finish_step() override { context_.call(&VitrineCudaApi::finish_step); }
+  std::unique_ptr<OpGraph> capture(const std::function<void()>& ops) override {
+    context_.call(&VitrineCudaApi::begin_capture);
+    try {
+      ops();
+    } catch (...) {
+      context_.api().abandon_capture(context_.get());
+      throw;
+    }
+    return std::make_unique<CudaGraph>(context_);
+  }
+  int32_t captured_nodes() const override {
+    int32_t count = 0;
+    context_.call(&VitrineCudaApi::captured_nodes, &count);
+    return count;
+  }
 
   std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) override {
     return std::make_unique<CudaWeight>(context_, kind, rows, cols, dtype);
@@ -284,40 +330,45 @@ class CudaBackend final : public Backend {
     context_.call(&VitrineCudaApi::gather_rows, &c_x, rows, &c_out);
   }
 
-  void sample(const Tensor& logits, std::span<const int32_t> rows, std::span<const SampleParams> params,
-              int32_t* sampled) override {
-    params_.clear();
-    for (const SampleParams& from : params) {
-      VitrineSampleParams to{};
-      to.temperature = from.temperature;
-      to.top_k = from.top_k;
-      to.top_p = from.top_p;
-      to.min_p = from.min_p;
-      to.frequency_penalty = from.frequency_penalty;
-      to.presence_penalty = from.presence_penalty;
-      to.repetition_penalty = from.repetition_penalty;
-      to.position = from.position;
-      to.seed = from.seed;
-      to.history = from.history.data();
-      to.bias_ids = from.bias_ids.data();
-      to.bias_values = from.bias_values.data();
-      to.history_count = static_cast<int32_t>(from.history.size());
-      to.bias_count = static_cast<int32_t>(from.bias_ids.size());
-      params_.push_back(to);
+  void plan_sampling(std::span<const SampleRequest> samples, std::span<const LogprobRequest> logprobs) override {
+    samples_.clear();
+    for (const SampleRequest& from : samples) {
+      const SampleParams& params = from.params;
+      VitrineSampleRequest to{};
+      to.row = from.row;
+      to.temperature = params.temperature;
+      to.top_k = params.top_k;
+      to.top_p = params.top_p;
+      to.min_p = params.min_p;
+      to.frequency_penalty = params.frequency_penalty;
+      to.presence_penalty = params.presence_penalty;
+      to.repetition_penalty = params.repetition_penalty;
+      to.position = params.position;
+      to.seed = params.seed;
+      to.history = params.history.data();
+      to.bias_ids = params.bias_ids.data();
+      to.bias_values = params.bias_values.data();
+      to.history_count = static_cast<int32_t>(params.history.size());
+      to.bias_count = static_cast<int32_t>(params.bias_ids.size());
+      to.token = from.token;
+      to.device_token = from.device_token;
+      samples_.push_back(to);
     }
-    const VitrineTensor c_logits = c(logits);
-    context_.call(&VitrineCudaApi::sample, &c_logits, static_cast<int32_t>(rows.size()), rows.data(), params_.data(),
-                  sampled);
-  }
-  void logprobs(const Tensor& logits, std::span<const LogprobRequest> requests) override {
-    requests_.clear();
-    for (const LogprobRequest& from : requests) {
-      requests_.push_back({from.row, from.target, from.top_count, static_cast<int32_t>(from.watch_ids.size()),
+    logprobs_.clear();
+    for (const LogprobRequest& from : logprobs) {
+      logprobs_.push_back({from.row, from.target, from.top_count, static_cast<int32_t>(from.watch_ids.size()),
                            from.watch_ids.data(), from.target_logprob, from.top_ids, from.top_logprobs,
                            from.watch_logprobs});
     }
+    context_.call(&VitrineCudaApi::plan_sampling, samples_.size(), samples_.data(), logprobs_.size(), logprobs_.data());
+  }
+  void sample(const Tensor& logits, size_t first, size_t count) override {
     const VitrineTensor c_logits = c(logits);
-    context_.call(&VitrineCudaApi::logprobs, &c_logits, static_cast<int32_t>(requests_.size()), requests_.data());
+    context_.call(&VitrineCudaApi::sample, &c_logits, first, count);
+  }
+  void logprobs(const Tensor& logits, size_t first, size_t count) override {
+    const VitrineTensor c_logits = c(logits);
+    context_.call(&VitrineCudaApi::logprobs, &c_logits, first, count);
   }
 
  private:
@@ -327,8 +378,8 @@ class CudaBackend final : public Backend {
   CudaActivities activities_;
   // Reused from call to call.
   std::vector<VitrineExpert> experts_;
-  std::vector<VitrineSampleParams> params_;
-  std::vector<VitrineLogprobRequest> requests_;
+  std::vector<VitrineSampleRequest> samples_;
+  std::vector<VitrineLogprobRequest> logprobs_;
 };
 
 }  // namespace

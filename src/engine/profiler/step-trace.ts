@@ -102,14 +102,15 @@ export class StepTrace {
 
   /**
    * Adds a step: its records, and the annotation `step (MODE)` around them on the engine thread's track, from the
-   * output's startNs to its endNs. The records begin after startNs, so that they lie inside it. In the order of steps.
+   * output's startNs to its launchedNs: on a GPU the next step's may begin before this one's end. The records begin after
+   * startNs, so that they lie inside it. In the order of steps.
    */
   addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output }: TracedStep): void {
     if (output.spans !== null && !this.#withoutEngineSpans) {
       this.#writer.write(this.#engineSource, { records: output.spans, ...NO_TABLES });
     }
     const begin = Number(output.startNs - this.#clock.baseNs);
-    const end = Number(output.endNs - this.#clock.baseNs);
+    const end = Number(output.launchedNs - this.#clock.baseNs);
     const name = this.#modeNames[mode];
     const args = [stepId, FORWARD_MODE[mode], batchSize, tokens, cachedTokens, waiting] as const;
     this.#annotations.span(0, 'userAnnotation', name, begin, end, stepId, 'step', ...args);

@@ -1,0 +1,107 @@
+#include "backend/cuda/step_results.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace vitrine::cuda {
+namespace {
+
+constexpr size_t kTargets = 3;  // two unfinished steps, and one that synchronize() ends beside them
+constexpr size_t kFirstBytes = size_t{64} << 10;
+constexpr size_t kAlignment = 64;
+
+size_t aligned(size_t bytes) { return (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+StepResults::StepResults(cudaStream_t stream) : stream_(stream) {
+  pieces_.push_back({DeviceMemory(kFirstBytes)});
+  targets_.reserve(kTargets);
+  for (size_t i = 0; i < kTargets; ++i) {
+    PinnedMemory memory(kFirstBytes);
+    cudaEvent_t event = nullptr;
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+    targets_.push_back({std::move(memory), event});
+  }
+}
+
+StepResults::~StepResults() {
+  for (const Target& target : targets_) cudaEventDestroy(target.copied);
+}
+
+void StepResults::begin() {
+  if (pieces_.size() > 1) {  // one piece for as much next time; freeing waits for the copies out of them
+    size_t bytes = 0;
+    for (const Piece& piece : pieces_) bytes += piece.memory.bytes();
+    pieces_.clear();
+    pieces_.push_back({DeviceMemory(bytes)});
+  }
+  pieces_[0].used = 0;
+  results_.clear();
+  total_ = 0;
+}
+
+void* StepResults::reserve(size_t bytes, Reader reader) {
+  bytes = aligned(bytes);
+  if (pieces_.back().used + bytes > pieces_.back().memory.bytes()) {
+    pieces_.push_back({DeviceMemory(std::max(bytes, 2 * pieces_.back().memory.bytes()))});
+  }
+  Piece& piece = pieces_.back();
+  void* const place = static_cast<char*>(piece.memory.data()) + piece.used;
+  results_.push_back({total_, std::move(reader)});
+  piece.used += bytes;
+  total_ += bytes;
+  return place;
+}
+
+void StepResults::end() {
+  require(unfinished_.size() < kTargets, "more than ", kTargets, " steps are unfinished");
+  Target& target = targets_[next_target_];
+  if (target.memory.bytes() < total_) target.memory = PinnedMemory(std::max(total_, 2 * target.memory.bytes()));
+  size_t offset = 0;
+  for (const Piece& piece : pieces_) {
+    if (piece.used == 0) continue;
+    check(cudaMemcpyAsync(target.memory.data() + offset, piece.memory.data(), piece.used, cudaMemcpyDeviceToHost,
+                          stream_),
+          "copy of a step's results");
+    offset += piece.used;
+  }
+  check(cudaEventRecord(target.copied, stream_), "cudaEventRecord");
+  unfinished_.push_back({next_target_, std::exchange(results_, {})});
+  next_target_ = (next_target_ + 1) % kTargets;
+}
+
+bool StepResults::done() const {
+  if (unfinished_.empty()) return true;
+  const cudaError_t code = cudaEventQuery(targets_[unfinished_.front().target].copied);
+  if (code == cudaErrorNotReady) {
+    cudaGetLastError();  // or the next launch would take it for its own
+    return false;
+  }
+  check(code, "cudaEventQuery");
+  return true;
+}
+
+void StepResults::finish() {
+  require(!unfinished_.empty(), "no step is unfinished");
+  const Unfinished step = std::move(unfinished_.front());
+  unfinished_.pop_front();
+  const Target& target = targets_[step.target];
+  check(cudaEventSynchronize(target.copied), "a step");
+  for (const Result& result : step.results) result.reader(target.memory.data() + result.offset);
+}
+
+void StepResults::finish_all() {
+  std::exception_ptr first;
+  while (!unfinished_.empty()) {
+    try {
+      finish();
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace vitrine::cuda
