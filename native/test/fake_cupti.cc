@@ -114,6 +114,12 @@ FAKE_CUPTI Result cuptiActivityRegisterTimestampCallback(uint64_t (*clock)()) {
   return kSuccess;
 }
 
+FAKE_CUPTI Result cuptiGetTimestamp(uint64_t* ns) {
+  if (read_clock == nullptr) return kInvalidOperation;
+  *ns = read_clock();
+  return kSuccess;
+}
+
 FAKE_CUPTI Result cuptiSetThreadIdType(int type) {
   system_thread_ids = type == kSystemThreadIds;
   return kSuccess;

@@ -18,6 +18,7 @@ import { StepOutput } from '#vitrine/engine/step-output.js';
 import type {
   BuildInfo,
   CacheConfig,
+  CapturedGraph,
   CudaDeviceInfo,
   DeviceTraceBatch,
   DeviceTraceStep,
@@ -135,6 +136,10 @@ class FakeEngine implements NativeEngine {
 
   spanTables(): SpanTables {
     return { names: ['fake_op'], threads: [{ tid: FAKE_ENGINE_TID, name: 'fake engine' }] };
+  }
+
+  capturedGraphs(): CapturedGraph[] {
+    return [];
   }
 
   checkDeviceTrace(): void {

@@ -38,6 +38,7 @@ class ActivityRecorder {
   ActivityRecorder() = default;
 
   void prepare();
+  void set_clock();
   static void buffer_requested(uint8_t** buffer, size_t* bytes, size_t* max_records);
   static void buffer_completed(void* context, uint32_t stream, uint8_t* buffer, size_t bytes, size_t valid_bytes);
   void read(uint8_t* buffer, size_t valid_bytes);
@@ -48,6 +49,7 @@ class ActivityRecorder {
   std::mutex state_mutex_;  ///< start, stop and flush, one at a time; never taken by a callback
   bool prepared_ = false;
   bool running_ = false;
+  bool has_own_clock_ = false;  ///< CUPTI reads ours
 
   std::mutex buffers_mutex_;
   std::vector<uint8_t*> free_buffers_;
@@ -55,6 +57,7 @@ class ActivityRecorder {
 
   std::mutex mutex_;  ///< of all below
   bool recording_ = false;
+  int64_t clock_offset_ns_ = 0;  ///< of CLOCK_MONOTONIC to CUPTI's
   std::vector<VitrineCudaActivity> activities_;
   size_t taken_ = 0;  ///< of them
   uint64_t dropped_ = 0;

@@ -55,6 +55,7 @@ Library load() {
     find(handle, "cuptiActivityGetNumDroppedRecords", library.dropped_records, missing);
     find(handle, "cuptiActivityRegisterCallbacks", library.register_buffers, missing);
     find(handle, "cuptiActivityRegisterTimestampCallback", library.register_clock, missing);
+    find(handle, "cuptiGetTimestamp", library.timestamp, missing);
     find(handle, "cuptiSetThreadIdType", library.set_thread_ids, missing);
     find(handle, "cuptiGetCallbackName", library.function_name, missing);
     if (!missing.empty()) library.problem = path + " lacks " + missing + ": CUDA 12.4 or later is needed";

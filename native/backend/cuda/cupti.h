@@ -140,6 +140,7 @@ struct Library {
   Result (*dropped_records)(void* context, uint32_t stream, size_t* dropped) = nullptr;
   Result (*register_buffers)(BufferRequested, BufferCompleted) = nullptr;
   Result (*register_clock)(uint64_t (*)()) = nullptr;
+  Result (*timestamp)(uint64_t* ns) = nullptr;
   Result (*set_thread_ids)(int type) = nullptr;
   Result (*function_name)(int domain, uint32_t function, const char** name) = nullptr;
 
