@@ -7,6 +7,7 @@ import { monotonicSeconds } from '../util/clock.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
+import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
 import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
@@ -73,8 +74,11 @@ export class ModelRunner {
     try {
       this.#engine.loadWeights(model.loadPlan);
       const cache = cacheConfig(options, model.contextLength, this.#engine.memoryInfo());
-      this.#engine.initCache(cache);
-      const { weightBytes, kvCacheBytes } = this.#engine.memoryInfo();
+      const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
+      this.#engine.initCache({ ...cache, graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture });
+      const memory = this.#engine.memoryInfo();
+      if (memory.graphCount > 0) logGraphs(graphs, memory, log);
+      const { weightBytes, kvCacheBytes } = memory;
       const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
       const loadSeconds = monotonicSeconds() - started;
       const { vocabSize } = model.spec;
@@ -177,6 +181,14 @@ function cacheConfig(options: SchedulerOptions, contextLength: number, memory: M
   const prefillTokens = chunkedPrefillSize > 0 ? chunkedPrefillSize : Math.max(maxPrefillTokens, contextLength);
   const maxBatchTokens = Math.min(prefillTokens, numBlocks * blockSize) + maxRequests;
   return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
+}
+
+function logGraphs({ batchSizes }: CudaGraphConfig, memory: MemoryInfo, log: Log): void {
+  const { graphCount, graphBytes, graphSeconds } = memory;
+  log.info(
+    `Captured ${graphCount} CUDA graphs for decode batches of ${batchSizes.slice(0, graphCount).join(' ')} in ` +
+      `${graphSeconds.toFixed(2)} s, ${(graphBytes / 2 ** 20).toFixed(1)} MiB`,
+  );
 }
 
 function logLimits(limits: RunnerLimits, log: Log): void {

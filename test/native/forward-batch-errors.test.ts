@@ -14,7 +14,7 @@ const BLOCK = { blockSize: 16 };
 
 const CASES: readonly (readonly [what: string, options: Partial<RawBatchOptions>, message: RegExp])[] = [
   ['magic', { header: { magic: 1 } }, /magic: expected 826426966, got 1/],
-  ['version', { header: { version: 9 } }, /version: expected 2, got 9/],
+  ['version', { header: { version: 9 } }, /version: expected 3, got 9/],
   ['length', { header: { totalWords: 12 } }, /totalWords: expected \d+ \(the buffer's length\), got 12/],
   ['tokens', { header: { numTokens: 5 } }, /tokenIds: expected 5 entries, got 4/],
   ['too many tokens', { header: { numTokens: 513 } }, /numTokens: expected 1 to 512, got 513/],

@@ -60,6 +60,9 @@ export const ENGINE_DEFAULTS = {
   pageSize: 16,
   maxTotalTokens: undefined,
   memFractionStatic: 0.3,
+  disableCudaGraph: false,
+  cudaGraphMaxBs: undefined,
+  cudaGraphBs: undefined,
 } as const;
 
 export function prepareReferenceModel(

@@ -126,8 +126,8 @@ function createRunner(
   shapes: readonly BatchShape[],
 ): ModelRunner {
   const most = (read: (shape: BatchShape) => number): number => Math.max(1, ...shapes.map(read));
-  const { modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa } = options;
-  const { enableLayerwiseNvtxMarker } = options;
+  const { modelPath, device, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa } = options;
+  const { enableLayerwiseNvtxMarker, disableCudaGraph, cudaGraphMaxBs, cudaGraphBs } = options;
   const runner = ModelRunner.create({
     addon,
     log,
@@ -140,7 +140,8 @@ function createRunner(
       ),
     },
     options: resolveOptions(SCHEDULER_OPTIONS, {
-      ...{ modelPath, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa, enableLayerwiseNvtxMarker },
+      ...{ modelPath, device, pageSize, maxTotalTokens, memFractionStatic, cpuThreads, cpuIsa },
+      ...{ enableLayerwiseNvtxMarker, disableCudaGraph, cudaGraphMaxBs, cudaGraphBs },
       maxRunningRequests: most((shape) => shape.batchSize),
       chunkedPrefillSize: -1,
       maxPrefillTokens: most((shape) => shape.tokens),

@@ -120,6 +120,32 @@ export const ENGINE_OPTIONS = [
     help: 'Share of the free memory (after the weights are loaded) that the KV cache may take.',
     group: MEMORY,
   },
+  {
+    flag: 'disable-cuda-graph',
+    key: 'disableCudaGraph',
+    type: 'flag',
+    default: false,
+    help: 'On a GPU: launch decode steps op by op instead of replaying captured graphs. The tokens are the same.',
+    group: MEMORY,
+  },
+  {
+    flag: 'cuda-graph-max-bs',
+    key: 'cudaGraphMaxBs',
+    type: 'integer',
+    min: 1,
+    max: 4096,
+    help: 'On a GPU: largest batch of decode steps that gets a graph. Default: from the GPU’s memory (8 to 512). On the CPU: no effect, with a warning.',
+    group: MEMORY,
+  },
+  {
+    flag: 'cuda-graph-bs',
+    key: 'cudaGraphBs',
+    type: 'integers',
+    min: 1,
+    max: 4096,
+    help: 'On a GPU: batch sizes that get a graph; batches between two are padded. Default: 1 2 4 8 12 16 24 …, up to --cuda-graph-max-bs. On the CPU: no effect, with a warning.',
+    group: MEMORY,
+  },
 ] as const satisfies readonly Option[];
 
 export type EngineOptions = OptionsOf<typeof ENGINE_OPTIONS>;

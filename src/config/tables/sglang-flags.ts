@@ -7,9 +7,9 @@ const words = (text: string): string[] => text.trim().split(/\s+/);
 export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   allow-auto-truncate api-key-file attention-backend base-gpu-id bucket-e2e-request-latency bucket-inter-token-latency
   bucket-time-to-first-token chunked-prefill-balance collect-tokens-histogram completion-template constrained-json-whitespace-pattern
-  cpu-offload-gb crash-dump-folder cuda-graph-bs cuda-graph-max-bs custom-sigquit-handler data-parallel-size
+  cpu-offload-gb crash-dump-folder custom-sigquit-handler data-parallel-size
   debug-tensor-dump-input-file debug-tensor-dump-output-folder decode-attention-backend deepep-config deepep-mode
-  delete-ckpt-after-loading disable-chunked-prefix-cache disable-cuda-graph disable-cuda-graph-padding
+  delete-ckpt-after-loading disable-chunked-prefix-cache disable-cuda-graph-padding
   disable-custom-all-reduce disable-fast-image-processor disable-flashinfer-cutlass-moe-fp4-allgather disable-hybrid-swa-memory
   disable-outlines-disk-cache disable-piecewise-cuda-graph disable-shared-experts-fusion disaggregation-bootstrap-port
   disaggregation-decode-dp disaggregation-decode-enable-offload-kvcache disaggregation-decode-polling-interval

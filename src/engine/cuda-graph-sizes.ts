@@ -1,0 +1,72 @@
+// The batch sizes of decode steps that get a CUDA graph; batches between two of them are padded to the larger one.
+import type { EngineOptions } from '../config/tables/engine-options.js';
+import type { DeviceInfo } from '../native/addon.js';
+import { VitrineError } from '../util/errors.js';
+import type { Log } from '../util/log.js';
+
+export interface CudaGraphConfig {
+  /** Ascending; empty on the CPU. */
+  readonly batchSizes: readonly number[];
+  /** Off: steps of these sizes are padded all the same and run op by op, so that graphs change no token. */
+  readonly capture: boolean;
+}
+
+type GraphOptions = Pick<EngineOptions, 'disableCudaGraph' | 'cudaGraphMaxBs' | 'cudaGraphBs'>;
+
+const GIB = 2 ** 30;
+
+/** SGLang's rule for one GPU: its memory below so many GiB → the largest batch. */
+const LARGEST_BY_MEMORY: readonly (readonly [gib: number, batchSize: number])[] = [
+  [20, 8],
+  [35, 24],
+  [60, 32],
+  [160, 256],
+  [Number.POSITIVE_INFINITY, 512],
+];
+
+/**
+ * What to capture for at most `maxRequests` requests in a step.
+ * @throws VitrineError INVALID_OPTION when a size that was asked for exceeds the maximum that was asked for.
+ */
+export function cudaGraphConfig(
+  options: GraphOptions,
+  device: DeviceInfo,
+  maxRequests: number,
+  log: Log,
+): CudaGraphConfig {
+  const { disableCudaGraph, cudaGraphMaxBs, cudaGraphBs } = options;
+  const tooLarge = cudaGraphBs?.find((size) => cudaGraphMaxBs !== undefined && size > cudaGraphMaxBs);
+  if (tooLarge !== undefined) {
+    throw new VitrineError(
+      'INVALID_OPTION',
+      `--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs ${cudaGraphMaxBs}, got ${tooLarge}`,
+      { param: '--cuda-graph-bs' },
+    );
+  }
+  if (device.kind === 'cpu') {
+    const given = [
+      ...(cudaGraphMaxBs === undefined ? [] : ['--cuda-graph-max-bs']),
+      ...(cudaGraphBs === undefined ? [] : ['--cuda-graph-bs']),
+    ];
+    if (given.length > 0) log.warn(`The model runs on the CPU, where ${given.join(' and ')} can have no effect.`);
+    return { batchSizes: [], capture: false };
+  }
+  const wanted = cudaGraphBs ?? sizesUpTo(cudaGraphMaxBs ?? largestFor(device.totalBytes));
+  return { batchSizes: fitting(wanted, maxRequests), capture: !disableCudaGraph };
+}
+
+function largestFor(totalBytes: number): number {
+  return LARGEST_BY_MEMORY.find(([gib]) => totalBytes < gib * GIB)![1];
+}
+
+/** 1, 2, 4, 8, 12, then every 8 to 256, every 16 to 512, every 32; and the largest itself. */
+function sizesUpTo(largest: number): number[] {
+  const sizes = [1, 2, 4, 8, 12];
+  for (let size = 16; size <= largest; size += size < 256 ? 8 : size < 512 ? 16 : 32) sizes.push(size);
+  return [...sizes, largest].filter((size) => size <= largest);
+}
+
+/** Ascending, each once; sizes beyond `most` become `most`. */
+function fitting(sizes: readonly number[], most: number): number[] {
+  return [...new Set(sizes.map((size) => Math.min(size, most)))].sort((a, b) => a - b);
+}
