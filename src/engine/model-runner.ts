@@ -4,7 +4,7 @@ import type { PreparedModel } from '../model/prepare-model.js';
 import type { DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
 import { chooseDevice } from '../native/choose-device.js';
 import { monotonicSeconds } from '../util/clock.js';
-import { VitrineError } from '../util/errors.js';
+import { toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
 import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
@@ -13,6 +13,7 @@ import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { kvCacheBlocks } from './kv-cache-size.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
+import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
 
 export interface RunnerLimits {
@@ -91,6 +92,7 @@ export class ModelRunner {
       throw thrown;
     }
     logLimits(this.limits, log);
+    if (options.enableLayerwiseNvtxMarker) void this.#announceGraphs(log);
   }
 
   /**
@@ -137,6 +139,18 @@ export class ModelRunner {
   /** What records the GPU's work in steps; null on the CPU, whose work is that of the engine's threads. */
   get deviceTracing(): DeviceTracing | null {
     return this.device.kind === 'cuda' ? this.#engine : null;
+  }
+
+  /** For tools that record the GPU by themselves; an engine without graphs has nothing to tell. */
+  async #announceGraphs(log: Log): Promise<void> {
+    const graphs = this.#engine.capturedGraphs();
+    if (graphs.length === 0) return;
+    try {
+      const path = await writeGraphMap(process.env.SGLANG_TORCH_PROFILER_DIR || '/tmp', graphs);
+      log.info(`The ops of the CUDA graphs, node by node: ${path}`);
+    } catch (thrown) {
+      log.warn(`The ops of the CUDA graphs cannot be written down: ${toError(thrown).message}`);
+    }
   }
 
   /** Waits for the running step and frees everything; steps that are not done report ENGINE_FAILED. Idempotent. */
