@@ -94,7 +94,9 @@ function spanArguments() {
       let shapes = 0;
       const rows = fields.map((field) => {
         const shape = field.type === 'dims' && field.name === 'Input Dims';
-        const name = shape ? `dims${++shapes}` : field.name.replace(/ ([a-z])/g, (_, letter) => letter.toUpperCase());
+        const name = shape
+          ? `dims${++shapes}`
+          : field.name.replace(/[^A-Za-z0-9]+(.?)/g, (_, letter) => letter.toUpperCase());
         const type = `${field.type}${field.size === undefined ? '' : `[${field.size}]`}`;
         const row = `  static constexpr size_t k${pascal(name)} = ${word};  // ${type}`;
         word += spans.fieldWords(field);

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/device_activity.h"
 #include "core/dtype.h"
 
 namespace vitrine {
@@ -200,6 +201,8 @@ class Backend {
 
   virtual std::string_view name() const = 0;
   virtual DType activation_dtype() const = 0;
+  /// What the device tells of its work, for profiles; null where what it does is what its ops do (CPU).
+  virtual DeviceActivities* activities() { return nullptr; }
 
   // --- memory ---------------------------------------------------------------------------------------------------
   virtual std::unique_ptr<DeviceBuffer> allocate(size_t bytes) = 0;

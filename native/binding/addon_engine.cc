@@ -63,6 +63,46 @@ void with_code(Napi::Env env, Body body) {
   }
 }
 
+Napi::Value to_object(Napi::Env env, const SpanTables& tables) {
+  const auto names = Napi::Array::New(env, tables.names.size());
+  for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
+  const auto threads = Napi::Array::New(env, tables.threads.size());
+  for (uint32_t i = 0; i < tables.threads.size(); ++i) {
+    const auto thread = Napi::Object::New(env);
+    thread.Set("tid", tables.threads[i].tid);
+    thread.Set("name", tables.threads[i].name);
+    threads.Set(i, thread);
+  }
+  const auto result = Napi::Object::New(env);
+  result.Set("names", names);
+  result.Set("threads", threads);
+  return result;
+}
+
+Napi::Value to_bytes(Napi::Env env, const std::vector<SpanRecord>& chunk) {
+  const size_t bytes = chunk.size() * sizeof(SpanRecord);
+  auto array = Napi::Uint8Array::New(env, bytes);
+  std::memcpy(array.Data(), chunk.data(), bytes);
+  return array;
+}
+
+Napi::Value to_object(Napi::Env env, const DeviceTraceBatch& batch) {
+  const auto steps = Napi::Array::New(env, batch.steps.size());
+  for (uint32_t i = 0; i < batch.steps.size(); ++i) {
+    const auto step = Napi::Object::New(env);
+    step.Set("stepId", batch.steps[i].step_id);
+    step.Set("host", to_bytes(env, batch.steps[i].host));
+    step.Set("device", to_bytes(env, batch.steps[i].device));
+    steps.Set(i, step);
+  }
+  const auto result = Napi::Object::New(env);
+  result.Set("device", batch.device);
+  result.Set("hostTables", to_object(env, batch.host_tables));
+  result.Set("deviceTables", to_object(env, batch.device_tables));
+  result.Set("steps", steps);
+  return result;
+}
+
 }  // namespace
 
 Napi::Function AddonEngine::define(Napi::Env env) {
@@ -74,6 +114,12 @@ Napi::Function AddonEngine::define(Napi::Env env) {
                          InstanceMethod<&AddonEngine::memory_info>("memoryInfo"),
                          InstanceMethod<&AddonEngine::span_tables>("spanTables"),
                          InstanceMethod<&AddonEngine::keep_thread_off>("keepThreadOff"),
+                         InstanceMethod<&AddonEngine::captured_graphs>("capturedGraphs"),
+                         InstanceMethod<&AddonEngine::check_device_trace>("checkDeviceTrace"),
+                         InstanceMethod<&AddonEngine::start_device_trace>("startDeviceTrace"),
+                         InstanceMethod<&AddonEngine::take_device_trace>("takeDeviceTrace"),
+                         InstanceMethod<&AddonEngine::finish_device_trace>("finishDeviceTrace"),
+                         InstanceMethod<&AddonEngine::stop_device_trace>("stopDeviceTrace"),
                          InstanceMethod<&AddonEngine::close>("close"),
                      });
 }
@@ -191,21 +237,38 @@ Napi::Value AddonEngine::memory_info(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Engine& AddonEngine::open_engine(const char* function) const {
+  require(engine_ != nullptr, function, ": the engine is closed");
+  return *engine_;
+}
+
 Napi::Value AddonEngine::span_tables(const Napi::CallbackInfo& info) {
-  require(engine_ != nullptr, "spanTables: the engine is closed");
-  const SpanTables& tables = engine_->span_tables();
-  const auto names = Napi::Array::New(info.Env(), tables.names.size());
-  for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
-  const auto threads = Napi::Array::New(info.Env(), tables.threads.size());
-  for (uint32_t i = 0; i < tables.threads.size(); ++i) {
-    const auto thread = Napi::Object::New(info.Env());
-    thread.Set("tid", tables.threads[i].tid);
-    thread.Set("name", tables.threads[i].name);
-    threads.Set(i, thread);
+  return to_object(info.Env(), open_engine("spanTables").span_tables());
+}
+
+Napi::Value AddonEngine::captured_graphs(const Napi::CallbackInfo& info) {
+  const Engine& engine = open_engine("capturedGraphs");
+  const auto result = Napi::Array::New(info.Env());
+  if (engine.graphs() == nullptr) return result;
+  const std::vector<std::string>& names = engine.span_tables().names;
+  for (const GraphRunner::Size& size : engine.graphs()->sizes()) {
+    if (size.graph == nullptr) continue;
+    const auto ops = Napi::Array::New(info.Env(), size.ops.size());
+    for (uint32_t i = 0; i < size.ops.size(); ++i) {
+      const SpanRecord& record = size.ops[i].site->record;
+      const std::optional<uint32_t> module = module_of(record);
+      const auto op = Napi::Object::New(info.Env());
+      op.Set("op", names[record.name]);
+      op.Set("module", module ? Napi::String::New(info.Env(), names[*module]) : info.Env().Null());
+      op.Set("nodes", size.ops[i].nodes);
+      ops.Set(i, op);
+    }
+    const auto graph = Napi::Object::New(info.Env());
+    graph.Set("batchSize", size.requests);
+    graph.Set("range", size.replay_site.range);
+    graph.Set("ops", ops);
+    result.Set(result.Length(), graph);
   }
-  const auto result = Napi::Object::New(info.Env());
-  result.Set("names", names);
-  result.Set("threads", threads);
   return result;
 }
 
@@ -213,6 +276,24 @@ void AddonEngine::keep_thread_off(const Napi::CallbackInfo&) {
   require(engine_ != nullptr, "keepThreadOff: the engine is closed");
   engine_->keep_caller_off();
 }
+
+void AddonEngine::check_device_trace(const Napi::CallbackInfo&) {
+  open_engine("checkDeviceTrace").check_device_trace();
+}
+
+void AddonEngine::start_device_trace(const Napi::CallbackInfo&) {
+  open_engine("startDeviceTrace").start_device_trace();
+}
+
+Napi::Value AddonEngine::take_device_trace(const Napi::CallbackInfo& info) {
+  return to_object(info.Env(), open_engine("takeDeviceTrace").take_device_trace());
+}
+
+Napi::Value AddonEngine::finish_device_trace(const Napi::CallbackInfo& info) {
+  return to_object(info.Env(), open_engine("finishDeviceTrace").finish_device_trace());
+}
+
+void AddonEngine::stop_device_trace(const Napi::CallbackInfo&) { open_engine("stopDeviceTrace").stop_device_trace(); }
 
 void AddonEngine::close(const Napi::CallbackInfo&) {
   shut_down();

@@ -29,9 +29,16 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   Napi::Value memory_info(const Napi::CallbackInfo& info);
   Napi::Value span_tables(const Napi::CallbackInfo& info);
   void keep_thread_off(const Napi::CallbackInfo& info);
+  Napi::Value captured_graphs(const Napi::CallbackInfo& info);
+  void check_device_trace(const Napi::CallbackInfo& info);
+  void start_device_trace(const Napi::CallbackInfo& info);
+  Napi::Value take_device_trace(const Napi::CallbackInfo& info);
+  Napi::Value finish_device_trace(const Napi::CallbackInfo& info);
+  void stop_device_trace(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
 
   static void at_environment_end(void* self);
+  Engine& open_engine(const char* function) const;
   void shut_down();
   std::unique_ptr<Step> take_step();
   void keep_step(std::unique_ptr<Step> step);

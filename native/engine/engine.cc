@@ -70,6 +70,7 @@ void Engine::thread_main(std::promise<void>& started) {
     }
   }
   finish_all();
+  if (tracer_ != nullptr && tracer_->device_trace() != nullptr) backend_->activities()->stop();
   runner_.reset();
   weights_.reset();
   backend_.reset();
@@ -186,6 +187,47 @@ const SpanTables& Engine::span_tables() const {
 void Engine::keep_caller_off() {
   require(!closed(), "keepThreadOff: the engine is closed");
   pool_->keep_off_caller();
+}
+
+DeviceActivities& Engine::activities() const {
+  DeviceActivities* activities = closed() ? nullptr : backend_->activities();
+  require(activities != nullptr, "the ", closed() ? "closed engine" : backend_->name(), " tells nothing of its work");
+  return *activities;
+}
+
+void Engine::check_device_trace() {
+  if (tracer_->device_trace() != nullptr) return;
+  activities().start();
+  activities().stop();
+}
+
+void Engine::start_device_trace() {
+  require(has_cache_, "startDeviceTrace: call loadWeights and initCache first");
+  activities().start();
+  call("startDeviceTrace", [&] { tracer_->start_device_trace(activities()); });
+}
+
+DeviceTraceBatch Engine::take_device_trace() {
+  DeviceTrace* trace = closed() ? nullptr : tracer_->device_trace();
+  return trace == nullptr ? DeviceTraceBatch{} : trace->take(false);
+}
+
+DeviceTraceBatch Engine::finish_device_trace() {
+  DeviceTrace* trace = closed() ? nullptr : tracer_->device_trace();
+  if (trace == nullptr) return {};
+  DeviceTraceBatch batch;
+  call("finishDeviceTrace", [&] {  // between launches: no step is added whose work is not told
+    backend_->synchronize();
+    activities().flush();
+    batch = trace->take(true);
+  });
+  return batch;
+}
+
+void Engine::stop_device_trace() {
+  if (closed() || tracer_->device_trace() == nullptr) return;
+  call("stopDeviceTrace", [&] { tracer_->stop_device_trace(); });
+  activities().stop();
 }
 
 void Engine::submit(std::unique_ptr<Step> step) {

@@ -64,6 +64,21 @@ class Engine {
   const SpanTables& span_tables() const;
   /// Keeps the calling thread off the engine thread's processor; see ThreadPool::keep_off_caller.
   void keep_caller_off();
+
+  /// Null where the backend has no graphs. After init_cache, until close(); they never change.
+  const GraphRunner* graphs() const { return has_cache_ && !closed() ? runner_->graphs() : nullptr; }
+
+  // --- what the device does in recorded steps; on a backend with activities() ------------------------------------
+  /// Throws Error with the reason why it cannot be recorded here.
+  void check_device_trace();
+  /// From the next step on. Blocks for the steps that are queued; throws as check_device_trace().
+  void start_device_trace();
+  /// What is known so far of recorded steps; nothing while little waits.
+  DeviceTraceBatch take_device_trace();
+  /// All that is left. Blocks for the steps that are queued.
+  DeviceTraceBatch finish_device_trace();
+  void stop_device_trace();
+
   /// Waits for the launched steps, drops the queued ones (the listener never sees them), frees everything. Idempotent.
   void close();
   bool closed() const { return !thread_.joinable(); }
@@ -75,6 +90,7 @@ class Engine {
   void finish_all();
   /// `error`: why it failed, unless it did not; then the engine is dead.
   void give_back(std::unique_ptr<Step> step, const std::string& error);
+  DeviceActivities& activities() const;
   /// Runs it on the engine thread and waits; rethrows what it throws.
   void call(const char* what, const std::function<void()>& task);
 
@@ -89,7 +105,7 @@ class Engine {
   bool has_weights_ = false;
   bool has_cache_ = false;
 
-  // Of the engine thread alone; destroyed by it, in reverse order.
+  // Of the engine thread alone, but for what is said to be of any thread; destroyed by it, in reverse order.
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Backend> backend_;

@@ -66,7 +66,7 @@ Tensor GraphRunner::run(const ForwardBatchView& batch, const int32_t* last_sampl
   const DeviceBatch padded = stage(batch, size.requests);
   if (size.graph == nullptr) return model_.forward(padded, last_sampled).first_rows(batch.num_requests());
   model_.plan(padded);
-  const TraceScope scope(tracer_, size.replay_site);
+  const ReplayScope scope(tracer_, size.replay_site, size.ops, size.requests, {batch.query_start(), batch.seq_lens()});
   size.graph->replay();
   return size.logits.first_rows(batch.num_requests());
 }

@@ -1,7 +1,7 @@
 // Grouped-query attention with optional biases, q/k norm and sliding window.
 #include "model/attention_block.h"
 
-#include <algorithm>
+#include "profiler/op_work.h"
 
 namespace vitrine {
 namespace {
@@ -9,26 +9,17 @@ namespace {
 TraceShape queries(const ModelSpec& spec, const Tensor& qkv) { return {qkv.rows, spec.q_size()}; }
 TraceShape keys(const ModelSpec& spec, const Tensor& qkv) { return {qkv.rows, (spec.qkv_size() - spec.q_size()) / 2}; }
 
-/// Positions that the queries of the batch see, each request's once.
-int64_t visible_tokens(const AttentionBatch& batch, int32_t window) {
-  int64_t total = 0;
-  for (int32_t r = 0; r < batch.num_requests; ++r) {
-    const int32_t queries = batch.host_query_start[r + 1] - batch.host_query_start[r];
-    const int64_t length = batch.host_seq_lens[r];
-    total += window == 0 ? length : std::min(length, int64_t{window} + queries - 1);
-  }
-  return total;
-}
-
-void describe_attention(SpanRecord& record, const ForwardContext& context, const TraceSite& site, int32_t window) {
+void describe_attention(TraceScope& scope, const ForwardContext& context, const TraceSite& site) {
   using span_layout::AttentionArgs;
-  const KvLayer& kv = context.cache.layer(0);
-  const int64_t tokens = visible_tokens(context.batch.attention, window);
-  const int64_t bytes_per_token =
-      int64_t{2} * kv.num_kv_heads * kv.head_dim * static_cast<int64_t>(dtype_size(kv.dtype));
-  record.args[AttentionArgs::kDims1] = static_cast<uint32_t>(context.batch.num_tokens);
-  record.args[AttentionArgs::kKvTokens] = static_cast<uint32_t>(tokens);
-  record.set_wide(AttentionArgs::kBytes, context.batch.num_tokens * site.bytes_per_row + tokens * bytes_per_token);
+  const AttentionBatch& batch = context.batch.attention;
+  const auto requests = static_cast<size_t>(batch.num_requests);
+  const AttentionLengths lengths{{batch.host_query_start, requests + 1}, {batch.host_seq_lens, requests}};
+  const OpWork work = op_work(site, batch.num_tokens, lengths);
+  SpanRecord& record = *scope.record();
+  record.args[AttentionArgs::kDims1] = static_cast<uint32_t>(batch.num_tokens);
+  record.args[AttentionArgs::kKvTokens] = static_cast<uint32_t>(visible_tokens(lengths, site.sliding_window));
+  record.set_wide(AttentionArgs::kBytes, work.bytes);
+  scope.add_flops(work.flops);
 }
 
 }  // namespace
@@ -50,8 +41,8 @@ void attend(const ForwardContext& context, const LayerSites& sites, int32_t laye
             const Tensor& heads) {
   const ModelSpec& spec = context.spec;
   const int32_t window = spec.layers[static_cast<size_t>(layer)].sliding_window;
-  const TraceScope scope(context.tracer, sites.attn, queries(spec, qkv), keys(spec, qkv), keys(spec, qkv));
-  if (scope.record() != nullptr) describe_attention(*scope.record(), context, sites.attn, window);
+  TraceScope scope(context.tracer, sites.attn, queries(spec, qkv), keys(spec, qkv), keys(spec, qkv));
+  if (scope.record() != nullptr) describe_attention(scope, context, sites.attn);
   context.backend.attention().run(context.cache.layer(layer), qkv, window, heads);
 }
 

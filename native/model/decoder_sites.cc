@@ -52,7 +52,7 @@ class SiteFactory {
     LayerSites sites;
     sites.layer = block(path.substr(path.find('.') + 1), path);
     sites.input_layernorm = norm(path + ".input_layernorm", layer_ > 0);
-    attention(path + ".self_attn", sites);
+    attention(path + ".self_attn", layer_spec, sites);
     sites.post_attention_layernorm = norm(path + ".post_attention_layernorm", true);
     if (layer_spec.moe) {
       mixture(path + "." + layer_spec.moe->module, *layer_spec.moe, sites);
@@ -62,7 +62,7 @@ class SiteFactory {
     return sites;
   }
 
-  void attention(const std::string& path, LayerSites& sites) {
+  void attention(const std::string& path, const LayerSpec& layer, LayerSites& sites) {
     const int64_t q = spec_.q_size();
     const int64_t kv = (spec_.qkv_size() - q) / 2;
     sites.self_attn = block("self_attn", path);
@@ -75,6 +75,9 @@ class SiteFactory {
     sites.attn.record.args[AttentionArgs::kDims1 + 1] = static_cast<uint32_t>(spec_.num_heads);
     sites.attn.record.args[AttentionArgs::kDims1 + 2] = static_cast<uint32_t>(spec_.head_dim);
     sites.attn.bytes_per_row = value_ * 2 * q;
+    sites.attn.bytes_per_kv_token = stored_ * 2 * kv;
+    sites.attn.flops_per_pair = 4 * q;  // q times k, and the scores times v
+    sites.attn.sliding_window = layer.sliding_window;
     sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias);
   }
 

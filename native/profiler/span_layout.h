@@ -6,7 +6,7 @@
 
 namespace vitrine::span_layout {
 
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 inline constexpr uint32_t kChunkMagic = 0x31535456;
 inline constexpr size_t kChunkHeaderBytes = 64;
 inline constexpr size_t kRecordBytes = 64;
@@ -74,9 +74,16 @@ inline constexpr uint16_t kSchemaValue = 11;
 inline constexpr uint16_t kSchemaProcessMemory = 12;
 inline constexpr uint16_t kSchemaCacheUse = 13;
 inline constexpr uint16_t kSchemaQueueUse = 14;
-inline constexpr uint16_t kSchemaGpuPlace = 15;
-inline constexpr uint16_t kSchemaGpuLaunch = 16;
-inline constexpr uint16_t kSchemaGpuCopy = 17;
+inline constexpr uint16_t kSchemaFlops = 15;
+inline constexpr uint16_t kSchemaGpuPlace = 16;
+inline constexpr uint16_t kSchemaGpuLaunch = 17;
+inline constexpr uint16_t kSchemaGpuGraph = 18;
+inline constexpr uint16_t kSchemaGpuCopy = 19;
+inline constexpr uint16_t kSchemaGpuWait = 20;
+inline constexpr uint16_t kSchemaGpuOp = 21;
+inline constexpr uint16_t kSchemaGpuPhase = 22;
+inline constexpr uint16_t kSchemaGpuBandwidth = 23;
+inline constexpr uint16_t kSchemaGpuRates = 24;
 
 // The first argument word of each field, by schema.
 struct StepArgs {
@@ -158,14 +165,18 @@ struct QueueUseArgs {
   static constexpr size_t kWaitingRequests = 2;  // f64
 };
 
+struct FlopsArgs {
+  static constexpr size_t kFlops = 0;  // f64
+};
+
 struct GpuPlaceArgs {
   static constexpr size_t kDevice = 0;  // i32
   static constexpr size_t kContext = 1;  // i32
   static constexpr size_t kStream = 2;  // i32
   static constexpr size_t kRegistersPerThread = 3;  // i32
   static constexpr size_t kSharedMemory = 4;  // i32
-  static constexpr size_t kGraphId = 5;  // u32
-  static constexpr size_t kGraphNodeId = 6;  // u32
+  static constexpr size_t kBlocksPerSM = 5;  // f32
+  static constexpr size_t kWarpsPerSM = 6;  // f32
 };
 
 struct GpuLaunchArgs {
@@ -173,11 +184,40 @@ struct GpuLaunchArgs {
   static constexpr size_t kBlock = 3;  // dims[3]
 };
 
+struct GpuGraphArgs {
+  static constexpr size_t kGraphId = 0;  // u32
+  static constexpr size_t kGraphNodeId = 1;  // i64
+};
+
 struct GpuCopyArgs {
   static constexpr size_t kDevice = 0;  // i32
   static constexpr size_t kContext = 1;  // i32
   static constexpr size_t kStream = 2;  // i32
   static constexpr size_t kBytes = 3;  // i64
+  static constexpr size_t kMemoryBandwidthGBS = 5;  // f32
+};
+
+struct GpuWaitArgs {
+  static constexpr size_t kContext = 0;  // i32
+  static constexpr size_t kStream = 1;  // i32
+};
+
+struct GpuOpArgs {
+  static constexpr size_t kOp = 0;  // name
+  static constexpr size_t kModule = 1;  // name
+};
+
+struct GpuPhaseArgs {
+  static constexpr size_t kOp = 0;  // name
+};
+
+struct GpuBandwidthArgs {
+  static constexpr size_t kGBS = 0;  // f32
+};
+
+struct GpuRatesArgs {
+  static constexpr size_t kGBS = 0;  // f32
+  static constexpr size_t kTFLOPS = 1;  // f32
 };
 
 }  // namespace vitrine::span_layout

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace vitrine {
@@ -43,6 +44,16 @@ void SpanRecorder::start(int64_t start_ns) {
   }
   recording_ = true;
   pool_.observe(this);
+}
+
+void SpanRecorder::add_flops(double flops) {
+  SpanRecord* record = engine_.append();
+  if (record == nullptr) return;
+  *record = SpanRecord{};
+  record->kind = span_layout::kKindMore;
+  record->schema = span_layout::kSchemaFlops;
+  record->layer = -1;
+  record->set_wide(span_layout::FlopsArgs::kFlops, std::bit_cast<int64_t>(flops));
 }
 
 int64_t SpanRecorder::stop() {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -64,12 +65,18 @@ class SpanRecorder final : private ThreadPool::Observer {
     if (record != nullptr) record->end = cursor_;
   }
 
+  /// Of the op that was opened last, which has nothing inside yet.
+  void add_flops(double flops);
+
   /// Ends recording. Returns the step's end, CLOCK_MONOTONIC: no span is after it.
   int64_t stop();
   /// Ends recording in a step that failed.
   void cancel();
   /// The records since start() as a chunk, its header in the place of the first record. Between stop() and start().
   void write_chunk(std::vector<SpanRecord>& chunk) const;
+  /// Those of the engine thread; their times count from base_ns().
+  std::span<const SpanRecord> engine_spans() const { return engine_.records(); }
+  int64_t base_ns() const { return base_ns_; }
 
  private:
   struct WorkerSpans {

@@ -23,9 +23,12 @@ struct TraceSite {
   SpanRecord record{};
   /// An op ends when its scope does, by the clock; anything else ends with the last op inside.
   bool is_op = false;
-  int64_t fixed_bytes = 0;    ///< an op reads or writes whatever the batch
-  int64_t bytes_per_row = 0;  ///< and for each row of its first input
-  std::string range;          ///< what its NVTX range is called; of a module see module_range_head()
+  int64_t fixed_bytes = 0;         ///< an op reads or writes whatever the batch
+  int64_t bytes_per_row = 0;       ///< and for each row of its first input
+  int64_t bytes_per_kv_token = 0;  ///< attention: for each position that the batch sees
+  int64_t flops_per_pair = 0;      ///< attention: for each pair of a query and a position that it sees
+  int32_t sliding_window = 0;      ///< attention: positions a query sees; 0 = all
+  std::string range;               ///< what its NVTX range is called; of a module see module_range_head()
   bool is_module = false;
 };
 

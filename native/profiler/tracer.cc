@@ -1,6 +1,8 @@
 // The parts of scopes that run only where something listens.
 #include "profiler/tracer.h"
 
+#include <utility>
+
 #include "core/clock.h"
 #include "profiler/module_range.h"
 
@@ -53,17 +55,47 @@ void TraceScope::open(Tracer& tracer, const TraceSite& site, std::initializer_li
   }
 }
 
+void TraceScope::add_flops(double flops) {
+  if (record_ != nullptr) tracer_->recorder_.add_flops(flops);
+}
+
 void TraceScope::close() {
   if (tracer_->recorder_.recording()) tracer_->recorder_.close(record_, site_->is_op);
   if (tracer_->op_listener_ && site_->is_op) tracer_->op_listener_(*site_);
   if (tracer_->emits_ranges_) nvtx::pop();
 }
 
-StepTrace::StepTrace(Tracer& tracer, const ForwardBatchView& batch, int64_t start_ns) : tracer_(tracer) {
+ReplayScope::ReplayScope(Tracer& tracer, const TraceSite& site, std::span<const CapturedOp> ops, int64_t rows,
+                         const AttentionLengths& lengths)
+    : scope_(tracer, site), tracer_(tracer) {
+  if (tracer.device_trace_ == nullptr || !tracer.recorder_.recording()) return;
+  kept_ = true;
+  tracer.replays_.push_back({monotonic_ns(),
+                             0,
+                             {ops.begin(), ops.end()},
+                             rows,
+                             {lengths.query_start.begin(), lengths.query_start.end()},
+                             {lengths.seq_lens.begin(), lengths.seq_lens.end()}});
+}
+
+ReplayScope::~ReplayScope() {
+  if (kept_) tracer_.replays_.back().end_ns = monotonic_ns();
+}
+
+void Tracer::start_device_trace(DeviceActivities& activities) {
+  const SpanTables known = tables();
+  device_trace_ = std::make_unique<DeviceTrace>(activities, known.threads.front().tid, known.names);
+}
+
+StepTrace::StepTrace(Tracer& tracer, const ForwardBatchView& batch, int64_t start_ns)
+    : tracer_(tracer),
+      step_id_(batch.all_words().size() < layout::kHeaderWords ? 0 : static_cast<int32_t>(batch.step_id())),
+      start_ns_(start_ns) {
   if (tracer.emits_ranges_) {
     tracer.text_ = step_name(batch);
     nvtx::push(tracer.text_.c_str());
   }
+  tracer.replays_.clear();
   if (batch.wants_spans()) {
     tracer.recorder_.start(start_ns);
     tracer.active_ = true;
@@ -77,9 +109,17 @@ StepTrace::~StepTrace() {
 }
 
 int64_t StepTrace::finish(std::vector<SpanRecord>& chunk) {
-  if (!tracer_.recorder_.recording()) return monotonic_ns();
+  DeviceTrace* device = tracer_.device_trace_.get();
+  if (!tracer_.recorder_.recording()) {
+    if (device != nullptr) device->pass_step(start_ns_);
+    return monotonic_ns();
+  }
   const int64_t end_ns = tracer_.recorder_.stop();
   tracer_.recorder_.write_chunk(chunk);
+  if (device != nullptr) {
+    device->add_step(step_id_, start_ns_, end_ns, tracer_.recorder_.base_ns(), tracer_.recorder_.engine_spans(),
+                     std::exchange(tracer_.replays_, {}));
+  }
   return end_ns;
 }
 

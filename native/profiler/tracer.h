@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +16,7 @@
 
 #include "core/forward_batch.h"
 #include "core/thread_pool.h"
+#include "profiler/device_trace.h"
 #include "profiler/nvtx.h"
 #include "profiler/span_recorder.h"
 #include "profiler/trace_site.h"
@@ -31,12 +34,21 @@ class Tracer {
   uint32_t name_id(std::string_view name) { return recorder_.name_id(name); }
   SpanTables tables() const { return recorder_.tables(); }
 
+  /// From now on the work of recorded steps on the device is kept for device_trace()->take(). Between steps.
+  void start_device_trace(DeviceActivities& activities);
+  void stop_device_trace() { device_trace_.reset(); }
+  /// Null when it is not started.
+  DeviceTrace* device_trace() const { return device_trace_.get(); }
+
  private:
   friend class TraceScope;
+  friend class ReplayScope;
   friend class StepTrace;
   friend class OpListener;
 
   SpanRecorder recorder_;
+  std::unique_ptr<DeviceTrace> device_trace_;
+  std::vector<GraphReplay> replays_;  ///< of the step that runs
   const bool emits_ranges_;
   bool active_;
   std::string text_;  ///< of the range that is being pushed; kept for its memory
@@ -79,6 +91,8 @@ class TraceScope {
 
   /// For what the site does not know; null where nothing is recorded.
   SpanRecord* record() const { return record_; }
+  /// Adds the operations of the op's products; before anything inside the scope is recorded.
+  void add_flops(double flops);
 
  private:
   void open(Tracer& tracer, const TraceSite& site, std::initializer_list<TraceShape> inputs);
@@ -87,6 +101,24 @@ class TraceScope {
   Tracer* tracer_ = nullptr;
   const TraceSite* site_ = nullptr;
   SpanRecord* record_ = nullptr;
+};
+
+/// Around the call that queues a captured graph: an op of its own, and the ops of the capture become those of what the
+/// device then does.
+class ReplayScope {
+ public:
+  /// `site`: a phase_site() named after the graph. `ops` in the order of capture, for `rows` rows. `lengths`: of the
+  /// step's own requests.
+  ReplayScope(Tracer& tracer, const TraceSite& site, std::span<const CapturedOp> ops, int64_t rows,
+              const AttentionLengths& lengths);
+  ~ReplayScope();
+  ReplayScope(const ReplayScope&) = delete;
+  ReplayScope& operator=(const ReplayScope&) = delete;
+
+ private:
+  TraceScope scope_;
+  Tracer& tracer_;
+  bool kept_ = false;
 };
 
 /// A step: a range of its own, and recorded when its batch asks for it. A step that throws leaves nothing open.
@@ -103,6 +135,8 @@ class StepTrace {
 
  private:
   Tracer& tracer_;
+  const int32_t step_id_;
+  const int64_t start_ns_;
 };
 
 /// A site of work that belongs to no module.

@@ -198,7 +198,8 @@ TEST("cuda attention plan: any batch stays within the capacity of its tokens and
   AttentionPlan plan;
   for (int i = 0; i < 1000; ++i) {
     const auto below = [&](int32_t bound) { return static_cast<int32_t>(random() % static_cast<uint32_t>(bound)); };
-    const AttentionTiling tiling{1 + below(20), 1 + below(8), 16, i % 3 == 0 ? 0 : 64 << below(2), 1 + below(300), 1 + below(300)};
+    const AttentionTiling tiling{1 + below(20),  1 + below(8),  16, i % 3 == 0 ? 0 : 64 << below(2),
+                                 1 + below(300), 1 + below(300)};
     const int32_t requests = 1 + below(40);
     const int32_t longest = 1 << below(9);
     Batch batch;

@@ -13,6 +13,8 @@ import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
+import type { DeviceTracing } from './profiler/gpu-capture.js';
+import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
 
 export interface RunnerLimits {
@@ -102,6 +104,7 @@ export class ModelRunner {
       throw thrown;
     }
     logLimits(this.limits, log);
+    if (options.enableLayerwiseNvtxMarker) void this.#announceGraphs(log);
   }
 
   /**
@@ -143,6 +146,23 @@ export class ModelRunner {
   /** What the records of `StepOutput.spans` refer to. */
   spanTables(): SpanTables {
     return this.#engine.spanTables();
+  }
+
+  /** What records the GPU's work in steps; null on the CPU, whose work is that of the engine's threads. */
+  get deviceTracing(): DeviceTracing | null {
+    return this.device.kind === 'cuda' ? this.#engine : null;
+  }
+
+  /** For tools that record the GPU by themselves; an engine without graphs has nothing to tell. */
+  async #announceGraphs(log: Log): Promise<void> {
+    const graphs = this.#engine.capturedGraphs();
+    if (graphs.length === 0) return;
+    try {
+      const path = await writeGraphMap(process.env.SGLANG_TORCH_PROFILER_DIR || '/tmp', graphs);
+      log.info(`The ops of the CUDA graphs, node by node: ${path}`);
+    } catch (thrown) {
+      log.warn(`The ops of the CUDA graphs cannot be written down: ${toError(thrown).message}`);
+    }
   }
 
   /** Waits for the running step and frees everything; steps that are not done report ENGINE_FAILED. Idempotent. */

@@ -1,6 +1,6 @@
 // What front end and rank tell each other about profiles. Plain data: it crosses process borders.
 
-/** `GPU` records what GPU backends report; on the CPU it adds nothing. `MEM` writes a memory snapshot file. */
+/** `GPU` records what a GPU does; where the model runs on the CPU it adds nothing. `MEM` writes a memory snapshot file. */
 export const PROFILE_ACTIVITIES = ['CPU', 'GPU', 'MEM', 'CUDA_PROFILER'] as const;
 export type ProfileActivity = (typeof PROFILE_ACTIVITIES)[number];
 
@@ -68,6 +68,8 @@ export interface RankProfile {
   readonly recordedSteps: number;
   /** null while it records. */
   readonly endedBy: ProfileEnd | null;
+  /** What was asked for and is not recorded, and why; one line each. */
+  readonly warnings: readonly string[];
   /** Complete files; empty until the state is `done`. */
   readonly files: readonly ProfileFile[];
   readonly error: { readonly code: string; readonly message: string; readonly param: string | null } | null;

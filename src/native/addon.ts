@@ -213,6 +213,37 @@ export interface SpanTables {
   readonly threads: readonly SpanThreadInfo[];
 }
 
+/** A CUDA graph, which is replayed for decode batches of up to `batchSize` requests. */
+export interface CapturedGraph {
+  readonly batchSize: number;
+  /** What the NVTX range of a replay is called. */
+  readonly range: string;
+  /**
+   * What it was captured from. The stream is single: the kernels, copies and memsets of a replay run in this order, so many
+   * `nodes` an op. `module`: null for an op that belongs to none.
+   */
+  readonly ops: readonly { readonly op: string; readonly module: string | null; readonly nodes: number }[];
+}
+
+/** Chunks of trace/record/span-layout.ts. */
+export interface DeviceTraceStep {
+  readonly stepId: number;
+  /** Calls of CUDA, on the threads of this process. */
+  readonly host: Uint8Array;
+  /** Kernels, copies and waits, on the device's streams. */
+  readonly device: Uint8Array;
+}
+
+/** What the device did in recorded steps. */
+export interface DeviceTraceBatch {
+  /** CUDA's number of the device. */
+  readonly device: number;
+  /** What the tables of the two kinds of chunks gained since the batch before; ids and indices follow on. */
+  readonly hostTables: SpanTables;
+  readonly deviceTables: SpanTables;
+  readonly steps: readonly DeviceTraceStep[];
+}
+
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
  * of a step whose batch said `profile`, one chunk as laid out by trace/record/span-layout.ts, else null. They lie after the
@@ -246,6 +277,17 @@ export interface NativeEngine {
    * engine: what the thread starts afterwards is kept off as well.
    */
   keepThreadOff(): void;
+  /** The CUDA graphs of decode steps, by size; none on a CPU. After initCache; they never change. */
+  capturedGraphs(): CapturedGraph[];
+  /** Throws an Error with the reason why the device's work cannot be recorded: no CUPTI, another profiler, a CPU. */
+  checkDeviceTrace(): void;
+  /** From the next submitted step on, of steps whose batch says `profile`. Blocks for the steps that are queued. */
+  startDeviceTrace(): void;
+  /** What is known so far of steps that are done; no steps while little waits. A step's records come once. */
+  takeDeviceTrace(): DeviceTraceBatch;
+  /** All that is left of the steps that are done. Blocks for the steps that are queued. */
+  finishDeviceTrace(): DeviceTraceBatch;
+  stopDeviceTrace(): void;
   /** Waits for the running step, drops queued ones, joins the threads, frees the memory. Idempotent. */
   close(): void;
 }

@@ -96,6 +96,7 @@ export class Scheduler {
       tables: runner.spanTables(),
       devices: [runner.device],
       cuda: addon,
+      deviceTracing: runner.deviceTracing,
       tracer: this.#tracer,
       gauges: () => this.#gauges(),
       memory: () => runner.memoryInfo(),

@@ -106,6 +106,7 @@ export function profileJson(status: ProfileStatus) {
     first_step: status.firstStep,
     last_step: status.lastStep,
     ended_by: status.endedBy,
+    warnings: status.warnings,
     files: status.files.map((file) => ({
       path: file.path,
       kind: file.kind,
@@ -135,6 +136,7 @@ const IDLE = {
   first_step: null,
   last_step: null,
   ended_by: null,
+  warnings: [],
   files: [],
   merge: null,
   error: null,

@@ -85,6 +85,8 @@ export interface VitrineMetadata {
   readonly clockOffsetNs?: string;
   /** Flow categories whose ids mean the same in every file of the profile; the merger leaves them alone. */
   readonly sharedFlowCategories?: readonly string[];
+  /** What was asked for and is not in the file, and why; one line each. */
+  readonly warnings?: readonly string[];
   readonly droppedRecords: number;
   /** Why records were dropped, e.g. `buffer` or `max_bytes`, with counts. */
   readonly dropped?: Readonly<Record<string, number>>;

@@ -267,7 +267,15 @@ test('with Accept: application/json the whole account comes back', async (t) => 
   const started = await start({ start_in: 1, num_steps: 4 });
   assert.equal(started.status, 200);
   const id = started.body.profile_id;
-  const untold = { first_step: null, last_step: null, ended_by: null, files: [], merge: null, error: null };
+  const untold = {
+    first_step: null,
+    last_step: null,
+    ended_by: null,
+    warnings: [],
+    files: [],
+    merge: null,
+    error: null,
+  };
   const common = { profile_id: id, activities: ['CPU', 'GPU'], output_dir: dir, planned_steps: 4 };
   assert.deepEqual(started.body, { ...common, ...untold, state: 'armed', recorded_steps: 0, forward_steps: 3 });
   scheduler.step();
@@ -285,6 +293,7 @@ test('with Accept: application/json the whole account comes back', async (t) => 
     first_step: 5,
     last_step: 6,
     ended_by: 'stop',
+    warnings: [],
     files: [
       {
         path: join(dir, `${id}-TP-0.trace.json.gz`),

@@ -18,6 +18,10 @@ import { StepOutput } from '#vitrine/engine/step-output.js';
 import type {
   BuildInfo,
   CacheConfig,
+  CapturedGraph,
+  CudaDeviceInfo,
+  DeviceTraceBatch,
+  DeviceTraceStep,
   EngineConfig,
   LoadPlan,
   MachineLimits,
@@ -38,6 +42,7 @@ import {
   SPAN_LAYOUT_VERSION,
 } from '#vitrine/trace/record/span-layout.js';
 import { attend, FAKE_VOCAB_SIZE, logitsOf, logSoftmax, nextState, sampleToken, topIds } from './fake-model.js';
+import { rawChunk } from './span-chunks.js';
 
 export interface FakeEngineOptions {
   /** Milliseconds that a step takes, and says it took; 0 (default): it is done in a later turn of the event loop. */
@@ -55,6 +60,8 @@ export interface FakeEngineOptions {
   readonly outOfMemory?: string;
   readonly kvBytesPerToken?: number;
   readonly layoutVersion?: number;
+  /** There is a GPU, and it tells of its work, or this is why not. */
+  readonly gpu?: { readonly problem?: string };
   /** Sees every step that was run. */
   readonly onStep?: (step: FakeStep) => void;
 }
@@ -88,6 +95,9 @@ class FakeEngine implements NativeEngine {
   #endedNs = 0n;
   #running: NodeJS.Timeout | NodeJS.Immediate | null = null;
   #loaded = false;
+  /** Work of the GPU that was not told yet; null: nobody wants to know. */
+  #deviceSteps: DeviceTraceStep[] | null = null;
+  #deviceTablesTold = false;
   closed = false;
 
   constructor(options: FakeEngineOptions, _config: EngineConfig, onStep: StepCallback) {
@@ -138,6 +148,43 @@ class FakeEngine implements NativeEngine {
 
   keepThreadOff(): void {}
 
+  capturedGraphs(): CapturedGraph[] {
+    return [];
+  }
+
+  checkDeviceTrace(): void {
+    const { gpu } = this.#options;
+    if (gpu === undefined) throw new Error('the fake has no GPU');
+    if (gpu.problem !== undefined) throw new Error(gpu.problem);
+  }
+
+  startDeviceTrace(): void {
+    this.checkDeviceTrace();
+    this.#deviceSteps = [];
+    this.#deviceTablesTold = false;
+  }
+
+  /** Late: the last two steps are kept back. */
+  takeDeviceTrace(): DeviceTraceBatch {
+    return this.#deviceBatch(this.#deviceSteps!.splice(0, Math.max(0, this.#deviceSteps!.length - 2)));
+  }
+
+  finishDeviceTrace(): DeviceTraceBatch {
+    return this.#deviceBatch(this.#deviceSteps!.splice(0));
+  }
+
+  stopDeviceTrace(): void {
+    this.#deviceSteps = null;
+  }
+
+  #deviceBatch(steps: readonly DeviceTraceStep[]): DeviceTraceBatch {
+    const fresh = steps.length > 0 && !this.#deviceTablesTold;
+    this.#deviceTablesTold ||= fresh;
+    const none = { names: [], threads: [] };
+    const { host, device } = FAKE_DEVICE_TABLES;
+    return { device: 1, hostTables: fresh ? host : none, deviceTables: fresh ? device : none, steps };
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -177,6 +224,10 @@ class FakeEngine implements NativeEngine {
     this.#endedNs = process.hrtime.bigint();
     this.#startNext();
     const profiled = output !== null && viewForwardBatch(batch).header('profile') === PROFILE_STEP.record;
+    if (profiled && this.#deviceSteps !== null) {
+      const { stepId, endNs } = new StepOutput(output!);
+      this.#deviceSteps.push(fakeDeviceStep(stepId, begunNs, endNs));
+    }
     if (output === null) this.#onStep(new Error(this.#dead!), null, null);
     else this.#onStep(null, output, profiled ? fakeSpans(begunNs, new StepOutput(output).endNs) : null);
   }
@@ -302,6 +353,10 @@ class FakeEngine implements NativeEngine {
 }
 
 const FAKE_ENGINE_TID = 999_999;
+const FAKE_GPU: CudaDeviceInfo = {
+  ...{ kind: 'cuda', index: 0, name: 'Fake GPU', computeCapability: '9.0', multiprocessors: 132 },
+  ...{ driverVersion: 13000, runtimeVersion: 13000, totalBytes: 2 ** 36 },
+};
 
 /** One cpu_op that fills the step: a chunk of trace/record/span-layout.ts. */
 function fakeSpans(begunNs: bigint, endedNs: bigint): Uint8Array {
@@ -317,6 +372,39 @@ function fakeSpans(begunNs: bigint, endedNs: bigint): Uint8Array {
   view.setBigInt64(at + RECORD_OFFSET.end, endedNs - begunNs - 1n, true);
   view.setInt16(at + RECORD_OFFSET.layer, -1, true);
   return new Uint8Array(chunk);
+}
+
+const FAKE_DEVICE_TABLES = {
+  host: { names: ['cudaLaunchKernel', 'ac2g'], threads: [{ tid: FAKE_ENGINE_TID, name: 'fake engine' }] },
+  device: { names: ['fake_kernel', 'ac2g', 'mlp', 'model.layers.2.mlp'], threads: [{ tid: 7, name: 'stream 7' }] },
+};
+
+/** A call and the kernel that it queued, which ends with the step. */
+function fakeDeviceStep(stepId: number, begunNs: bigint, endedNs: bigint): DeviceTraceStep {
+  const id = BigInt(stepId);
+  const float = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0]!;
+  const at = { begin: 20n, end: 30n, id };
+  const ran = { begin: 40n, end: endedNs - begunNs, id };
+  return {
+    stepId,
+    host: rawChunk({
+      baseNs: begunNs,
+      records: [
+        { ...at, category: 'cudaRuntime' },
+        { ...at, kind: 'flowStart', category: 'ac2g', name: 1 },
+      ],
+    }).records,
+    device: rawChunk({
+      baseNs: begunNs,
+      records: [
+        { ...ran, category: 'kernel', schema: 'gpuPlace', layer: 2, words: [1, 1, 7, 32, 0, float(2), float(6)] },
+        { kind: 'more', category: 'kernel', schema: 'gpuLaunch', words: [8, 1, 1, 96, 1, 1] },
+        { kind: 'more', category: 'kernel', schema: 'gpuOp', words: [2, 3] },
+        { kind: 'more', category: 'kernel', schema: 'gpuRates', words: [float(1500.25), float(3.5)] },
+        { ...ran, end: ran.begin, kind: 'flowEnd', category: 'ac2g', name: 1 },
+      ],
+    }).records,
+  };
 }
 
 /** Collects the sections of a StepOutput. */
@@ -418,13 +506,8 @@ export function createFakeAddon(options: FakeEngineOptions = {}): NativeAddon {
     buildInfo: () => build,
     devices: () => [{ kind: 'cpu', name: 'fake', threads: 1, totalBytes: 2 ** 30 }],
     cudaDevices: () => {
-      if (options.gpuBytes === undefined) throw new Error('the fake has no GPU');
-      return [
-        {
-          ...{ kind: 'cuda', index: 0, name: 'fake GPU', computeCapability: '9.0', multiprocessors: 132 },
-          ...{ driverVersion: 13000, runtimeVersion: 13000, totalBytes: options.gpuBytes },
-        },
-      ];
+      if (options.gpu === undefined && options.gpuBytes === undefined) throw new Error('the fake has no GPU');
+      return [{ ...FAKE_GPU, totalBytes: options.gpuBytes ?? FAKE_GPU.totalBytes }];
     },
     machineLimits: () => limits,
     setIdlePriority: () => false,

@@ -168,6 +168,7 @@ export class FakeProfiler {
       plannedSteps: numSteps === null ? null : numSteps * (stages?.length ?? 1),
       recordedSteps: this.#recorded,
       endedBy: this.#endedBy,
+      warnings: [],
       files: this.#files,
       error: this.#error,
     };

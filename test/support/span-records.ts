@@ -38,7 +38,9 @@ export function readSpans(chunk: ArrayBuffer, names: readonly string[]): ReadChu
   if (view.getUint32(CHUNK_HEADER.version, true) !== SPAN_LAYOUT_VERSION) throw new Error('another version');
   const spans: ReadSpan[] = [];
   for (let at = CHUNK_HEADER_BYTES; at < view.byteLength; at += RECORD_BYTES) {
-    if (view.getUint8(at + RECORD_OFFSET.kind) !== RECORD_KIND.span) throw new Error(`no span at ${at}`);
+    const kind = view.getUint8(at + RECORD_OFFSET.kind);
+    if (kind === RECORD_KIND.more && spans.length > 0) continue; // what attention computes
+    if (kind !== RECORD_KIND.span) throw new Error(`no span at ${at}`);
     spans.push(readSpan(view, at, names));
   }
   return {

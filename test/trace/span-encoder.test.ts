@@ -79,7 +79,7 @@ function argumentText(field: ArgumentField, view: DataView, at: number): string 
     case 'u32':
       return `${word}`;
     case 'f32':
-      return floatText(view.getFloat32(at, true));
+      return floatText(Number(view.getFloat32(at, true).toPrecision(6)));
     case 'f64':
       return floatText(view.getFloat64(at, true));
     case 'i64':

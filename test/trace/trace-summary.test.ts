@@ -340,6 +340,7 @@ test('the JSON has the same keys whatever the trace holds', async (t) => {
     'steps',
     'gaps',
     'waitingGaps',
+    'gpu',
     'droppedRecords',
     'dropped',
     'warnings',
@@ -356,10 +357,69 @@ test('the JSON has the same keys whatever the trace holds', async (t) => {
       [summary.steps, 'mode count totalUs meanUs minUs p50Us p90Us p99Us maxUs'],
       [summary.gaps === null ? [] : [summary.gaps], 'count totalUs share p50Us p99Us maxUs causes'],
       [summary.waitingGaps, 'fromBatch toBatch count totalUs p50Us p99Us maxUs'],
+      [summary.gpu === null ? [] : [summary.gpu], 'busyUs share stepGaps modules otherModules'],
     ]) {
       for (const row of part) assert.equal(Object.keys(row).join(' '), partKeys);
     }
   }
+});
+
+/** A step on the host and the work that it queued: the call within the step, the work after it. */
+function stepWithWork(
+  number: number,
+  ts: number,
+  work: readonly (readonly [module: string, ts: number, dur: number])[],
+) {
+  return [
+    step(number, ts, 10, 'decode'),
+    span({ cat: 'cuda_runtime', name: 'cudaGraphLaunch', ts: ts + 1, dur: 5, args: { correlation: number } }),
+    ...work.map(([module, begin, dur]) =>
+      span({
+        ...{ cat: 'kernel', name: 'gemm_kernel<64>', pid: 0, tid: 7, ts: begin, dur },
+        args: { correlation: number, layer: 1, op: 'x', module, 'GB/s': dur * 100, 'TFLOP/s': 2.5 },
+      }),
+    ),
+  ];
+}
+
+test('the GPU: time and rates by module over layers, idle time between the work of steps', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const traceEvents = [
+    // The second step is queued while the work of the first still runs.
+    ...stepWithWork(1, 1000, [
+      ['model.layers.0.mlp', 1020, 10],
+      ['model.layers.1.mlp', 1040, 30],
+    ]),
+    ...stepWithWork(2, 1015, [['model.norm', 1100, 20]]),
+    ...stepWithWork(3, 1200, [['model.norm', 1205, 20]]),
+    span({ cat: 'gpu_memcpy', name: 'Memcpy DtoH', pid: 0, tid: 7, ts: 1225, dur: 5, args: { correlation: 3 } }),
+  ];
+  const path = writeTraceFile(directory, 'gpu.json', { ...OURS, traceEvents });
+  const { gpu, layers } = await summariseTrace(path, 2);
+  assert.equal(gpu!.busyUs, 85);
+  assert.equal(gpu!.share, 85 / 210);
+  assert.deepEqual(gpu!.stepGaps, { count: 2, totalUs: 115, p50Us: 57.5, p99Us: 84.45, maxUs: 85 });
+  assert.deepEqual(gpu!.modules, [
+    {
+      ...{ module: 'model.layers.*.mlp', calls: 2, totalUs: 40, share: 40 / 85 },
+      ...{ gigabytesPerSecond: (10 * 1000 + 30 * 3000) / 40, teraflopsPerSecond: 2.5 },
+      kernels: [{ name: 'gemm_kernel<64>', calls: 2, totalUs: 40 }],
+    },
+    {
+      ...{ module: 'model.norm', calls: 2, totalUs: 40, share: 40 / 85 },
+      ...{ gigabytesPerSecond: 2000, teraflopsPerSecond: 2.5 },
+      kernels: [{ name: 'gemm_kernel<64>', calls: 2, totalUs: 40 }],
+    },
+  ]);
+  assert.deepEqual(gpu!.otherModules, { count: 1, totalUs: 5 });
+  assert.deepEqual(
+    layers.map(({ layer, totalUs }) => [layer, totalUs]),
+    [[1, 80]],
+  );
+  const report = renderTraceSummary(await summariseTrace(path, 2));
+  assert.match(report, /^ {2}idle between steps: 2 gaps, 115 us; p50 57\.5 us, p99 84\.5 us, max 85\.0 us$/m);
+  assert.match(report, /^ {2}model\.layers\.\*\.mlp +40\.0 us +47\.1% +2 +2500 +2\.5$/m);
+  assert.match(report, /^ {6}gemm_kernel<64>: 2 calls, 40\.0 us$/m);
 });
 
 test('spans within spans, a hundred thousand deep', async (t) => {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backend/cuda/activation.h"
+#include "backend/cuda/activity_recorder.h"
 #include "backend/cuda/context.h"
 #include "backend/cuda/limits.h"
 #include "backend/cuda/norm.h"
@@ -286,6 +287,20 @@ int op_logprobs(Context* context, const VitrineTensor* logits, size_t first, siz
   return guarded([&] { context->sampler.logprobs(*logits, first, count, context->queue()); });
 }
 
+int start_activities() {
+  return guarded([] { ActivityRecorder::instance().start(); });
+}
+
+void stop_activities() { ActivityRecorder::instance().stop(); }
+
+int flush_activities() {
+  return guarded([] { ActivityRecorder::instance().flush(); });
+}
+
+size_t take_activities(VitrineCudaActivity* activities, size_t capacity, uint64_t* dropped) {
+  return ActivityRecorder::instance().take(activities, capacity, *dropped);
+}
+
 constexpr VitrineCudaApi kApi = {
     .abi_version = VITRINE_CUDA_ABI_VERSION,
     .struct_bytes = sizeof(VitrineCudaApi),
@@ -336,6 +351,10 @@ constexpr VitrineCudaApi kApi = {
     .plan_sampling = op_plan_sampling,
     .sample = op_sample,
     .logprobs = op_logprobs,
+    .start_activities = start_activities,
+    .stop_activities = stop_activities,
+    .flush_activities = flush_activities,
+    .take_activities = take_activities,
 };
 
 }  // namespace

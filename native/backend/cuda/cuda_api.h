@@ -160,6 +160,35 @@ typedef struct VitrineCudaLimits {
   double matmul_flops_per_second; /* of cublasLt in the context's dtype; 0 without cublasLt */
 } VitrineCudaLimits;
 
+enum VitrineActivityKind {
+  VITRINE_KERNEL = 0,
+  VITRINE_COPY = 1,
+  VITRINE_SET = 2,
+  VITRINE_RUNTIME_CALL = 3,
+  VITRINE_DRIVER_CALL = 4,
+  VITRINE_WAIT = 5
+};
+
+/* As vitrine::DeviceActivity. */
+typedef struct VitrineCudaActivity {
+  const char* name; /* valid until the process ends; equal names are one pointer */
+  int64_t begin_ns;
+  int64_t end_ns;
+  uint64_t graph_node;
+  int64_t bytes;
+  int32_t kind; /* VitrineActivityKind */
+  uint32_t correlation;
+  uint32_t thread;
+  uint32_t device;
+  uint32_t context;
+  uint32_t stream;
+  uint32_t graph;
+  int32_t grid[3];
+  int32_t block[3];
+  int32_t registers;
+  int32_t shared_memory;
+} VitrineCudaActivity;
+
 typedef struct VitrineCudaApi {
   uint32_t abi_version; /* first, in every version */
   uint32_t struct_bytes;
@@ -241,6 +270,12 @@ typedef struct VitrineCudaApi {
                        size_t logprob_count, const VitrineLogprobRequest* logprobs);
   int (*sample)(VitrineCudaContext* context, const VitrineTensor* logits, size_t first, size_t count);
   int (*logprobs)(VitrineCudaContext* context, const VitrineTensor* logits, size_t first, size_t count);
+
+  /* --- what the process's GPUs do, by CUPTI; of any thread. See backend/cuda/activity_recorder.h --- */
+  int (*start_activities)(void);
+  void (*stop_activities)(void);
+  int (*flush_activities)(void);
+  size_t (*take_activities)(VitrineCudaActivity* activities, size_t capacity, uint64_t* dropped); /* added to dropped */
 } VitrineCudaApi;
 
 typedef const VitrineCudaApi* (*VitrineCudaApiFunction)(void);

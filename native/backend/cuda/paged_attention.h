@@ -15,8 +15,8 @@ class PagedAttention {
   /// dtype: of activations and cache. `fixed`: whether the current step's memory is that of captured ones, which are of
   /// one token a request; the grids and the places of all their lists depend on the number of requests alone, so that a
   /// captured step can be replayed with other lengths. The environment's VITRINE_CUDA_ATTENTION=portable keeps to the
-  /// kernels that every architecture has; unset, empty or auto takes those of Hopper where they are; anything else is an
-  /// Error.
+  /// kernels that every architecture has; unset, empty or auto takes those of Hopper where they are; anything else is
+  /// an Error.
   PagedAttention(StepInputs& inputs, const bool& fixed, int dtype, int multiprocessors);
 
   /// The batch's device pointers must last until the step's last run(). Host arrays may change on return.

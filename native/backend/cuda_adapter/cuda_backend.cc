@@ -1,6 +1,7 @@
 // One call, one call.
 #include "backend/cuda_adapter/cuda_backend.h"
 
+#include <array>
 #include <vector>
 
 #include "core/check.h"
@@ -37,6 +38,32 @@ VitrineMoeRouting c(const MoeRouting& routing) {
 
 VitrineAttentionShape c(const AttentionShape& shape) {
   return {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, shape.scale};
+}
+
+static_assert(static_cast<int>(ActivityKind::kKernel) == VITRINE_KERNEL &&
+              static_cast<int>(ActivityKind::kCopy) == VITRINE_COPY &&
+              static_cast<int>(ActivityKind::kSet) == VITRINE_SET &&
+              static_cast<int>(ActivityKind::kRuntimeCall) == VITRINE_RUNTIME_CALL &&
+              static_cast<int>(ActivityKind::kDriverCall) == VITRINE_DRIVER_CALL &&
+              static_cast<int>(ActivityKind::kWait) == VITRINE_WAIT);
+
+DeviceActivity from_c(const VitrineCudaActivity& activity) {
+  return {.kind = static_cast<ActivityKind>(activity.kind),
+          .name = activity.name,
+          .begin_ns = activity.begin_ns,
+          .end_ns = activity.end_ns,
+          .correlation = activity.correlation,
+          .thread = activity.thread,
+          .device = activity.device,
+          .context = activity.context,
+          .stream = activity.stream,
+          .graph = activity.graph,
+          .graph_node = activity.graph_node,
+          .bytes = activity.bytes,
+          .grid = {activity.grid[0], activity.grid[1], activity.grid[2]},
+          .block = {activity.block[0], activity.block[1], activity.block[2]},
+          .registers = activity.registers,
+          .shared_memory = activity.shared_memory};
 }
 
 /// The library's context, and calls with it.
@@ -147,13 +174,43 @@ class CudaAttention final : public AttentionBackend {
   const Context& context_;
 };
 
+class CudaActivities final : public DeviceActivities {
+ public:
+  CudaActivities(const CudaLibrary& library, int device) : library_(library) {
+    VitrineCudaDevice description;
+    library.check(library.api().describe_device(device, &description));
+    multiprocessors_ = description.multiprocessors;
+  }
+
+  void start() override { library_.check(library_.api().start_activities()); }
+  void stop() override { library_.api().stop_activities(); }
+  void flush() override { library_.check(library_.api().flush_activities()); }
+  int32_t multiprocessors() const override { return multiprocessors_; }
+
+  uint64_t take(std::vector<DeviceActivity>& activities) override {
+    std::array<VitrineCudaActivity, 256> part;
+    uint64_t dropped = 0;
+    size_t count = part.size();
+    while (count == part.size()) {
+      count = library_.api().take_activities(part.data(), part.size(), &dropped);
+      for (size_t i = 0; i < count; ++i) activities.push_back(from_c(part[i]));
+    }
+    return dropped;
+  }
+
+ private:
+  const CudaLibrary library_;
+  int32_t multiprocessors_ = 0;
+};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const CudaLibrary& library, int device, DType dtype)
-      : context_(library, device, dtype), dtype_(dtype), attention_(context_) {}
+      : context_(library, device, dtype), dtype_(dtype), attention_(context_), activities_(library, device) {}
 
   std::string_view name() const override { return "cuda"; }
   DType activation_dtype() const override { return dtype_; }
+  DeviceActivities* activities() override { return &activities_; }
   const Context& context() const { return context_; }
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override {
@@ -339,6 +396,7 @@ class CudaBackend final : public Backend {
   Context context_;
   DType dtype_;
   CudaAttention attention_;
+  CudaActivities activities_;
   // Reused from call to call.
   std::vector<VitrineExpert> experts_;
   std::vector<VitrineSampleRequest> samples_;

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
+import { GpuCapture, gpuProblem } from '../../engine/profiler/gpu-capture.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
+import type { SpanProcess } from '../../trace/record/span-source.js';
 import { summariseTrace } from '../../trace/summary/trace-summary.js';
 import { hostId, monotonicToWallNs } from '../../trace/trace-clock.js';
 import { isFileNamePart, TRACE_SUFFIX } from '../../trace/trace-file-name.js';
@@ -21,6 +23,7 @@ import { renderKeyAverages } from './key-averages.js';
 import type { Point } from './latency-test.js';
 import { StaticBatch } from './static-batch.js';
 
+const DEFAULT_ACTIVITIES = ['CPU', 'GPU'] as const;
 const MAX_FILE_BYTES = 2 ** 31;
 /** Nobody is served meanwhile: what waits for the writer may be large. */
 const MAX_PENDING_BYTES = 1 << 30;
@@ -61,11 +64,11 @@ export class PointProfiler {
   static async create(options: OneBatchOptions, deps: PointProfilerDeps): Promise<PointProfiler | undefined> {
     for (const flag of idleFlags(options)) deps.output.warn(`${flag} has no effect`);
     if (!options.profile || options.correctnessTest) return undefined;
-    const activities = options.profileActivities ?? ['CPU', 'GPU'];
+    const activities = options.profileActivities ?? DEFAULT_ACTIVITIES;
     const usesCuda = activities.includes('CUDA_PROFILER');
     if (usesCuda) checkCuda(deps.addon);
     else if (!activities.includes('CPU')) {
-      throw invalid('--profile-activities', 'expected CPU or CUDA_PROFILER among them: there is no GPU to record');
+      throw invalid('--profile-activities', 'expected CPU or CUDA_PROFILER among them');
     }
     const prefix = options.profileFilenamePrefix;
     if (prefix !== undefined && !isFileNamePart(prefix)) {
@@ -129,6 +132,8 @@ export class PointProfiler {
     const { addon, environment, output } = this.#deps;
     const { profileFilenamePrefix: prefix = 'profile', profileRecordShapes: recordShapes } = this.#options;
     const { batchSize, inputLen, outputLen } = point;
+    const owner = { pid: process.pid, name: 'bench-one-batch', labels: runner.device.kind.toUpperCase(), sortIndex: 0 };
+    const gpu = this.#openGpu(runner, owner);
     const profileId = `${prefix}_batch${batchSize}_input${inputLen}_output${outputLen}`;
     const path = join(defaultOutputDir(environment), `${profileId}_${stage}${TRACE_SUFFIX}`);
     const trace = await StepTrace.open({
@@ -146,7 +151,7 @@ export class PointProfiler {
         monotonicToWallNs: String(monotonicToWallNs()),
       },
       ...{ maxFileBytes: MAX_FILE_BYTES, maxPendingBytes: MAX_PENDING_BYTES },
-      process: { pid: process.pid, name: 'bench-one-batch', labels: 'CPU', sortIndex: 0 },
+      process: owner,
       tables: runner.spanTables(),
     });
     try {
@@ -154,17 +159,35 @@ export class PointProfiler {
       for (let i = 0; i < steps; i++) {
         const step = await run(true);
         const { stepId } = step;
+        gpu?.claim(stepId, trace);
         const nothing = { cachedTokens: 0, waiting: 0, flowIds: [] };
         trace.addStep({ stepId, mode, batchSize, tokens, ...nothing, output: step });
       }
+      gpu?.finish();
     } catch (thrown) {
       await trace.discard();
       throw thrown;
+    } finally {
+      gpu?.stop();
     }
     const { droppedRecords } = await trace.finish();
     for (const line of renderKeyAverages(await summariseTrace(path, Number.MAX_SAFE_INTEGER))) output.print(line);
     if (droppedRecords > 0) output.warn(`${droppedRecords} records were dropped: the times above are too low`);
     output.print(`torch profiler chrome trace for ${stage} saved to ${path}`);
+  }
+
+  /** Records what the GPU does from here on; null where there is none, or none that can be recorded, of which it warns. */
+  #openGpu(runner: ModelRunner, owner: SpanProcess): GpuCapture | null {
+    const { deviceTracing } = runner;
+    if (deviceTracing === null || !(this.#options.profileActivities ?? DEFAULT_ACTIVITIES).includes('GPU')) return null;
+    const problem = gpuProblem(deviceTracing);
+    if (problem !== null) {
+      this.#deps.output.warn(`The GPU's work is not recorded: ${problem}`);
+      return null;
+    }
+    const gpu = new GpuCapture(deviceTracing, owner);
+    gpu.start();
+    return gpu;
   }
 }
 

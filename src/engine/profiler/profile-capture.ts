@@ -10,6 +10,7 @@ import type { TraceFileInfo } from '../../trace/write/trace-document.js';
 import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
+import { type DeviceTracing, GpuCapture, gpuProblem } from './gpu-capture.js';
 import { MemoryCapture } from './memory-capture.js';
 import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
 import { ProfileWindow } from './profile-window.js';
@@ -20,6 +21,8 @@ import type { StepTrace, TracedStep } from './step-trace.js';
 export interface CaptureDeps extends RankIdentity {
   readonly tables: SpanTables;
   readonly cuda: Pick<NativeAddon, 'cudaProfilerStart' | 'cudaProfilerStop'>;
+  /** null: there is no GPU, and the activity of that name adds nothing. */
+  readonly deviceTracing: DeviceTracing | null;
   readonly tracer: RankTracer;
   readonly gauges: () => LoadGauges;
   readonly memory: () => MemoryInfo;
@@ -46,29 +49,44 @@ export class ProfileCapture {
   readonly #attached = new Set<StepTrace>();
   /** Files that are being completed. */
   readonly #files = new Map<ProfileWindow, Promise<readonly ProfileFile[]>>();
+  /** null: the GPU's work is not recorded. */
+  #gpu: GpuCapture | null;
+  readonly #warnings: string[];
   #cudaRuns = false;
   #givenUp = false;
 
-  private constructor(request: ProfileRequest, deps: CaptureDeps, windows: readonly ProfileWindow[]) {
+  private constructor(
+    request: ProfileRequest,
+    deps: CaptureDeps,
+    { windows, gpu, warnings }: { windows: readonly ProfileWindow[]; gpu: GpuCapture | null; warnings: string[] },
+  ) {
     this.request = request;
+    this.#gpu = gpu;
+    this.#warnings = warnings;
     this.#deps = deps;
     this.#windows = windows;
     this.#feed = new SpanFeed(deps.tracer.process);
     this.#sampler = request.withStack && this.#recordsHost ? new CpuSampler() : null;
   }
 
-  /** Opens the files. Error: TRACE_NOT_WRITTEN; nothing is left behind then. */
+  /**
+   * Opens the files. Errors: TRACE_NOT_WRITTEN, INVALID_REQUEST where the GPU alone is asked for and cannot be recorded;
+   * nothing is left behind then.
+   */
   static async open(request: ProfileRequest, deps: CaptureDeps): Promise<ProfileCapture> {
+    const { gpu, warnings } = openGpu(request, deps);
     const writes = request.activities.some((activity) => activity === 'CPU' || activity === 'GPU');
     const windows: ProfileWindow[] = [];
     try {
       for (const stage of request.stages ?? [null]) {
         const trace = writes
-          ? await openTrace(request, deps, stage, {
-              process: deps.tracer.process,
-              tables: deps.tables,
-              threads: deps.writerThreads,
-            })
+          ? await openTrace(
+              request,
+              deps,
+              stage,
+              { process: deps.tracer.process, tables: deps.tables, threads: deps.writerThreads },
+              warnings,
+            )
           : null;
         const memory = request.activities.includes('MEM') ? new MemoryCapture() : null;
         windows.push(new ProfileWindow(stage, request.numSteps, { trace, memory }));
@@ -78,7 +96,12 @@ export class ProfileCapture {
       await Promise.all(windows.map((window) => window.trace?.discard()));
       throw error;
     }
-    return new ProfileCapture(request, deps, windows);
+    return new ProfileCapture(request, deps, { windows, gpu, warnings });
+  }
+
+  /** What was asked for and is not recorded, and why. */
+  get warnings(): readonly string[] {
+    return this.#warnings;
   }
 
   get recordedSteps(): number {
@@ -112,6 +135,7 @@ export class ProfileCapture {
       }
       this.#cudaRuns = true;
     }
+    this.#startGpu();
     if (!this.#recordsHost) return;
     this.#deps.tracer.start();
     // Files by stage take what is recorded while their own steps run.
@@ -126,7 +150,9 @@ export class ProfileCapture {
     const window = this.#windows.find((candidate) => candidate.claim(mode));
     if (window === undefined) return false;
     this.#inFlight.push({ stepId, window });
-    if (window.trace === null || !this.#recordsHost) return false;
+    if (window.trace === null) return false;
+    this.#gpu?.claim(stepId, window.trace);
+    if (!this.#recordsHost) return this.#gpu !== null; // work on the GPU gets its names from the engine's spans
     if (!this.#attached.has(window.trace)) this.#attach(window.trace);
     return true;
   }
@@ -141,6 +167,7 @@ export class ProfileCapture {
     const { tracer, gauges } = this.#deps;
     const { window } = this.#inFlight.shift()!;
     window.add(step);
+    this.#withGpu((gpu) => gpu.take());
     const load = gauges();
     window.memory?.sample(load);
     tracer.gauges(load);
@@ -193,6 +220,9 @@ export class ProfileCapture {
     this.#takeStacks();
     this.#deps.tracer.stop();
     this.#drain();
+    this.#withGpu((gpu) => gpu.finish());
+    this.#withGpu((gpu) => gpu.stop());
+    this.#gpu = null;
     if (!this.#cudaRuns) return;
     this.#cudaRuns = false;
     this.#deps.cuda.cudaProfilerStop();
@@ -219,11 +249,31 @@ export class ProfileCapture {
     return this.request.activities.includes('CPU');
   }
 
+  #startGpu(): void {
+    try {
+      this.#gpu?.start();
+    } catch (thrown) {
+      this.#gpu = null;
+      this.#warnings.push(noGpu(toError(thrown).message));
+    }
+  }
+
+  /** A GPU that fails to tell of its work costs the profile that work and nothing else. */
+  #withGpu(call: (gpu: GpuCapture) => void): void {
+    if (this.#gpu === null) return;
+    try {
+      call(this.#gpu);
+    } catch (thrown) {
+      this.#warnings.push(`Work of the GPU is missing: ${toError(thrown).message}.`);
+    }
+  }
+
   /** The files of a window; none where no step of its stage came. */
   async #finish(window: ProfileWindow): Promise<readonly ProfileFile[]> {
     const { trace, memory, stage } = window;
     if (this.#givenUp) return [];
     if (trace !== null) this.#detach(trace);
+    this.#withGpu((gpu) => gpu.finish());
     if (stage !== null && window.recorded === 0) {
       await trace?.discard();
       return [];
@@ -279,4 +329,18 @@ export class ProfileCapture {
     this.addStacks(pid, stacksThread(pid, 'scheduler'), this.#sampler.stop());
     if (!this.isOver) this.#sampler.start();
   }
+}
+
+const noGpu = (reason: string) => `The GPU's work is not recorded: ${reason}.`;
+
+/** As torch's profiler does, a GPU that cannot be recorded is a warning while there is something else to record. */
+function openGpu(request: ProfileRequest, { deviceTracing, tracer }: CaptureDeps) {
+  const nothing: { gpu: GpuCapture | null; warnings: string[] } = { gpu: null, warnings: [] };
+  if (deviceTracing === null || !request.activities.includes('GPU')) return nothing;
+  const problem = gpuProblem(deviceTracing);
+  if (problem === null) return { gpu: new GpuCapture(deviceTracing, tracer.process), warnings: [] };
+  if (request.activities.every((activity) => activity === 'GPU')) {
+    throw new VitrineError('INVALID_REQUEST', noGpu(problem), { param: 'activities' });
+  }
+  return { gpu: null, warnings: [noGpu(problem)] };
 }

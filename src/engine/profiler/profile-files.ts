@@ -30,7 +30,12 @@ function fileName(
 }
 
 /** What a file says of its rank. */
-export function describeRank(request: ProfileRequest, { ranks, devices }: RankIdentity, stage: ProfileStage | null) {
+export function describeRank(
+  request: ProfileRequest,
+  { ranks, devices }: RankIdentity,
+  stage: ProfileStage | null,
+  warnings: readonly string[] = [],
+) {
   const { profileId, withStack, recordShapes } = request;
   const { deviceProperties, distributedInfo, metadata } = rankMetadata({
     ...{ devices, rank: 0, worldSize: 1, backend: 'none', withStack, recordShapes },
@@ -40,6 +45,7 @@ export function describeRank(request: ProfileRequest, { ranks, devices }: RankId
     vitrine: {
       ...{ version: packageVersion(), profileId, ranks, ...(stage === null ? {} : { stage }) },
       ...{ hostId: hostId(), monotonicToWallNs: String(monotonicToWallNs()) },
+      ...(warnings.length === 0 ? {} : { warnings }),
     },
   };
 }
@@ -54,14 +60,16 @@ export function openTrace(
   rank: RankIdentity,
   stage: ProfileStage | null,
   engine: { readonly process: SpanProcess; readonly tables: SpanTables; readonly threads: TraceWriterThreads },
+  warnings: readonly string[],
 ): Promise<StepTrace> {
   const { outputDir, activities, recordShapes, maxBytes } = request;
-  const { metadata, ...description } = describeRank(request, rank, stage);
+  const { metadata, ...description } = describeRank(request, rank, stage, warnings);
   return StepTrace.open({
     path: join(outputDir, traceFileName(fileName(request, rank, stage))),
     ...description,
     metadata: { ...metadata, activities },
     ...{ recordShapes, maxFileBytes: maxBytes, ...engine },
+    withoutEngineSpans: !activities.includes('CPU'),
   });
 }
 

@@ -91,6 +91,7 @@ export class ProfilerSession {
 
   async #open(request: ProfileRequest): Promise<Active> {
     const capture = await ProfileCapture.open(request, this.#deps);
+    for (const warning of capture.warnings) this.#deps.log.warn(warning);
     if (this.#closed) {
       await capture.discard();
       throw new VitrineError('SHUTTING_DOWN', 'The engine is closing.');
@@ -288,6 +289,7 @@ export class ProfilerSession {
       ...{ profileId, state, forwardSteps: this.#steps, recordedSteps: capture.recordedSteps, files },
       plannedSteps: numSteps === null ? null : numSteps * (stages?.length ?? 1),
       endedBy: isOver ? capture.endedBy : null,
+      warnings: [...capture.warnings],
       error: error === undefined ? null : describeError(error),
     };
   }

@@ -1,6 +1,6 @@
 // One producer of span records whose chunks go to several trace files: keeps its tables, so that a file which is opened
 // later gets the names and threads that came before. Runs on the JavaScript thread of the rank.
-import type { SpanChunk, SpanProcess, SpanThread } from '../../trace/record/span-source.js';
+import type { SourceTables, SpanChunk, SpanProcess, SpanThread } from '../../trace/record/span-source.js';
 import type { StepTrace } from './step-trace.js';
 
 interface Receiver {
@@ -31,17 +31,30 @@ export class SpanFeed {
   }
 
   /** Hands a chunk to every file. */
-  write({ records, names, threads }: SpanChunk): void {
+  write({ records, ...tables }: SpanChunk): void {
+    this.learn(tables);
+    for (const receiver of this.#receivers) this.#hand(receiver, records);
+  }
+
+  /** What the tables of later chunks have gained. */
+  learn({ names, threads }: SourceTables): void {
     this.#names.push(...names);
     this.#threads.push(...threads);
-    for (const receiver of this.#receivers) {
-      receiver.trace.addSpans(receiver.source, {
-        records,
-        names: this.#names.slice(receiver.names),
-        threads: this.#threads.slice(receiver.threads),
-      });
-      receiver.names = this.#names.length;
-      receiver.threads = this.#threads.length;
-    }
+  }
+
+  /** Hands records to one file, whose tables are known. */
+  writeTo(trace: StepTrace, records: Uint8Array): void {
+    if (!this.#receivers.some((receiver) => receiver.trace === trace)) this.attach(trace);
+    this.#hand(this.#receivers.find((receiver) => receiver.trace === trace)!, records);
+  }
+
+  #hand(receiver: Receiver, records: Uint8Array): void {
+    receiver.trace.addSpans(receiver.source, {
+      records,
+      names: this.#names.slice(receiver.names),
+      threads: this.#threads.slice(receiver.threads),
+    });
+    receiver.names = this.#names.length;
+    receiver.threads = this.#threads.length;
   }
 }

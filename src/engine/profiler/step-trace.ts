@@ -32,6 +32,8 @@ export interface StepTraceOptions extends Omit<TraceWriterOptions, 'maxPendingBy
   readonly process: SpanProcess;
   /** Of the engine whose steps are added; its first thread runs the steps. */
   readonly tables: SpanTables;
+  /** Leave out the engine's own records: of a step its annotation alone is written. Default: false. */
+  readonly withoutEngineSpans?: boolean;
 }
 
 /** A step that was run with `profile`. */
@@ -59,9 +61,18 @@ export class StepTrace {
   readonly #annotations: SpanRecorder;
   readonly #modeNames: Readonly<Record<ForwardMode, number>>;
   readonly #request: number;
+  readonly #withoutEngineSpans: boolean;
 
-  private constructor(writer: TraceWriter, process: SpanProcess, tables: SpanTables) {
+  private constructor(
+    writer: TraceWriter,
+    {
+      process,
+      tables,
+      withoutEngineSpans = false,
+    }: Pick<StepTraceOptions, 'process' | 'tables' | 'withoutEngineSpans'>,
+  ) {
     this.#writer = writer;
+    this.#withoutEngineSpans = withoutEngineSpans;
     const engine = engineTables(tables, ENGINE_SORT_INDEX);
     this.#engineSource = writer.addSource(process, engine);
     this.#annotationSource = writer.addSource(process);
@@ -74,8 +85,9 @@ export class StepTrace {
 
   /** Resolves when the directory is there and the temporary file is open. */
   static async open(options: StepTraceOptions): Promise<StepTrace> {
-    const { process, tables, maxPendingBytes = MAX_PENDING_BYTES, ...document } = options;
-    return new StepTrace(await TraceWriter.open({ ...document, maxPendingBytes }), process, tables);
+    const { process, tables, withoutEngineSpans, maxPendingBytes = MAX_PENDING_BYTES, ...document } = options;
+    const engine = { process, tables, ...(withoutEngineSpans !== undefined && { withoutEngineSpans }) };
+    return new StepTrace(await TraceWriter.open({ ...document, maxPendingBytes }), engine);
   }
 
   /** Compressed bytes that the file would have if it were completed now, estimated. */
@@ -94,7 +106,7 @@ export class StepTrace {
    * startNs, so that they lie inside it. In the order of steps.
    */
   addStep({ stepId, mode, batchSize, tokens, cachedTokens, waiting, flowIds, output }: TracedStep): void {
-    if (output.spans !== null) {
+    if (output.spans !== null && !this.#withoutEngineSpans) {
       this.#writer.write(this.#engineSource, { records: output.spans, ...NO_TABLES });
     }
     const begin = Number(output.startNs - this.#clock.baseNs);

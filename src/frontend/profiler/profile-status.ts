@@ -44,6 +44,8 @@ export interface ProfileStatus {
   readonly lastStep: number | null;
   /** null while it records. */
   readonly endedBy: ProfileEnd | null;
+  /** What was asked for and is not recorded, and why; one line each, of all ranks. */
+  readonly warnings: readonly string[];
   /** Complete files of all ranks; empty until the state is `done`. */
   readonly files: readonly ProfileFile[];
   /** null: not asked for. */

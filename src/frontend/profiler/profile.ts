@@ -41,6 +41,7 @@ export class Profile {
       plannedSteps: numSteps === null ? null : numSteps * (stages?.length ?? 1),
       recordedSteps: 0,
       endedBy: null,
+      warnings: [],
       files: [],
       error: null,
     };
@@ -114,6 +115,7 @@ export class Profile {
       firstStep: firstSteps.length === 0 ? null : Math.min(...firstSteps),
       lastStep: lastSteps.length === 0 ? null : Math.max(...lastSteps),
       endedBy,
+      warnings: [...new Set(this.#ranks.flatMap(({ warnings }) => warnings))],
       files,
       merge: this.#merge,
       error: this.#ranks.find(({ error }) => error !== null)?.error ?? null,

@@ -16,6 +16,8 @@ export interface TraceIdentity {
   readonly monotonicToWallNs: bigint | undefined;
   readonly clockOffsetNs: bigint;
   readonly sharedFlowCategories: readonly string[];
+  /** What is not in the file, and why. */
+  readonly warnings: readonly string[];
   readonly droppedRecords: number;
   readonly dropped: Readonly<Record<string, number>>;
 }
@@ -25,6 +27,8 @@ type Json = Readonly<Record<string, unknown>>;
 const asObject = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
 const asText = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
+const asTexts = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 /** What would become part of a file name; anything else is taken for missing. */
 const asPart = (value: unknown): string | undefined =>
   typeof value === 'string' && isFileNamePart(value) ? value : undefined;
@@ -70,9 +74,8 @@ export function identifyTrace(path: string, members: ReadonlyMap<string, string>
     hostId: asText(own.hostId) ?? '',
     monotonicToWallNs: asInteger(own.monotonicToWallNs),
     clockOffsetNs: asInteger(own.clockOffsetNs) ?? 0n,
-    sharedFlowCategories: Array.isArray(own.sharedFlowCategories)
-      ? own.sharedFlowCategories.filter((category) => typeof category === 'string')
-      : [],
+    sharedFlowCategories: asTexts(own.sharedFlowCategories),
+    warnings: asTexts(own.warnings),
     droppedRecords: asCount(own.droppedRecords) ?? 0,
     dropped: Object.fromEntries(dropped.filter(([, count]) => count > 0)),
   };

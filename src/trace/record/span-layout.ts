@@ -1,4 +1,4 @@
-// The one record format of everything that is traced: JavaScript spans, those of native steps, later CUPTI. The tables
+// The one record format of everything that is traced: JavaScript spans, those of native steps and of GPUs. The tables
 // here are its only definition: native/profiler/span_layout.h is generated from them (npm run generate).
 //
 // A chunk is one little-endian buffer: a header of CHUNK_HEADER_BYTES, then records of RECORD_BYTES, nothing else.
@@ -17,7 +17,7 @@
 //  * A record may be followed at once by `more` records of the same chunk, whose schema and words add arguments to it.
 //  * Work that overlaps other work of its thread (a request, an await) is an `async` record, not a span.
 
-export const SPAN_LAYOUT_VERSION = 2;
+export const SPAN_LAYOUT_VERSION = 3;
 export const CHUNK_MAGIC = 0x31535456; // "VTS1"
 export const CHUNK_HEADER_BYTES = 64;
 export const RECORD_BYTES = 64;
@@ -161,21 +161,38 @@ export const SPAN_SCHEMAS = {
   processMemory: [field('resident bytes', 'f64')],
   cacheUse: [field('used tokens', 'f64'), field('cached tokens', 'f64'), field('free tokens', 'f64')],
   queueUse: [field('running requests', 'f64'), field('waiting requests', 'f64')],
-  /** CUPTI kernels: a `more` record of gpuLaunch follows one of gpuPlace. */
+  /** Of an op, after its own schema: operations of its products, two a multiply-add. */
+  flops: [field('flops', 'f64')],
+  /** A GPU kernel. `more` records follow: gpuLaunch, gpuGraph where it came from a graph, and what is known of its op. */
   gpuPlace: [
     field('device', 'i32'),
     field('context', 'i32'),
     field('stream', 'i32'),
     field('registers per thread', 'i32'),
     field('shared memory', 'i32'),
-    field('graph id', 'u32'),
-    field('graph node id', 'u32'),
+    field('blocks per SM', 'f32'),
+    field('warps per SM', 'f32'),
   ],
   gpuLaunch: [
     { name: 'grid', type: 'dims', size: 3 },
     { name: 'block', type: 'dims', size: 3 },
   ],
-  gpuCopy: [field('device', 'i32'), field('context', 'i32'), field('stream', 'i32'), field('bytes', 'i64')],
+  gpuGraph: [field('graph id', 'u32'), field('graph node id', 'i64')],
+  gpuCopy: [
+    field('device', 'i32'),
+    field('context', 'i32'),
+    field('stream', 'i32'),
+    field('bytes', 'i64'),
+    field('memory bandwidth (GB/s)', 'f32'),
+  ],
+  /** The host waits for a stream; -1: for an event or the whole device. */
+  gpuWait: [field('context', 'i32'), field('stream', 'i32')],
+  /** The op of the model that work on a GPU belongs to, and its module; of a phase of the engine the name alone. */
+  gpuOp: [field('op', 'name'), field('module', 'name')],
+  gpuPhase: [field('op', 'name')],
+  /** What the op reached: its bytes or operations over the time of all its work on the GPU, the same on each part of it. */
+  gpuBandwidth: [field('GB/s', 'f32')],
+  gpuRates: [field('GB/s', 'f32'), field('TFLOP/s', 'f32')],
 } as const satisfies Record<string, readonly ArgumentField[]>;
 export type SpanSchema = keyof typeof SPAN_SCHEMAS;
 

@@ -1,5 +1,5 @@
 // Walks every track of a trace once, with a stack of open spans, and adds up self times by category, op and layer.
-import type { LoadedTrace, LoadedTrack } from '../read/trace-loader.js';
+import type { LoadedTrace } from '../read/trace-loader.js';
 
 export interface OpTotal {
   readonly name: number;
@@ -102,11 +102,14 @@ export class OpTotals {
 
   /**
    * Layers over all processes. Of a process only the thread with the most time in layers counts, for workers of one op
-   * would count its time again.
+   * would count its time again. Where GPUs say whose work they did, their time counts and that of the host does not.
    */
-  layers(tracks: readonly LoadedTrack[]): LayerTotal[] {
+  layers({ tracks, gpuWork, spans }: LoadedTrace): LayerTotal[] {
+    const gpuTracks = new Set(gpuWork.map(({ row }) => spans.track[row]!));
+    const onGpu = [...gpuTracks].some((track) => this.#layersByTrack.has(track));
     const best = new Map<string, { total: number; layers: Map<number, LayerTotal> }>();
     for (const [track, layers] of this.#layersByTrack) {
+      if (onGpu && !gpuTracks.has(track)) continue;
       const total = [...layers.values()].reduce((sum, layer) => sum + layer.total, 0);
       const { pid } = tracks[track]!;
       if (total > (best.get(pid)?.total ?? -1)) best.set(pid, { total, layers });

@@ -146,6 +146,43 @@ function ops({ ops, otherOps }: TraceSummary): string[] {
   return ['', 'Top ops by self time', ...withShapes, ...rest];
 }
 
+const KERNELS_SHOWN = 2;
+
+function gpu({ gpu }: TraceSummary): string[] {
+  if (gpu === null) return [];
+  const { busyUs, share, stepGaps, modules, otherModules } = gpu;
+  const busy = `  ${formatDuration(busyUs)} of work, ${percent(share)} of the time from first to last`;
+  const idle =
+    stepGaps === null
+      ? []
+      : [
+          `  idle between steps: ${stepGaps.count} gap${stepGaps.count === 1 ? '' : 's'}, ${formatDuration(stepGaps.totalUs)}; p50 ${formatDuration(stepGaps.p50Us)}, p99 ${formatDuration(stepGaps.p99Us)}, max ${formatDuration(stepGaps.maxUs)}`,
+        ];
+  const rate = (value: number | null, digits: number) => (value === null ? '-' : value.toFixed(digits));
+  const columns = [left('module'), ...['time', 'share', 'calls', 'GB/s', 'TFLOP/s'].map(right)];
+  const rows = modules.map((m) => [
+    m.module,
+    ...[formatDuration(m.totalUs), percent(m.share), String(m.calls)],
+    ...[rate(m.gigabytesPerSecond, 0), rate(m.teraflopsPerSecond, 1)],
+  ]);
+  const lines = table(columns, rows).flatMap((line, i) => {
+    const kernels = i === 0 ? [] : modules[i - 1]!.kernels.filter(({ name }) => name !== modules[i - 1]!.module);
+    const shown = kernels.slice(0, KERNELS_SHOWN).map(({ name, calls, totalUs }) => {
+      const facts = `: ${calls} call${calls === 1 ? '' : 's'}, ${formatDuration(totalUs)}`;
+      return `      ${shorten(name, WIDTH - 6 - facts.length)}${facts}`;
+    });
+    const hidden = kernels.length - shown.length;
+    return [line, ...shown, ...(hidden > 0 ? [`      … ${hidden} more kernel${hidden === 1 ? '' : 's'}`] : [])];
+  });
+  const rest =
+    otherModules.count > 0
+      ? [
+          `  … ${otherModules.count} more module${otherModules.count === 1 ? '' : 's'}, ${formatDuration(otherModules.totalUs)}`,
+        ]
+      : [];
+  return ['', 'GPU', busy, ...idle, ...lines, ...rest];
+}
+
 function layers({ layers }: TraceSummary): string[] {
   if (layers.length === 0) return [];
   const columns = [left('layer'), ...['calls', 'total', 'mean', 'share'].map(right), left('most of it')];
@@ -166,13 +203,13 @@ function warnings({ warnings, dropped }: TraceSummary): string[] {
   return [
     '',
     'Warnings',
-    ...warnings.map((line) => `  ${line}`),
+    ...warnings.map((line) => `  ${shorten(line, WIDTH - 2)}`),
     ...(reasons.length > 0 ? [shorten(`  dropped by: ${reasons.join(', ')}`, WIDTH)] : []),
   ];
 }
 
 /** Lines of at most 100 columns, ending in a newline. */
 export function renderTraceSummary(summary: TraceSummary): string {
-  const parts = [head, steps, gaps, waitingGaps, categories, ops, layers, warnings];
+  const parts = [head, steps, gaps, waitingGaps, gpu, categories, ops, layers, warnings];
   return `${parts.flatMap((part) => part(summary)).join('\n')}\n`;
 }

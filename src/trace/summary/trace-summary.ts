@@ -4,6 +4,7 @@ import { VitrineError } from '../../util/errors.js';
 import { identifyTrace, rankLabel } from '../read/trace-identity.js';
 import { decode, type Interval, type LoadedTrace, loadTrace } from '../read/trace-loader.js';
 import { TraceDamage } from '../read/trace-scanner.js';
+import { gpuTotals } from './gpu-summary.js';
 import { OpTotals } from './op-totals.js';
 import { analyseGaps, GAP_CAUSES, type GapCause } from './step-gaps.js';
 import { BATCH_CLASSES, waitingGaps } from './waiting-gaps.js';
@@ -34,6 +35,8 @@ export interface TraceSummary {
   readonly gaps: GapSummary | null;
   /** By the batch size of the step after the gap, ascending; none where the trace has no requests or no batch sizes. */
   readonly waitingGaps: readonly WaitingGapSummary[];
+  /** null: the trace has no work of a GPU. */
+  readonly gpu: GpuSummary | null;
   readonly droppedRecords: number;
   readonly dropped: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];
@@ -111,6 +114,38 @@ export interface WaitingGapSummary {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly maxUs: number;
+}
+
+export interface GpuSummary {
+  /** Time in which a GPU worked, over all of them, and its share of the time from its first work to its last. */
+  readonly busyUs: number;
+  readonly share: number;
+  /** Idle time between the work of one step and that of the next; null with fewer than two steps. */
+  readonly stepGaps: {
+    readonly count: number;
+    readonly totalUs: number;
+    readonly p50Us: number;
+    readonly p99Us: number;
+    readonly maxUs: number;
+  } | null;
+  /** By time. */
+  readonly modules: readonly GpuModuleSummary[];
+  readonly otherModules: { readonly count: number; readonly totalUs: number };
+}
+
+export interface GpuModuleSummary {
+  /** With `*` for the number of the layer; of work without a module its op, else the kernel's own name. */
+  readonly module: string;
+  /** Kernels and copies. */
+  readonly calls: number;
+  readonly totalUs: number;
+  /** Of all work of GPUs. */
+  readonly share: number;
+  /** What its ops reached, averaged over their time; null where the trace does not say. */
+  readonly gigabytesPerSecond: number | null;
+  readonly teraflopsPerSecond: number | null;
+  /** By time. */
+  readonly kernels: readonly { readonly name: string; readonly calls: number; readonly totalUs: number }[];
 }
 
 const us = (ns: number) => Math.round(ns) / 1000;
@@ -228,6 +263,41 @@ function summariseGaps(trace: LoadedTrace, totals: OpTotals): GapSummary | null 
   };
 }
 
+function summariseGpu(trace: LoadedTrace, totals: OpTotals, top: number): GpuSummary | null {
+  if (trace.gpuWork.length === 0) return null;
+  const { busy, span, modules, stepGaps } = gpuTotals(trace, totals.steps);
+  const sorted = modules.toSorted((a, b) => b.total - a.total);
+  const whole = sorted.reduce((sum, { total }) => sum + total, 0);
+  const rest = sorted.slice(top);
+  const gaps = stepGaps.toSorted((a, b) => a - b);
+  return {
+    busyUs: us(busy),
+    share: share(busy, span),
+    stepGaps:
+      gaps.length === 0
+        ? null
+        : {
+            count: gaps.length,
+            totalUs: us(gaps.reduce((sum, ns) => sum + ns, 0)),
+            p50Us: us(percentile(gaps, 0.5)),
+            p99Us: us(percentile(gaps, 0.99)),
+            maxUs: us(gaps.at(-1)!),
+          },
+    modules: sorted.slice(0, top).map((module) => ({
+      module: module.name,
+      calls: module.calls,
+      totalUs: us(module.total),
+      share: share(module.total, whole),
+      gigabytesPerSecond: module.bandwidth,
+      teraflopsPerSecond: module.flops,
+      kernels: [...module.kernels]
+        .sort(([, a], [, b]) => b.total - a.total)
+        .map(([name, { calls, total }]) => ({ name: decode(trace.names[name]!), calls, totalUs: us(total) })),
+    })),
+    otherModules: { count: rest.length, totalUs: us(rest.reduce((sum, { total }) => sum + total, 0)) },
+  };
+}
+
 function summariseOps(trace: LoadedTrace, totals: OpTotals, top: number): Pick<TraceSummary, 'ops' | 'otherOps'> {
   const sorted = totals.ops.toSorted((a, b) => b.self - a.self);
   const whole = sorted.reduce((sum, op) => sum + op.self, 0);
@@ -254,7 +324,7 @@ function summariseOps(trace: LoadedTrace, totals: OpTotals, top: number): Pick<T
 }
 
 function summariseLayers(trace: LoadedTrace, totals: OpTotals): LayerSummary[] {
-  const layers = totals.layers(trace.tracks);
+  const layers = totals.layers(trace);
   const whole = layers.reduce((sum, layer) => sum + layer.total, 0);
   return layers
     .sort((a, b) => a.layer - b.layer)
@@ -323,7 +393,7 @@ export async function summariseTrace(path: string, top: number, signal?: AbortSi
     throw new VitrineError('TRACE_INVALID', `${path} cannot be summarised: ${error.message}.`);
   }
   const totals = new OpTotals(trace);
-  const { droppedRecords, dropped } = identifyTrace(path, trace.members);
+  const { droppedRecords, dropped, warnings } = identifyTrace(path, trace.members);
   const counted = totals.categories.reduce((sum, { self, sampled }) => sum + self - sampled, 0);
   return {
     version: 1,
@@ -346,8 +416,9 @@ export async function summariseTrace(path: string, top: number, signal?: AbortSi
     steps: summariseSteps(trace, totals),
     gaps: summariseGaps(trace, totals),
     waitingGaps: summariseWaitingGaps(trace, totals),
+    gpu: summariseGpu(trace, totals, top),
     droppedRecords,
     dropped,
-    warnings: warningsOf(trace, totals, droppedRecords),
+    warnings: [...warnings, ...warningsOf(trace, totals, droppedRecords)],
   };
 }

@@ -31,6 +31,8 @@ const WORD = {
   schema: RECORD_OFFSET.schema / 4,
   args: RECORD_OFFSET.args / 4,
 } as const;
+/** More would show what a float32 lacks of a decimal number. */
+const FLOAT32_DIGITS = 6;
 const COMMA = 0x2c;
 const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
@@ -347,7 +349,7 @@ export class SpanEncoder {
         break;
       case 'f32':
         this.#pair[0] = word;
-        text.number(this.#float32[0]!);
+        text.number(Number(this.#float32[0]!.toPrecision(FLOAT32_DIGITS)));
         break;
       case 'name':
         text.fragment(this.#name(word >>> 0));
