@@ -197,9 +197,9 @@ DeviceActivities& Engine::activities() const {
 
 void Engine::check_device_trace() {
   if (!closed() && tracer_->device_trace() != nullptr) return;
+  activities().start();  // not on the engine thread: the recorder's own would inherit its one processor
   call("checkDeviceTrace", [&] {
     finish_all();  // see stop_device_trace()
-    activities().start();
     activities().stop();
   });
 }
