@@ -225,7 +225,7 @@ class Backend {
   /// Copies a device tensor (activation dtype) to host floats, which are there when the step is finished, or after
   /// synchronize().
   virtual void download(const Tensor& from, float* to) = 0;
-  /// Waits for all ops and gives the host what they have for it.
+  /// Waits for all ops and gives the host what they have for it; no step is unfinished afterwards.
   virtual void synchronize() = 0;
 
   // --- steps ----------------------------------------------------------------------------------------------------
@@ -235,7 +235,8 @@ class Backend {
   virtual void begin_step(StepMemory memory) { (void)memory; }
   /// All that the step has for the host is on its way, in one copy.
   virtual void end_step() {}
-  /// The oldest unfinished step is done: finish_step() will not wait.
+  /// The oldest unfinished step is done, or has failed: finish_step() will not wait. Asked between steps, where nobody
+  /// expects an exception.
   virtual bool step_done() const { return true; }
   /// Waits for the oldest unfinished step and gives the host what it has. Throws what its ops found wrong.
   virtual void finish_step() {}

@@ -196,9 +196,12 @@ DeviceActivities& Engine::activities() const {
 }
 
 void Engine::check_device_trace() {
-  if (tracer_->device_trace() != nullptr) return;
-  activities().start();
-  activities().stop();
+  if (!closed() && tracer_->device_trace() != nullptr) return;
+  activities().start();  // not on the engine thread: the recorder's own would inherit its one processor
+  call("checkDeviceTrace", [&] {
+    finish_all();  // see stop_device_trace()
+    activities().stop();
+  });
 }
 
 void Engine::start_device_trace() {
@@ -217,6 +220,7 @@ DeviceTraceBatch Engine::finish_device_trace() {
   if (trace == nullptr) return {};
   DeviceTraceBatch batch;
   call("finishDeviceTrace", [&] {  // between launches: no step is added whose work is not told
+    finish_all();                  // synchronize() takes what launched steps have for the host
     backend_->synchronize();
     activities().flush();
     batch = trace->take(true);
@@ -226,8 +230,11 @@ DeviceTraceBatch Engine::finish_device_trace() {
 
 void Engine::stop_device_trace() {
   if (closed() || tracer_->device_trace() == nullptr) return;
-  call("stopDeviceTrace", [&] { tracer_->stop_device_trace(); });
-  activities().stop();
+  call("stopDeviceTrace", [&] {
+    tracer_->stop_device_trace();
+    finish_all();  // buffers are taken from the recorder: nothing may be under way that it would still write there
+    activities().stop();
+  });
 }
 
 void Engine::submit(std::unique_ptr<Step> step) {

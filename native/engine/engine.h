@@ -69,7 +69,7 @@ class Engine {
   const GraphRunner* graphs() const { return has_cache_ && !closed() ? runner_->graphs() : nullptr; }
 
   // --- what the device does in recorded steps; on a backend with activities() ------------------------------------
-  /// Throws Error with the reason why it cannot be recorded here.
+  /// Throws Error with the reason why it cannot be recorded here. Blocks for the steps that are queued.
   void check_device_trace();
   /// From the next step on. Blocks for the steps that are queued; throws as check_device_trace().
   void start_device_trace();
@@ -77,6 +77,7 @@ class Engine {
   DeviceTraceBatch take_device_trace();
   /// All that is left. Blocks for the steps that are queued.
   DeviceTraceBatch finish_device_trace();
+  /// Blocks likewise.
   void stop_device_trace();
 
   /// Waits for the launched steps, drops the queued ones (the listener never sees them), frees everything. Idempotent.

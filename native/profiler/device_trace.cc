@@ -231,7 +231,9 @@ void DeviceTrace::place(Step& step, std::vector<Op>& replayed, Call& call, std::
   });
   std::string note;
   std::vector<Op*> ops(call.work.size(), by_engine ? at_time(step.ops, call.call->begin_ns) : nullptr);
-  if (replay != step.replays.end() && !call.work.empty()) {
+  // What the step's inputs need is queued in the same span, right before the graph.
+  const bool from_graph = !call.work.empty() && call.work.front()->graph != 0;
+  if (replay != step.replays.end() && from_graph) {
     size_t nodes = 0;
     for (const CapturedOp& op : replay->ops) nodes += static_cast<size_t>(op.nodes);
     if (nodes == call.work.size()) {

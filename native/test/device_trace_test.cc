@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -200,27 +201,31 @@ TEST("device trace: the nodes of a replayed graph are its captured ops, in order
   const TraceSite attention = attention_site();
   GraphReplay replay{1100, 1300, {{&gemm, 1}, {&attention, 2}, {&gemm, 1}}, 4, {0, 1, 2}, {30, 50}};
   f.add_step(1, 1000, 2000, {op_span(kSchemaNone, 4, 1000, 2000)}, {replay});
-  f.activities.told = {launch(8, 1150, 1250)};
+  // The step's inputs are queued within the replay's span, and are no part of the graph.
+  f.activities.told = {launch(7, 1110, 1120), kernel(7, 4000, 4050), launch(8, 1150, 1250)};
   // Told in another order than they ran.
   for (const int64_t i : {3, 1, 0, 2}) {
     f.activities.told.push_back(kernel(8, 5000 + 100 * i, 5050 + 100 * i, static_cast<uint32_t>(i + 1)));
   }
   const DeviceTraceBatch batch = f.trace.take(true);
   const Chunk device = read(batch.steps[0].device);
-  CHECK_EQ(device.spans.size(), size_t{4});
-  CHECK_EQ(device.arrows.size(), size_t{1});  // to the first of them
+  CHECK_EQ(device.spans.size(), size_t{5});
+  CHECK_EQ(device.arrows.size(), size_t{2});  // to the inputs and to the first of the nodes
+  CHECK_EQ(batch.device_tables.names[device.spans[0].more.at(kSchemaGpuPhase).args[0]], std::string("sample"));
+  CHECK_EQ(device.spans[0].more.count(kSchemaText), size_t{0});
+  const std::span<const Event> nodes(device.spans.begin() + 1, device.spans.end());
   const char* expected[] = {"qkv_proj", "attn", "attn", "qkv_proj"};
   for (size_t i = 0; i < 4; ++i) {
-    const Event& event = device.spans[i];
+    const Event& event = nodes[i];
     CHECK_EQ(batch.device_tables.names[event.more.at(kSchemaGpuOp).args[0]], std::string(expected[i]));
     CHECK_EQ(event.more.at(kSchemaGpuGraph).args[GpuGraphArgs::kGraphId], 9u);
     CHECK_EQ(event.more.at(kSchemaGpuGraph).args[GpuGraphArgs::kGraphNodeId], static_cast<uint32_t>(i + 1));
     CHECK_EQ(event.record.layer, int16_t{3});
   }
-  CHECK_NEAR(device.spans[0].number(kSchemaGpuRates, GpuRatesArgs::kGBS), (60000 + 4 * 10) / 50.0, 1e-3);
+  CHECK_NEAR(nodes[0].number(kSchemaGpuRates, GpuRatesArgs::kGBS), (60000 + 4 * 10) / 50.0, 1e-3);
   // 4 rows of the capture, 80 cached positions of the step, over two kernels.
-  CHECK_NEAR(device.spans[1].number(kSchemaGpuRates, GpuRatesArgs::kGBS), (4 * 10 + 80 * 100) / 100.0, 1e-3);
-  CHECK_NEAR(device.spans[2].number(kSchemaGpuRates, GpuRatesArgs::kTFLOPS), 80 * 1000 / 100.0 / 1000, 1e-6);
+  CHECK_NEAR(nodes[1].number(kSchemaGpuRates, GpuRatesArgs::kGBS), (4 * 10 + 80 * 100) / 100.0, 1e-3);
+  CHECK_NEAR(nodes[2].number(kSchemaGpuRates, GpuRatesArgs::kTFLOPS), 80 * 1000 / 100.0 / 1000, 1e-6);
 }
 
 TEST("device trace: a replay with other nodes than were captured names no op and says so") {

@@ -389,6 +389,22 @@ TEST("engine: a batch that is refused comes back after the steps launched before
   run.engine().close();
 }
 
+TEST("engine: the end of a recording of the device finishes what is launched, and steps go on") {
+  QueuedEngine run;
+  Sequences sequences;
+  run.engine().start_device_trace();
+  run.submit({sequences.prompt(0, 4)});
+  run.wait_for_event("launch 4");
+  run.engine().finish_device_trace();
+  CHECK_EQ(run.done().size(), size_t{1});
+  run.engine().stop_device_trace();
+  run.submit(sequences.next_of({0}));
+  run.log().busy = false;
+  run.wait_for_steps(2);
+  for (const auto& step : run.done()) CHECK_EQ(step->error, "");
+  run.engine().close();
+}
+
 TEST("engine: close finishes what is launched") {
   QueuedEngine run;
   Sequences sequences;

@@ -118,6 +118,16 @@ class QueuedAttention final : public AttentionBackend {
   std::vector<int32_t> seq_lens_;
 };
 
+/// Can be asked what it does, and has nothing to tell.
+class SilentActivities final : public DeviceActivities {
+ public:
+  void start() override {}
+  void stop() override {}
+  void flush() override {}
+  uint64_t take(std::vector<DeviceActivity>&) override { return 0; }
+  int32_t multiprocessors() const override { return 1; }
+};
+
 class QueuedBackend final : public Backend {
  public:
   QueuedBackend(std::unique_ptr<Backend> device, std::shared_ptr<QueueLog> log)
@@ -125,6 +135,7 @@ class QueuedBackend final : public Backend {
 
   std::string_view name() const override { return "queued"; }
   DType activation_dtype() const override { return device_->activation_dtype(); }
+  DeviceActivities* activities() override { return &activities_; }
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return device_->allocate(bytes); }
   size_t available_bytes() const override { return device_->available_bytes(); }
 
@@ -288,6 +299,7 @@ class QueuedBackend final : public Backend {
   std::shared_ptr<QueueLog> log_;
   OpQueue queue_;
   QueuedAttention attention_;
+  SilentActivities activities_;
   std::shared_ptr<SamplingPlan> plan_;
   std::deque<std::vector<Op>> unfinished_;  ///< ops of each step, oldest first
   std::vector<Op> for_host_;

@@ -51,14 +51,14 @@ function busyShare(work) {
   return busy / (until - work[0].ts);
 }
 
-/** From the end of a step's sampling to what runs next; null where no two steps are there. */
+/** From the end of a step, the copy of its results to the host, to what runs next; null where no two steps are there. */
 function idleBetweenSteps(work) {
   const gaps = [];
   let until = Number.NEGATIVE_INFINITY;
   work.forEach((event, i) => {
     until = Math.max(until, event.ts + event.dur);
     const next = work[i + 1];
-    if (event.cat === 'kernel' && /sample/.test(event.name) && next !== undefined)
+    if (event.cat === 'gpu_memcpy' && event.name.startsWith('Memcpy DtoH') && next !== undefined)
       gaps.push(Math.max(0, next.ts - until));
   });
   if (gaps.length === 0) return null;

@@ -279,7 +279,10 @@ export interface NativeEngine {
   keepThreadOff(): void;
   /** The CUDA graphs of decode steps, by size; none on a CPU. After initCache; they never change. */
   capturedGraphs(): CapturedGraph[];
-  /** Throws an Error with the reason why the device's work cannot be recorded: no CUPTI, another profiler, a CPU. */
+  /**
+   * Throws an Error with the reason why the device's work cannot be recorded: no CUPTI, another profiler, a CPU. Blocks
+   * for the steps that are queued.
+   */
   checkDeviceTrace(): void;
   /** From the next submitted step on, of steps whose batch says `profile`. Blocks for the steps that are queued. */
   startDeviceTrace(): void;

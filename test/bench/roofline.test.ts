@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { machineLimits } from '#vitrine/bench/roofline/machine-limits.js';
+import { machineLimits, refuseRooflineOf } from '#vitrine/bench/roofline/machine-limits.js';
 import { readWorkCounters, renderPhaseWork, workBetween } from '#vitrine/bench/roofline/phase-work.js';
 import { describeRoofline, rooflineOf } from '#vitrine/bench/roofline/roofline.js';
 
@@ -63,6 +63,11 @@ describe('machine limits', () => {
     assert.deepEqual(await ask(2), first);
     await ask(2, true);
     assert.equal(measured, 3);
+  });
+
+  test('are those of processors: a model on a GPU is refused', () => {
+    for (const device of ['cpu', 'auto']) refuseRooflineOf(device);
+    assert.throws(() => refuseRooflineOf('cuda'), { code: 'INVALID_OPTION', param: '--roofline' });
   });
 
   test('a damaged or unwritable file is no hindrance', async () => {

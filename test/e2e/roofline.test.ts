@@ -27,6 +27,14 @@ test('bench-one-batch prints and saves the share of the limit of each phase', as
   assert.ok(!second.out.includes('Roofline. decode'), 'there is no decode step');
 });
 
+test('the programs that load a model refuse it on a GPU before they load one', async () => {
+  for (const program of ['bench-one-batch', 'bench-offline-throughput']) {
+    const run = await runVitrine([program, '--model-path', storiesModel, '--device', 'cuda', '--roofline']);
+    assert.notEqual(run.code, 0);
+    assert.match(run.err, /--roofline: knows the limits of processors, and the model runs on a GPU/);
+  }
+});
+
 test('bench-offline-throughput tells it by kind of step', async (t) => {
   const directory = await temporaryDirectory(t);
   const run = await runVitrine(

@@ -59,18 +59,21 @@ describe('targets of gpu-check', () => {
 });
 
 describe('the GPU in a trace', () => {
-  /** Two steps of six kernels of 10 µs with 1 µs between, the last one the sampler; 15 µs between the steps. */
+  /** Two steps of six kernels of 10 µs with 1 µs between and a copy of the results; 15 µs between the steps. */
   function events() {
     const found: Record<string, unknown>[] = [];
     for (let step = 0; step < 2; step++) {
+      const begin = step * 82;
       for (let i = 0; i < 6; i++) {
         const correlation = step * 6 + i;
-        const ts = step * 80 + i * 11;
+        const ts = begin + i * 11;
         found.push({ ph: 'X', cat: 'cuda_runtime', name: 'cudaLaunchKernel', ts, dur: 1, args: { correlation } });
         const name = i === 5 ? 'sample_kernel' : 'gemm_kernel';
         const args = { correlation, stream: 7, module: 'model.layers.0' };
         found.push({ ph: 'X', cat: 'kernel', name, ts: ts + 2, dur: 10, args });
       }
+      const copy = { cat: 'gpu_memcpy', name: 'Memcpy DtoH (Device -> Pinned)', args: { stream: 7 } };
+      found.push({ ph: 'X', ...copy, ts: begin + 68, dur: 1 });
     }
     return found;
   }
@@ -79,7 +82,7 @@ describe('the GPU in a trace', () => {
   it('is counted and found right', () => {
     const { problems, kernels, named, busyShare, idleBetweenStepsUs } = describeDevice(events(), 2);
     assert.deepEqual([problems, kernels, named], [[], 12, 12]);
-    assert.ok(Math.abs(busyShare! - 120 / 145) < 1e-9);
+    assert.ok(Math.abs(busyShare! - 122 / 149) < 1e-9);
     assert.deepEqual(idleBetweenStepsUs, { median: 15, longest: 15, steps: 1 });
   });
 

@@ -32,7 +32,7 @@ export class TestEngine {
     const { device = 'cpu', cudaLibrary, cpuThreads = 2, cpuIsa = 'auto', nvtxMarkers = false, ...cache } = settings;
     const config: EngineConfig = {
       ...{ device, spec: model.spec, cpuThreads, cpuIsa, nvtxMarkers },
-      ...(cudaLibrary !== undefined && { cudaLibrary }),
+      ...(cudaLibrary !== undefined && { cudaLibrary, cudaDevice: 0 }),
     };
     this.blockSize = cache.blockSize ?? SMALL_CACHE.blockSize;
     this.engine = new (loadAddon().Engine)(config, (error, output, spans) => {

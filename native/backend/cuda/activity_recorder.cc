@@ -18,10 +18,11 @@ using cupti::library;
 constexpr int32_t kKinds[] = {cupti::kConcurrentKernel, cupti::kMemcpy, cupti::kMemset,
                               cupti::kRuntime,          cupti::kDriver, cupti::kSynchronization};
 
-/// Calls that queue nothing and wait for nothing, made around each op.
+/// Calls that queue nothing and wait for nothing, made around each op, or again and again until a step is done.
 constexpr std::string_view kSilentCalls[] = {"cudaGetLastError", "cudaPeekAtLastError", "cudaGetDevice",
                                              "cudaSetDevice",    "cuCtxGetCurrent",     "cuCtxSetCurrent",
-                                             "cuCtxGetDevice",   "cuStreamIsCapturing", "cudaStreamIsCapturing"};
+                                             "cuCtxGetDevice",   "cuStreamIsCapturing", "cudaStreamIsCapturing",
+                                             "cudaEventQuery",   "cuEventQuery"};
 
 std::string text_of(cupti::Result result) {
   const char* text = nullptr;

@@ -32,7 +32,7 @@ class StepResults {
   size_t device_bytes() const;
 
   bool has_unfinished() const { return !unfinished_.empty(); }
-  /// Whether the oldest unfinished step's copy is done.
+  /// Whether the oldest unfinished step's copy is done, or will never be: finish() says why.
   bool done() const;
   /// Waits for the oldest unfinished step and calls its readers.
   void finish();

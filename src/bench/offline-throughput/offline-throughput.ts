@@ -17,7 +17,7 @@ import { loadWorkload } from '../datasets/load-workload.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
 import { renderFailures } from '../results/failures.js';
-import { machineLimits } from '../roofline/machine-limits.js';
+import { machineLimits, refuseRooflineOf } from '../roofline/machine-limits.js';
 import { type PhaseWork, renderPhaseWork, workBetween } from '../roofline/phase-work.js';
 import { sum } from '../statistics/statistics.js';
 import type { Output } from '../terminal/output.js';
@@ -68,6 +68,7 @@ export async function benchOfflineThroughput(
 ): Promise<OfflineThroughputResult> {
   const { output, interrupt } = deps;
   checkOptions(options, output);
+  if (options.roofline) refuseRooflineOf(options.device);
   const { resultFilename: file } = options;
   if (file !== '') await prepareJsonl(file, '--result-filename');
   const { workload, tokenizer } = await prepareWorkload(options, deps);
@@ -76,6 +77,7 @@ export async function benchOfflineThroughput(
   const limits = options.roofline ? await findLimits(options, deps) : undefined;
   const engine = await deps.launch(launchOptions(options));
   try {
+    if (options.roofline) refuseRooflineOf(engine.info.device); // what auto has chosen
     if (!options.skipWarmup) await warmUp(engine, tokenizer, requests.length, options, deps);
     if (interrupt.aborted) throw nothingMeasured();
     const { run, profile } = await measure(engine, requests, options, sampling, deps);

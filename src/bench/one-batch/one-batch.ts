@@ -15,7 +15,7 @@ import { flagFacts } from '../html-report/about.js';
 import { sweepReport } from '../html-report/sweep-report.js';
 import { prepareReport, writeReport } from '../html-report/write-report.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
-import { machineLimits } from '../roofline/machine-limits.js';
+import { machineLimits, refuseRooflineOf } from '../roofline/machine-limits.js';
 import type { Output } from '../terminal/output.js';
 import { FIXED_PROMPTS, testCorrectness } from './correctness-test.js';
 import type { LatencyRow } from './latency-test.js';
@@ -39,6 +39,7 @@ export interface OneBatchDeps {
  */
 export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps): Promise<readonly LatencyRow[]> {
   const { output } = deps;
+  if (options.roofline) refuseRooflineOf(options.device);
   const savesRows = options.resultFilename !== '' && !options.correctnessTest;
   if (savesRows) await prepareJsonl(options.resultFilename, '--result-filename');
   if (options.report !== undefined) {
@@ -62,6 +63,7 @@ export async function benchOneBatch(options: OneBatchOptions, deps: OneBatchDeps
   const roofline = options.roofline ? await findRoofline(options, deps, model) : undefined;
   const runner = createRunner(options, deps, model, sweep.points.map(sweep.shapeOf));
   try {
+    if (options.roofline) refuseRooflineOf(runner.device.kind); // what auto has chosen
     const save = async (row: LatencyRow): Promise<void> => {
       if (savesRows) await appendJsonl(options.resultFilename, [row], '--result-filename');
     };

@@ -3,7 +3,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { MachineLimits, NativeAddon } from '../../native/addon.js';
-import { toError } from '../../util/errors.js';
+import { toError, VitrineError } from '../../util/errors.js';
 import { makeDirectory } from '../../util/make-directory.js';
 import type { Output } from '../terminal/output.js';
 
@@ -22,6 +22,17 @@ export interface LimitsRequest {
   readonly threads: number;
   /** Even if they are known already. */
   readonly measureAgain: boolean;
+}
+
+/** Throws INVALID_OPTION for a model on a GPU (`device`: auto, cpu or cuda): the limits are those of the processors. */
+export function refuseRooflineOf(device: string): void {
+  if (device !== 'cuda') return;
+  throw new VitrineError(
+    'INVALID_OPTION',
+    '--roofline: knows the limits of processors, and the model runs on a GPU. Leave it out or choose --device cpu; ' +
+      'what a GPU reaches of its limits kernel_bench --device cuda tells.',
+    { param: '--roofline' },
+  );
 }
 
 /** The limits of this machine for so many threads. Measures, for seconds, only what is not known: call it while nothing runs. */

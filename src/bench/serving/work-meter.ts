@@ -10,6 +10,7 @@ export interface WorkMeterDeps {
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
+  readonly interrupt: AbortSignal;
 }
 
 const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/;
@@ -28,11 +29,14 @@ export class WorkMeter {
 
   /** Measures this machine, where the server runs on it and its limits are not known; the server should be idle. */
   static async create(server: TargetServer, options: BenchServingOptions, deps: WorkMeterDeps): Promise<WorkMeter> {
-    const { output, environment } = deps;
-    if (!LOOPBACK.test(new URL(server.baseUrl).hostname)) {
-      output.warn('--roofline: the server is on another machine, whose limits are not known: rates without shares');
+    const { output, environment, interrupt } = deps;
+    const unknown = (where: string): WorkMeter => {
+      output.warn(`--roofline: the server is on ${where}, whose limits are not known: rates without shares`);
       return new WorkMeter(server, undefined, output);
-    }
+    };
+    if (!LOOPBACK.test(new URL(server.baseUrl).hostname)) return unknown('another machine');
+    const info = (await server.serverInfo(interrupt)) as { device?: unknown } | null;
+    if (info?.device === 'cuda') return unknown('a GPU');
     const measureAgain = options.measureLimits;
     const limits = await machineLimits({ addon: deps.addon(), output, environment, threads: 0, measureAgain });
     return new WorkMeter(server, limits, output);
