@@ -185,6 +185,30 @@ test('streams that are asked for at once on one connection come one after the ot
   }
 });
 
+test('a client that stops reading in the second of two streams on one connection misses nothing', async (t) => {
+  const tokens = 6000;
+  const { url, scheduler } = await startFakeServer(t, {
+    info: { contextLength: 10_000, maxTotalTokens: 20_000 },
+  });
+  const body = (count: number) => ({ input_ids: [5], sampling_params: { max_new_tokens: count }, stream: true });
+  const socket = rawPost(t, url, '/generate', body(20));
+  socket.pause();
+  const json = JSON.stringify(body(tokens));
+  const head = `POST /generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
+  socket.write(`${head}\r\n\r\n${json}`);
+  await until(() => scheduler.running.size === 2, 'both requests to run');
+  await until(() => scheduler.running.size === 0, 'both requests to finish');
+  let received = '';
+  socket.setEncoding('latin1').on('data', (data: string) => {
+    received += data;
+  });
+  socket.resume();
+  await until(() => received.split('[DONE]').length === 3, 'both streams');
+  const events = parseEvents(dechunk(received.split('HTTP/1.1 200 OK')[2]!));
+  assert.ok(events.length < tokens / 2, `${events.length} events for ${tokens} tokens`);
+  assert.equal(events.at(-1).output_ids.length, tokens);
+});
+
 test('a connection that brings one stream after the other gathers no listeners', async (t) => {
   const { url } = await startFakeServer(t);
   const warnings: Error[] = [];
