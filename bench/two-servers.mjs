@@ -2,7 +2,7 @@
 //
 //   [--batch N] [--seconds N] [--rounds N] [--cpu-threads N]
 //
-// In one run, in turns: a server alone, two servers at once, and one beside a process that computes without end. Each
+// In one run, in turns: a server alone, two servers at once, and one beside a process that computes all the time. Each
 // server is kept busy with batches of streams, and the tokens that arrive are counted. Two servers share what one had: the
 // sum of both over one alone says what sharing costs (1: nothing). A server beside a busy process of the same weight should
 // keep what the scheduler of the system leaves it: with two threads on two processors three quarters, by its share of them.
@@ -40,8 +40,12 @@ async function load({ url }, begin, end) {
   return (tokens / (end - begin)) * 1000;
 }
 
+/** Ends by itself after a while: a program that is killed can stop nobody. */
 function busyProcess() {
-  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
+  const ms = 1000 * Number(values.seconds) + 60_000;
+  const child = spawn(process.execPath, ['-e', `const end = Date.now() + ${ms}; while (Date.now() < end);`], {
+    stdio: 'ignore',
+  });
   return { stop: () => child.kill('SIGKILL') };
 }
 

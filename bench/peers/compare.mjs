@@ -87,10 +87,11 @@ class Engine {
     return answer;
   }
 
-  close() {
+  async close() {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin.end();
-    return gone;
+    await gone;
   }
 }
 

@@ -4,6 +4,7 @@
 // On the CPU: linear beside oneDNN's too, where that was installed when this was built.
 // On a GPU: once with each dtype, or with --dtype; its limits are a copy within its memory and the matrix product of
 // cublasLt. Prefill attention is timed once more without the kernels of Hopper.
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -29,6 +30,15 @@ struct Options {
 constexpr const char* kAttentionVariable = "VITRINE_CUDA_ATTENTION";
 constexpr const char* kFlags = "; flags: --device --dtype --filter --isa --threads --cases --seconds --json";
 
+template <class Number>
+Number number_of(const std::string& flag, const std::string& text) {
+  Number number{};
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, number);
+  require(error == std::errc() && at == end && number >= 0, flag, " must be a number from 0 on, got ", text);
+  return number;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
@@ -50,9 +60,9 @@ Options parse(int argc, char** argv) {
     } else if (flag == "--isa") {
       options.isa = value;
     } else if (flag == "--threads") {
-      options.threads = std::stoi(value);
+      options.threads = number_of<int>(flag, value);
     } else if (flag == "--seconds") {
-      options.bench.seconds = std::stod(value);
+      options.bench.seconds = number_of<double>(flag, value);
     } else if (flag == "--cases") {
       require(value == "bench" || value == "test", "--cases must be bench or test, got ", value);
       options.bench.test_cases = value == "test";

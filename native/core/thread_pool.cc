@@ -167,10 +167,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   // 15 characters, the most of a kernel thread's name, hold every number up to 4095.
   for (int i = 0; i < workers; ++i) state_->workers.push_back({0, kWorkerThreadName + std::to_string(i + 1)});
   state_->started.emplace(workers);
-  // Kept until the workers are where they are to be, so that the next engine sees them.
-  std::optional<PlacementLock> lock;
   if (state_->pinned) {
-    lock.emplace();
     state_->processors = least_loaded_first(std::move(state_->processors), pinned_engine_threads());
   }
   try {

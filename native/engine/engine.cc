@@ -51,8 +51,11 @@ Engine::Engine(EngineOptions options, StepListener listener)
 void Engine::thread_main(std::promise<void>& started) {
   pthread_setname_np(pthread_self(), kEngineThreadName);
   try {
-    pool_ = std::make_unique<ThreadPool>(threads_);
-    pool_->pin_caller();
+    {
+      const PlacementLock lock;  // until all threads are where they are to be, so that the next engine sees them
+      pool_ = std::make_unique<ThreadPool>(threads_);
+      pool_->pin_caller();
+    }
     tracer_ = std::make_unique<Tracer>(*pool_, nvtx_markers_);
     backend_ = make_backend_(*pool_);
     started.set_value();
@@ -196,11 +199,12 @@ DeviceActivities& Engine::activities() const {
 }
 
 void Engine::check_device_trace() {
-  if (!closed() && tracer_->device_trace() != nullptr) return;
-  activities().start();  // not on the engine thread: the recorder's own would inherit its one processor
+  DeviceActivities& device = activities();
+  if (tracer_->device_trace() != nullptr) return;
+  device.start();  // not on the engine thread: the recorder's own would inherit its one processor
   call("checkDeviceTrace", [&] {
     finish_all();  // see stop_device_trace()
-    activities().stop();
+    device.stop();
   });
 }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/placement.h"
 #include "profiler/kernel_name.h"
 
 namespace vitrine {
@@ -274,7 +275,7 @@ void DeviceTrace::write_calls(const Step& step, const std::vector<Call>& calls, 
     end = std::max(end, begin);
     track.last_begin = begin;
     const uint16_t thread = host_.thread(
-        call.thread, call.thread == engine_tid_ ? "vitrine-engine" : "thread " + std::to_string(call.thread));
+        call.thread, call.thread == engine_tid_ ? kEngineThreadName : "thread " + std::to_string(call.thread));
     SpanRecord& record = append(chunk, kKindSpan, category_of(call.kind), kSchemaNone);
     record.thread = thread;
     const auto [found, added] = host_.pointer_ids.try_emplace(call.name, 0);

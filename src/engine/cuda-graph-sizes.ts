@@ -14,10 +14,18 @@ export interface CudaGraphConfig {
 
 type GraphOptions = Pick<EngineOptions, 'disableCudaGraph' | 'cudaGraphMaxBs' | 'cudaGraphBs'>;
 
-/**
- * What to capture for at most `maxRequests` requests in a step.
- * @throws VitrineError INVALID_OPTION when a size that was asked for exceeds the maximum that was asked for.
- */
+/** @throws VitrineError INVALID_OPTION when a size that was asked for exceeds the maximum that was asked for. */
+export function checkGraphSizes({ cudaGraphMaxBs, cudaGraphBs }: GraphOptions): void {
+  const tooLarge = cudaGraphBs?.find((size) => cudaGraphMaxBs !== undefined && size > cudaGraphMaxBs);
+  if (tooLarge === undefined) return;
+  throw new VitrineError(
+    'INVALID_OPTION',
+    `--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs ${cudaGraphMaxBs}, got ${tooLarge}`,
+    { param: '--cuda-graph-bs' },
+  );
+}
+
+/** What to capture for at most `maxRequests` requests in a step. */
 export function cudaGraphConfig(
   options: GraphOptions,
   device: DeviceInfo,
@@ -25,14 +33,6 @@ export function cudaGraphConfig(
   log: Log,
 ): CudaGraphConfig {
   const { disableCudaGraph, cudaGraphMaxBs, cudaGraphBs } = options;
-  const tooLarge = cudaGraphBs?.find((size) => cudaGraphMaxBs !== undefined && size > cudaGraphMaxBs);
-  if (tooLarge !== undefined) {
-    throw new VitrineError(
-      'INVALID_OPTION',
-      `--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs ${cudaGraphMaxBs}, got ${tooLarge}`,
-      { param: '--cuda-graph-bs' },
-    );
-  }
   if (device.kind === 'cpu') {
     const given = [
       ...(cudaGraphMaxBs === undefined ? [] : ['--cuda-graph-max-bs']),

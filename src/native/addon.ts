@@ -247,8 +247,8 @@ export interface DeviceTraceBatch {
 /**
  * Called on the JavaScript thread after each step, in order; exactly one of error and output is null. `spans`: the records
  * of a step whose batch said `profile`, one chunk as laid out by trace/record/span-layout.ts, else null. They lie after the
- * output's startNs and not after its launchedNs. The bytes are the engine's and change with the next step: an ArrayBuffer a step
- * would have V8 collect garbage all the time, since memory outside of its heap counts for that.
+ * output's startNs and not after its launchedNs. The bytes are the engine's and change with the next step: an
+ * ArrayBuffer a step would have V8 collect garbage all the time, since memory outside of its heap counts for that.
  */
 export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spans: Uint8Array | null) => void;
 
@@ -262,8 +262,7 @@ export interface NativeEngine {
   initCache(config: CacheConfig): void;
   /**
    * Queues a step and returns at once; steps run in order on the engine thread, on a GPU with the next one's ops queued
-   * before this one is done. The buffer must not be changed until
-   * its step has completed. A step that fails marks the engine dead: it and every later step report an error.
+   * before this one is done. The buffer must not be changed until its step has completed. A step that fails marks the engine dead: it and every later step report an error.
    * K and V of a layer are stored for the whole batch before its attention runs: a request may read blocks that an
    * earlier one of the same batch fills.
    */

@@ -41,7 +41,10 @@ export function installInfo(app: FastifyInstance, lifecycle: Lifecycle, options:
   for (const url of ['/server_info', '/get_server_info']) app.get(url, serverInfo);
 }
 
-/** All options under SGLang's names but the keys, those that were left open as the rank decided them, and the sizes of the parallel groups, which are all 1. */
+/**
+ * All options under SGLang's names but the keys, those that were left open as the rank decided them, and the sizes of the
+ * parallel groups, which are all 1.
+ */
 function optionFacts(options: ServerOptions, model: ServedModel, info: RankInfo): Record<string, unknown> {
   const facts: Record<string, unknown> = {};
   for (const { flag, key } of SERVER_OPTIONS) {

@@ -33,10 +33,10 @@ export class SseStream {
   }
 
   onDrain(listener: () => void): void {
-    const { socket } = this.#raw;
+    const { socket } = this.#raw.req; // of the response there is none yet while an earlier one has the connection
     this.#raw.on('drain', listener);
-    socket?.on('drain', listener);
-    this.#raw.once('close', () => socket?.off('drain', listener)); // the connection may live on
+    socket.on('drain', listener);
+    this.#raw.once('close', () => socket.off('drain', listener)); // the connection may live on
   }
 
   /** `data` is one line. Nothing is written before this turn of the event loop is over. */

@@ -1,54 +1,6 @@
-// The Kineto dialect of Chrome trace JSON: the shapes of events and of the file around them. Times in files are
+// The Kineto dialect of Chrome trace JSON: numbers, texts, and the file around the events. Times in files are
 // microseconds with three decimals after `baseTimeNanoseconds`; in memory they are integer nanoseconds.
 // Source: libkineto/src/output_json.cpp (PyTorch) and the Trace Event Format of Chrome.
-
-export type Phase = 'X' | 'M' | 's' | 't' | 'f' | 'i' | 'C' | 'b' | 'e';
-
-/** `pid` and `tid` are numbers for real processes and threads, strings for pseudo ones and in merged files. */
-interface EventBase {
-  readonly ph: Phase;
-  readonly pid: number | string;
-  readonly tid: number | string;
-  readonly ts: number;
-  readonly name: string;
-  readonly cat?: string;
-  readonly args?: Readonly<Record<string, unknown>>;
-}
-
-export interface CompleteEvent extends EventBase {
-  readonly ph: 'X';
-  readonly cat: string;
-  readonly dur: number;
-}
-
-export interface MetadataEvent extends EventBase {
-  readonly ph: 'M';
-  readonly name: 'process_name' | 'process_labels' | 'process_sort_index' | 'thread_name' | 'thread_sort_index';
-}
-
-/** An arrow: same `cat`, `name` and `id`. The end binds to the span around it (`bp: 'e'`). */
-export interface FlowEvent extends EventBase {
-  readonly ph: 's' | 't' | 'f';
-  readonly id: number | string;
-  readonly bp?: 'e';
-}
-
-export interface AsyncEvent extends EventBase {
-  readonly ph: 'b' | 'e';
-  readonly id: number | string;
-}
-
-export interface InstantEvent extends EventBase {
-  readonly ph: 'i';
-  /** Global, process or thread. */
-  readonly s: 'g' | 'p' | 't';
-}
-
-export interface CounterEvent extends EventBase {
-  readonly ph: 'C';
-}
-
-export type TraceEvent = CompleteEvent | MetadataEvent | FlowEvent | AsyncEvent | InstantEvent | CounterEvent;
 
 /** An entry of `deviceProperties`; Kineto's keys for GPUs, `kind: 'cpu'` for ours. */
 export type DeviceProperties = Readonly<Record<string, string | number | boolean>>;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cudaGraphConfig } from '#vitrine/engine/cuda-graph-sizes.js';
+import { checkGraphSizes, cudaGraphConfig } from '#vitrine/engine/cuda-graph-sizes.js';
 import type { DeviceInfo } from '#vitrine/native/addon.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { type Log, silentLog } from '#vitrine/util/log.js';
@@ -37,7 +37,7 @@ test('a list is taken in order, each size once', () => {
   assert.deepEqual(sizes({ cudaGraphBs: [8, 1, 3], cudaGraphMaxBs: 8 }), [1, 3, 8]);
   assert.deepEqual(sizes({ cudaGraphBs: [1, 30, 40] }, gpu(79), 20), [1, 20]);
   assert.throws(
-    () => sizes({ cudaGraphBs: [8, 12], cudaGraphMaxBs: 8 }),
+    () => checkGraphSizes({ ...NONE, cudaGraphBs: [8, 12], cudaGraphMaxBs: 8 }),
     (error) =>
       error instanceof VitrineError &&
       error.code === 'INVALID_OPTION' &&

@@ -123,4 +123,14 @@ describe('the GPU in a profile', () => {
     assert.deepEqual((await summariseTrace(files[0]!.path, 5)).warnings, [warning]);
     await h.close();
   });
+
+  test('one that fails step after step is one warning, and the profile has the rest', async (t) => {
+    const h = harness({ failure: 'out of buffers' });
+    await h.startProfile(profileRequest(await temporaryDirectory(t), { numSteps: 3 }));
+    await h.generate(generateMessage(prompt(5), { maxNewTokens: 6 }));
+    const { state, warnings, files } = await h.profileEnd();
+    assert.deepEqual([state, warnings], ['done', ['Work of the GPU is missing: out of buffers.']]);
+    assert.equal(spansOf(readTrace(files[0]!.path), 'cpu_op').length, 3);
+    await h.close();
+  });
 });

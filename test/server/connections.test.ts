@@ -7,14 +7,14 @@ import { startFakeServer } from '../support/fake-server.js';
 import { parseEvents, post, until } from '../support/http.js';
 
 /** Sends a request over a bare socket and leaves reading to the caller. */
-function rawPost(t: TestContext, url: string, path: string, body: object): Socket {
+function rawPost(t: TestContext, url: string, path: string, body: object, version = '1.1'): Socket {
   const { port, hostname } = new URL(url);
   const json = JSON.stringify(body);
   const socket = connect(Number(port), hostname);
   socket.on('error', () => {});
   t.after(() => socket.destroy());
   socket.write(
-    `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+    `POST ${path} HTTP/${version}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
   );
   return socket;
 }
@@ -183,6 +183,46 @@ test('streams that are asked for at once on one connection come one after the ot
     assert.equal(events.at(-1).text.trimStart(), tokenizer.decode(ids, true));
     assert.deepEqual(events[0].output_ids, ids.slice(0, 1));
   }
+});
+
+test('a client of HTTP/1.0 gets the events without chunks, and the end of the connection after them', async (t) => {
+  const { url } = await startFakeServer(t);
+  const body = { input_ids: [5], sampling_params: { max_new_tokens: 3 }, stream: true };
+  const socket = rawPost(t, url, '/generate', body, '1.0');
+  let received = '';
+  socket.setEncoding('latin1').on('data', (data: string) => {
+    received += data;
+  });
+  await new Promise((resolve) => socket.once('close', resolve));
+  assert.match(received, /^HTTP\/1\.1 200 OK\r\n/);
+  assert.doesNotMatch(received, /transfer-encoding/i);
+  const events = received.slice(received.indexOf('\r\n\r\n') + 4);
+  assert.match(events, /^data: \{.*data: \[DONE\]\n\n$/s);
+  assert.deepEqual(parseEvents(events).at(-1).output_ids, [5, 5, 5]);
+});
+
+test('a client that stops reading in the second of two streams on one connection misses nothing', async (t) => {
+  const tokens = 6000;
+  const { url, scheduler } = await startFakeServer(t, {
+    info: { contextLength: 10_000, maxTotalTokens: 20_000 },
+  });
+  const body = (count: number) => ({ input_ids: [5], sampling_params: { max_new_tokens: count }, stream: true });
+  const socket = rawPost(t, url, '/generate', body(20));
+  socket.pause();
+  const json = JSON.stringify(body(tokens));
+  const head = `POST /generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
+  socket.write(`${head}\r\n\r\n${json}`);
+  await until(() => scheduler.running.size === 2, 'both requests to run');
+  await until(() => scheduler.running.size === 0, 'both requests to finish');
+  let received = '';
+  socket.setEncoding('latin1').on('data', (data: string) => {
+    received += data;
+  });
+  socket.resume();
+  await until(() => received.split('[DONE]').length === 3, 'both streams');
+  const events = parseEvents(dechunk(received.split('HTTP/1.1 200 OK')[2]!));
+  assert.ok(events.length < tokens / 2, `${events.length} events for ${tokens} tokens`);
+  assert.equal(events.at(-1).output_ids.length, tokens);
 });
 
 test('a connection that brings one stream after the other gathers no listeners', async (t) => {

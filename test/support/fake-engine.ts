@@ -60,8 +60,8 @@ export interface FakeEngineOptions {
   readonly outOfMemory?: string;
   readonly kvBytesPerToken?: number;
   readonly layoutVersion?: number;
-  /** There is a GPU, and it tells of its work, or this is why not. */
-  readonly gpu?: { readonly problem?: string };
+  /** There is a GPU, and it tells of its work, or this is why not, from the start or from the first step on. */
+  readonly gpu?: { readonly problem?: string; readonly failure?: string };
   /** Sees every step that was run. */
   readonly onStep?: (step: FakeStep) => void;
 }
@@ -166,6 +166,8 @@ class FakeEngine implements NativeEngine {
 
   /** Late: the last two steps are kept back. */
   takeDeviceTrace(): DeviceTraceBatch {
+    const failure = this.#options.gpu?.failure;
+    if (failure !== undefined) throw new Error(failure);
     return this.#deviceBatch(this.#deviceSteps!.splice(0, Math.max(0, this.#deviceSteps!.length - 2)));
   }
 

@@ -31,7 +31,6 @@ class StepResults {
   void make_room(size_t bytes);
   size_t device_bytes() const;
 
-  bool has_unfinished() const { return !unfinished_.empty(); }
   /// Whether the oldest unfinished step's copy is done, or will never be: finish() says why.
   bool done() const;
   /// Waits for the oldest unfinished step and calls its readers.

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
-import { GpuCapture, gpuProblem } from '../../engine/profiler/gpu-capture.js';
+import { GpuCapture } from '../../engine/profiler/gpu-capture.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
@@ -133,7 +133,6 @@ export class PointProfiler {
     const { profileFilenamePrefix: prefix = 'profile', profileRecordShapes: recordShapes } = this.#options;
     const { batchSize, inputLen, outputLen } = point;
     const owner = { pid: process.pid, name: 'bench-one-batch', labels: runner.device.kind.toUpperCase(), sortIndex: 0 };
-    const gpu = this.#openGpu(runner, owner);
     const profileId = `${prefix}_batch${batchSize}_input${inputLen}_output${outputLen}`;
     const path = join(defaultOutputDir(environment), `${profileId}_${stage}${TRACE_SUFFIX}`);
     const trace = await StepTrace.open({
@@ -154,6 +153,7 @@ export class PointProfiler {
       process: owner,
       tables: runner.spanTables(),
     });
+    const gpu = this.#openGpu(runner, owner);
     try {
       const mode = stage === 'prefill' ? 'extend' : 'decode';
       for (let i = 0; i < steps; i++) {
@@ -180,14 +180,14 @@ export class PointProfiler {
   #openGpu(runner: ModelRunner, owner: SpanProcess): GpuCapture | null {
     const { deviceTracing } = runner;
     if (deviceTracing === null || !(this.#options.profileActivities ?? DEFAULT_ACTIVITIES).includes('GPU')) return null;
-    const problem = gpuProblem(deviceTracing);
-    if (problem !== null) {
-      this.#deps.output.warn(`The GPU's work is not recorded: ${problem}`);
+    const gpu = new GpuCapture(deviceTracing, owner);
+    try {
+      gpu.start();
+      return gpu;
+    } catch (thrown) {
+      this.#deps.output.warn(`The GPU's work is not recorded: ${toError(thrown).message}`);
       return null;
     }
-    const gpu = new GpuCapture(deviceTracing, owner);
-    gpu.start();
-    return gpu;
   }
 }
 

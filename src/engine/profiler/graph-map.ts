@@ -11,8 +11,8 @@ export interface GraphMap {
     /** The NVTX range around each replay. */
     readonly range: string;
     /**
-     * Kernels, copies and memsets in the order in which they run in every replay, [module, op, how many]; module: null where the
-     * op belongs to none.
+     * Kernels, copies and memsets in the order in which they run in every replay, [module, op, how many]; module: null
+     * where the op belongs to none.
      */
     readonly nodes: readonly (readonly [module: string | null, op: string, count: number])[];
   }[];

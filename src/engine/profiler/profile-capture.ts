@@ -264,7 +264,8 @@ export class ProfileCapture {
     try {
       call(this.#gpu);
     } catch (thrown) {
-      this.#warnings.push(`Work of the GPU is missing: ${toError(thrown).message}.`);
+      const warning = `Work of the GPU is missing: ${toError(thrown).message}.`;
+      if (!this.#warnings.includes(warning)) this.#warnings.push(warning); // each step may fail
     }
   }
 

@@ -292,7 +292,10 @@ class TraceLoader {
   }
 }
 
-/** Rejects with TraceDamage where the file is no whole trace. Memory: 32 bytes a span, 100 more of a GPU's, and the distinct strings. */
+/**
+ * Rejects with TraceDamage where the file is no whole trace. Memory: 32 bytes a span, 100 more of a GPU's, and the distinct
+ * strings.
+ */
 export async function loadTrace(path: string, signal?: AbortSignal): Promise<LoadedTrace> {
   const loader = new TraceLoader();
   const handler = {

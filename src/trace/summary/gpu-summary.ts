@@ -18,76 +18,104 @@ export interface GpuModule {
   calls: number;
   /** ns. */
   total: number;
-  /** Means over the time of work that says what it reached; null where none does. */
-  bandwidth: number | null;
-  flops: number | null;
+  /** GB/s and TFLOP/s of the work that says what it reached. */
+  readonly bandwidth: TimeMean;
+  readonly flops: TimeMean;
   readonly kernels: Map<number, { calls: number; total: number }>;
+}
+
+/** A mean over time. */
+export class TimeMean {
+  #sum = 0;
+  #ns = 0;
+
+  /** NaN is left out. */
+  add(value: number, ns: number): void {
+    if (Number.isNaN(value)) return;
+    this.#sum += value * ns;
+    this.#ns += ns;
+  }
+
+  /** null: of nothing. */
+  get value(): number | null {
+    return this.#ns > 0 ? this.#sum / this.#ns : null;
+  }
 }
 
 const LAYER_NUMBER = /\blayers\.\d+\b/;
 /** The rank that a merged trace writes before a process. */
 const RANK_LABEL = /^"(\[[^\]]*\]) /;
 
+/** Work and the index of its step; -1: not known. */
+interface StepWork extends Interval {
+  readonly step: number;
+}
+
 /** `steps`: rows of steps, none inside another. */
 export function gpuTotals(trace: LoadedTrace, steps: readonly number[]): GpuTotals {
-  const { spans, tracks, gpuWork } = trace;
-  const rankOf = (row: number) => RANK_LABEL.exec(tracks[spans.track[row]!]!.pid)?.[1] ?? '';
-  const endOf = (row: number) => spans.begin[row]! + spans.duration[row]!;
-  const stepOf = stepFinder(trace, steps, rankOf);
-  const modules = new Map<string, GpuModule & { rated: [number, number, number, number] }>();
-  const byDevice = new Map<string, { readonly row: number; readonly step: number }[]>();
-  for (const work of gpuWork) {
-    const { row, module, op, bandwidth, flops } = work;
+  let busy = 0;
+  let span = 0;
+  const stepGaps: number[] = [];
+  for (const works of workByDevice(trace, steps)) {
+    const union = unionOf(works);
+    busy += totalOf(union);
+    if (union.length > 0) span += union.at(-1)!.end - union[0]!.begin;
+    stepGaps.push(...gapsBetweenSteps(works));
+  }
+  return { busy, span, modules: moduleTotals(trace), stepGaps };
+}
+
+function moduleTotals({ spans, names, gpuWork }: LoadedTrace): GpuModule[] {
+  const modules = new Map<string, GpuModule>();
+  for (const { row, module, op, bandwidth, flops } of gpuWork) {
+    const kernelName = spans.name[row]!;
     const ns = spans.duration[row]!;
-    const label = module !== '' ? module : op !== '' ? op : trace.names[spans.name[row]!]!;
-    const name = decode(label).replace(LAYER_NUMBER, 'layers.*');
+    const name = decode(module || op || names[kernelName]!).replace(LAYER_NUMBER, 'layers.*');
     let total = modules.get(name);
     if (total === undefined) {
-      total = { name, calls: 0, total: 0, bandwidth: null, flops: null, kernels: new Map(), rated: [0, 0, 0, 0] };
+      total = { name, calls: 0, total: 0, bandwidth: new TimeMean(), flops: new TimeMean(), kernels: new Map() };
       modules.set(name, total);
     }
     total.calls++;
     total.total += ns;
-    const { rated } = total;
-    if (!Number.isNaN(bandwidth)) {
-      rated[0] += bandwidth * ns;
-      rated[1] += ns;
-      total.bandwidth = rated[1] > 0 ? rated[0] / rated[1] : null;
-    }
-    if (!Number.isNaN(flops)) {
-      rated[2] += flops * ns;
-      rated[3] += ns;
-      total.flops = rated[3] > 0 ? rated[2] / rated[3] : null;
-    }
-    const kernel = total.kernels.get(spans.name[row]!) ?? { calls: 0, total: 0 };
+    total.bandwidth.add(bandwidth, ns);
+    total.flops.add(flops, ns);
+    const kernel = total.kernels.get(kernelName) ?? { calls: 0, total: 0 };
     kernel.calls++;
     kernel.total += ns;
-    total.kernels.set(spans.name[row]!, kernel);
+    total.kernels.set(kernelName, kernel);
+  }
+  return [...modules.values()];
+}
+
+/** The work of each device in the order of its begin. */
+function workByDevice(trace: LoadedTrace, steps: readonly number[]): StepWork[][] {
+  const { spans, tracks, gpuWork } = trace;
+  const rankOf = (row: number) => RANK_LABEL.exec(tracks[spans.track[row]!]!.pid)?.[1] ?? '';
+  const stepOf = stepFinder(trace, steps, rankOf);
+  const byDevice = new Map<string, StepWork[]>();
+  for (const work of gpuWork) {
+    const { row } = work;
+    const begin = spans.begin[row]!;
+    const entry = { begin, end: begin + spans.duration[row]!, step: stepOf(work) };
     const device = tracks[spans.track[row]!]!.pid;
     const list = byDevice.get(device);
-    const entry = { row, step: stepOf(work) };
     if (list) list.push(entry);
     else byDevice.set(device, [entry]);
   }
-  let busy = 0;
-  let span = 0;
-  const stepGaps: number[] = [];
-  for (const works of byDevice.values()) {
-    works.sort((a, b) => spans.begin[a.row]! - spans.begin[b.row]!);
-    const intervals = works.map(({ row }): Interval => ({ begin: spans.begin[row]!, end: endOf(row) }));
-    const union = unionOf(intervals);
-    busy += totalOf(union);
-    if (union.length > 0) span += union.at(-1)!.end - union[0]!.begin;
-    let until = Number.POSITIVE_INFINITY;
-    let step = -1;
-    for (const work of works) {
-      const begin = spans.begin[work.row]!;
-      if (work.step !== step && step >= 0 && work.step >= 0) stepGaps.push(Math.max(0, begin - until));
-      until = until === Number.POSITIVE_INFINITY ? endOf(work.row) : Math.max(until, endOf(work.row));
-      step = work.step;
-    }
+  return [...byDevice.values()].map((works) => works.sort((a, b) => a.begin - b.begin));
+}
+
+function gapsBetweenSteps(works: readonly StepWork[]): number[] {
+  const gaps: number[] = [];
+  let until = Number.NEGATIVE_INFINITY;
+  let last = -1;
+  for (const { begin, end, step } of works) {
+    if (step !== last && last >= 0 && step >= 0) gaps.push(Math.max(0, begin - until));
+    until = Math.max(until, end);
+    last = step;
   }
-  return { busy, span, modules: [...modules.values()].map(({ rated: _, ...rest }) => rest), stepGaps };
+  return gaps;
 }
 
 /** The step in whose time work was queued, as its index; -1: not known. */

@@ -288,8 +288,8 @@ function summariseGpu(trace: LoadedTrace, totals: OpTotals, top: number): GpuSum
       calls: module.calls,
       totalUs: us(module.total),
       share: share(module.total, whole),
-      gigabytesPerSecond: module.bandwidth,
-      teraflopsPerSecond: module.flops,
+      gigabytesPerSecond: module.bandwidth.value,
+      teraflopsPerSecond: module.flops.value,
       kernels: [...module.kernels]
         .sort(([, a], [, b]) => b.total - a.total)
         .map(([name, { calls, total }]) => ({ name: decode(trace.names[name]!), calls, totalUs: us(total) })),
