@@ -348,7 +348,7 @@ describe('report in a browser', { skip: chromium === undefined ? NO_CHROMIUM : f
     await open(path, async (report) => {
       const { page } = report;
       await page.setViewportSize({ width: 360, height: 640 });
-      await page.waitForFunction('document.documentElement.scrollWidth <= innerWidth');
+      await report.becomes('document.documentElement.scrollWidth <= innerWidth');
       await report.assertDrawn('e2e-cdf', 1);
     });
   });

@@ -74,6 +74,14 @@ export class ReportPage {
     return this.page.evaluate('getComputedStyle(document.body).backgroundColor');
   }
 
+  /** That an expression of the page becomes true. Playwright's own waiting would evaluate text in the page, which it forbids. */
+  async becomes(expression: string): Promise<void> {
+    for (let attempt = 0; !(await this.page.evaluate(expression)); attempt++) {
+      assert.ok(attempt < ATTEMPTS, `never true: ${expression}`);
+      await sleep(PAUSE_MS);
+    }
+  }
+
   /** That each of these colours of the style sheet is on the canvas of the chart, right of a share of its width. */
   async assertPainted(chart: string, names: readonly string[], from = 0): Promise<void> {
     for (const name of names) {
