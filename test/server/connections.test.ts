@@ -212,7 +212,7 @@ test('a client that stops reading in the second of two streams on one connection
   const json = JSON.stringify(body(tokens));
   const head = `POST /generate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
   socket.write(`${head}\r\n\r\n${json}`);
-  await until(() => scheduler.running.size === 2, 'both requests to run');
+  await until(() => scheduler.received.filter(({ kind }) => kind === 'generate').length === 2, 'both requests');
   await until(() => scheduler.running.size === 0, 'both requests to finish');
   let received = '';
   socket.setEncoding('latin1').on('data', (data: string) => {
