@@ -8,20 +8,28 @@ import { describeMachine, probeDevice } from './gpu/machine.mjs';
 import { PARTS } from './gpu/parts.mjs';
 import { judge } from './gpu/targets.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    report: { type: 'string', default: 'gpu-check.json' },
-    seconds: { type: 'string' },
-    minutes: { type: 'string', default: '60' },
-    only: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-  },
-});
-
 function refuse(text) {
   console.error(text);
   process.exit(1);
 }
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        report: { type: 'string', default: 'gpu-check.json' },
+        seconds: { type: 'string' },
+        minutes: { type: 'string', default: '60' },
+        only: { type: 'string' },
+        quick: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    return refuse(`gpu-check: ${error.message}; options: --report --seconds --minutes --only --quick`);
+  }
+}
+
+const options = parse();
 
 function positive(flag, text) {
   const value = Number(text);
