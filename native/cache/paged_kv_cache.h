@@ -13,6 +13,7 @@ class PagedKvCache {
   /// Throws Error when the device has no room for it.
   PagedKvCache(Backend& backend, int32_t num_layers, const KvLayer& shape);
 
+  int32_t num_layers() const { return static_cast<int32_t>(layers_.size()); }
   const KvLayer& layer(int32_t index) const { return layers_[static_cast<size_t>(index)]; }
   size_t bytes() const;
 
