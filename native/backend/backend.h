@@ -46,7 +46,8 @@ class Weight {
 };
 
 enum class WeightKind : uint8_t {
-  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype
+  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype, or, for linear() and experts
+            ///< alone, in float8_e4m3fn with a float32 scale for each row
   kVector,  ///< norm gains and biases, [n, 1]; held in float32
 };
 
@@ -252,8 +253,11 @@ class Backend {
   // --- weights --------------------------------------------------------------------------------------------------
   virtual std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) = 0;
   /// Converts `row_count` stored rows (row-major, `stored` dtype, possibly unaligned) into rows [first_row, ...) of
-  /// the weight. Parallel inside.
+  /// the weight. Parallel inside. Rows of a float8 weight are quantized, see core/float8_rows.h.
   virtual void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) = 0;
+  /// As load_rows(), for a float8 weight from rows that are float8 already, with their `scales` [row_count].
+  virtual void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                                   const float* scales) = 0;
 
   // --- ops ------------------------------------------------------------------------------------------------------
   /// ids[i] >= 0 stays; -(s+1) becomes last_sampled[s]. In place into `out` [T].
@@ -265,7 +269,8 @@ class Backend {
   /// residual += delta; out = rms_norm(residual).
   virtual void add_rms_norm(const Tensor& residual, const Tensor& delta, const Weight& gain, float eps,
                             const Tensor& out) = 0;
-  /// out[T, rows(w)] = x[T, cols(w)] * w^T (+ bias, may be null).
+  /// out[T, rows(w)] = x[T, cols(w)] * w^T (+ bias, may be null). For a float8 weight each row of x is quantized as
+  /// well; the sums of the products of codes are multiplied by both scales.
   virtual void linear(const Weight& weight, const Weight* bias, const Tensor& x, const Tensor& out) = 0;
   /// Per token of qkv [T, (H + 2K) * D]: optional RMSNorm of each q and k head (gains [D], null = off), rope on q and k
   /// in place, then K and V into the cache at kv_slots[t] (block * block_size + offset).

@@ -57,7 +57,7 @@ class SiteFactory {
     if (layer_spec.moe) {
       mixture(path + "." + layer_spec.moe->module, *layer_spec.moe, sites);
     } else {
-      mlp(path + ".mlp", sites);
+      mlp(path + ".mlp", layer_spec.float8, sites);
     }
     return sites;
   }
@@ -66,7 +66,8 @@ class SiteFactory {
     const int64_t q = spec_.q_size();
     const int64_t kv = (spec_.qkv_size() - q) / 2;
     sites.self_attn = block("self_attn", path);
-    sites.qkv_proj = gemm(path + ".qkv_proj", spec_.qkv_size(), spec_.hidden_size, spec_.qkv_bias);
+    const Float8Linears& float8 = layer.float8;
+    sites.qkv_proj = gemm(path + ".qkv_proj", spec_.qkv_size(), spec_.hidden_size, spec_.qkv_bias, float8.qkv_proj);
     // q and k in place, k and v into the cache, the angles of one position.
     sites.rotary_emb = rows(path + ".rotary_emb", spec_.qkv_size(),
                             value_ * (2 * q + 3 * kv) + stored_ * 2 * kv + kVectorBytes * spec_.rope.rotary_dim);
@@ -78,15 +79,16 @@ class SiteFactory {
     sites.attn.bytes_per_kv_token = stored_ * 2 * kv;
     sites.attn.flops_per_pair = 4 * q;  // q times k, and the scores times v
     sites.attn.sliding_window = layer.sliding_window;
-    sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias);
+    sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias, float8.o_proj);
   }
 
-  void mlp(const std::string& path, LayerSites& sites) {
+  void mlp(const std::string& path, const Float8Linears& float8, LayerSites& sites) {
     const int64_t inner = spec_.intermediate_size;
     sites.mlp = block("mlp", path);
-    sites.gate_up_proj = gemm(path + ".gate_up_proj", 2 * inner, spec_.hidden_size, spec_.mlp_bias);
+    sites.gate_up_proj =
+        gemm(path + ".gate_up_proj", 2 * inner, spec_.hidden_size, spec_.mlp_bias, float8.gate_up_proj);
     sites.act_fn = rows(path + ".act_fn", 2 * inner, value_ * 3 * inner);
-    sites.down_proj = gemm(path + ".down_proj", spec_.hidden_size, inner, spec_.mlp_bias);
+    sites.down_proj = gemm(path + ".down_proj", spec_.hidden_size, inner, spec_.mlp_bias, float8.down_proj);
   }
 
   void mixture(const std::string& path, const MoeSpec& moe, LayerSites& sites) {
@@ -141,14 +143,15 @@ class SiteFactory {
     return made;
   }
 
-  TraceSite gemm(const std::string& path, int64_t n, int64_t k, bool bias) {
+  /// float8: a weight of one byte an element and a scale for each row, else one of the model's dtype.
+  TraceSite gemm(const std::string& path, int64_t n, int64_t k, bool bias, bool float8 = false) {
     Parameters parameters = {{"weight", {n, k}}};
     if (bias) parameters.push_back({"bias", {n}});
     TraceSite made = op(path, span_layout::kSchemaGemm, GemmArgs::kModule, parameters);
     made.record.args[GemmArgs::kDims1 + 1] = static_cast<uint32_t>(k);
     made.record.args[GemmArgs::kDims2] = static_cast<uint32_t>(n);
     made.record.args[GemmArgs::kDims2 + 1] = static_cast<uint32_t>(k);
-    made.fixed_bytes = stored_ * n * k + (bias ? kVectorBytes * n : 0);
+    made.fixed_bytes = (float8 ? n * k + kVectorBytes * n : stored_ * n * k) + (bias ? kVectorBytes * n : 0);
     made.bytes_per_row = value_ * (n + k);
     return made;
   }

@@ -31,6 +31,9 @@ void validate_model_spec(const ModelSpec& spec, const std::string& path) {
     const auto& moe = spec.layers[i].moe;
     require(!moe || moe->top_k <= moe->num_experts, path, ".layers[", i, "].moe.topK: expected at most numExperts (",
             moe ? moe->num_experts : 0, "), got ", moe ? moe->top_k : 0);
+    const Float8Linears& float8 = spec.layers[i].float8;
+    require(!moe || (!float8.gate_up_proj && !float8.down_proj), path, ".layers[", i,
+            "].float8: expected neither gate_up_proj nor down_proj in a layer of experts");
   }
 }
 

@@ -32,9 +32,18 @@ struct MoeSpec {
   std::string module = "mlp";  ///< its name in the checkpoint, for traces
 };
 
+/// Which of a layer's matrices are held in float8_e4m3fn; the others are in the model's dtype.
+struct Float8Linears {
+  bool qkv_proj = false;
+  bool o_proj = false;
+  bool gate_up_proj = false;  ///< of the dense MLP
+  bool down_proj = false;
+};
+
 struct LayerSpec {
   int32_t sliding_window = 0;
   std::optional<MoeSpec> moe;
+  Float8Linears float8 = {};
 };
 
 struct ModelSpec {
