@@ -1,5 +1,7 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
+import { matrixBytes } from '../model/dtype-bytes.js';
+import { heldDType } from '../model/held-dtype.js';
 import type { PreparedModel } from '../model/prepare-model.js';
 import type { CacheConfig, DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
 import { chooseDevice } from '../native/choose-device.js';
@@ -226,10 +228,11 @@ function cacheConfig(options: DeviceOptions, contextLength: number, memory: Size
   return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
 }
 
-/** Of all parameters, in the dtype that they are held in. */
+/** Of all parameters, in the dtypes that they are held in. */
 function storedBytes({ spec, loadPlan }: PreparedModel): number {
-  const elements = loadPlan.parameters.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-  return elements * (spec.dtype === 'float32' ? 4 : 2);
+  return loadPlan.parameters.reduce((sum, { name, rows, cols }) => {
+    return sum + matrixBytes(heldDType(spec, name), rows, cols);
+  }, 0);
 }
 
 function logGraphs(

@@ -77,6 +77,9 @@ describe('flags', () => {
     refused(() => serving(['--dataset-offset', '3']), /^--dataset-offset is an SGLang option/);
     refused(() => serving(['--speed-bench-c', 'x']), /--speed-bench-c \(--speed-bench-category\) is an SGLang option/);
     refused(() => oneBatch(['--tp', '2']), /^--tp \(--tp-size\) is an SGLang option/);
+    const quantization = (name: string) => () => server(['--quantization', name]);
+    refused(quantization('awq'), /^--quantization: 'awq' is not supported; fp8 and w8a8_fp8 are$/);
+    refused(quantization('int3'), /^--quantization: expected one of fp8, w8a8_fp8, compressed-tensors, got 'int3'$/);
   });
 
   test('what is about images is refused for good, and so are datasets that are not there', () => {

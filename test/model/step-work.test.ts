@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { StepWork } from '#vitrine/model/step-work.js';
-import type { ModelSpec } from '#vitrine/native/addon.js';
+import type { LayerSpec, ModelSpec } from '#vitrine/native/addon.js';
 
 const SPEC: ModelSpec = {
   vocabSize: 10,
@@ -65,6 +65,17 @@ describe('the work of a step', () => {
     const two = new StepWork(sparse).of([2], [2], 0);
     // The second token meets another expert with a chance of 3 / 4.
     assert.equal(two.bytes, 4 * (192 + router + 1.75 * expert + 2 * 4 * 2));
+  });
+
+  test('float8 matrices are a byte an element and a float32 scale a row', () => {
+    const whole: LayerSpec = { slidingWindow: 0, moe: null };
+    const some: LayerSpec = { ...whole, float8: ['o_proj', 'gate_up_proj'] };
+    const spec = { ...SPEC, layers: [whole, some, some] };
+    const [o, gateUp] = [8 * 8, 2 * 8 * 12];
+    const { bytes, flops } = new StepWork(spec).of([1], [4], 0);
+    const held = 4 * (3 * LAYER - 2 * (o + gateUp)) + 2 * (o + gateUp + 4 * (8 + 2 * 12));
+    assert.equal(bytes, held + 3 * 4 * 2 * 4 * 4);
+    assert.equal(flops, 3 * (2 * LAYER + 4 * 8 * 4));
   });
 
   test('half-width elements are half the bytes', () => {

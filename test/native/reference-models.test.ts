@@ -7,7 +7,12 @@ import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import type { DType } from '#vitrine/native/addon.js';
 import { findCudaLibrary } from '#vitrine/native/cuda-library.js';
 import { loadAddon } from '#vitrine/native/load.js';
-import { REFERENCE_MODELS, type ReferenceCase, readReference } from '../reference/reference-files.js';
+import {
+  prepareReferenceModel,
+  REFERENCE_MODELS,
+  type ReferenceCase,
+  readReference,
+} from '../reference/reference-files.js';
 import { type EngineSettings, TestEngine, TestSequence } from '../support/native-engine.js';
 
 const LOGIT_TOLERANCE = 1e-3;
@@ -17,7 +22,8 @@ const LOGPROB_TOLERANCE = 5e-4;
 const ROUNDED = {
   bfloat16: { cosine: 0.98, logprob: 0.3 },
   float16: { cosine: 0.9995, logprob: 0.05 },
-} as const satisfies Record<Exclude<DType, 'float32'>, unknown>;
+  fp8: { cosine: 0.95, logprob: 0.3 },
+} as const satisfies Record<Exclude<DType, 'float32'> | 'fp8', unknown>;
 
 function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
@@ -70,8 +76,8 @@ async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<
 }
 
 /** Prompt and greedy tokens in one step, and again token by token: close to the reference, and to each other. */
-async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, dtype: keyof typeof ROUNDED) {
-  const tolerance = ROUNDED[dtype];
+async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, rounding: keyof typeof ROUNDED) {
+  const tolerance = ROUNDED[rounding];
   const prompt = [...reference.prompt_ids];
   const whole = new TestSequence(3, engine.blocksFor(1, prompt.length));
   const prefill = await prefillOf(engine, whole, prompt);
@@ -97,29 +103,38 @@ async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, dt
 interface Setting {
   readonly title: string;
   readonly dtype: DType;
+  readonly quantization?: 'fp8';
   readonly engine: EngineSettings;
 }
 
 function settings(): Setting[] {
   if (process.env.VITRINE_TEST_DEVICE === 'cuda') {
     const engine = { device: 'cuda', cudaLibrary: findCudaLibrary() } as const;
-    return (['float32', 'bfloat16', 'float16'] as const).map((dtype) => ({ title: `cuda ${dtype}`, dtype, engine }));
+    const dtypes = (['float32', 'bfloat16', 'float16'] as const).map((dtype) => ({
+      title: `cuda ${dtype}`,
+      dtype,
+      engine,
+    }));
+    return [...dtypes, { title: 'cuda fp8', dtype: 'bfloat16', quantization: 'fp8', engine }];
   }
   const { cpuIsas } = loadAddon().buildInfo();
   const exact = cpuIsas.map((cpuIsa) => ({ title: cpuIsa, dtype: 'float32' as const, engine: { cpuIsa } }));
   const rounded = (['bfloat16', 'float16'] as const).map((dtype) => ({ title: dtype, dtype, engine: {} }));
-  return [...exact, ...rounded];
+  return [...exact, ...rounded, { title: 'fp8', dtype: 'bfloat16', quantization: 'fp8', engine: {} }];
 }
 
-for (const { title, dtype, engine: engineSettings } of settings()) {
+/** Float8 is not for experts. */
+const isMixture = (name: string): boolean => /mixtral|moe/.test(name);
+
+for (const { title, dtype, quantization, engine: engineSettings } of settings()) {
   describe(`reference models, ${title}`, () => {
-    for (const name of REFERENCE_MODELS) {
+    for (const name of REFERENCE_MODELS.filter((name) => quantization === undefined || !isMixture(name))) {
       it(name, async () => {
-        const engine = await TestEngine.load(name, engineSettings, dtype);
+        const engine = new TestEngine(await prepareReferenceModel(name, { dtype, quantization }), engineSettings);
         try {
           for (const reference of readReference(name).cases) {
             if (dtype === 'float32') await checkCase(engine, reference);
-            else await checkRoundedCase(engine, reference, dtype);
+            else await checkRoundedCase(engine, reference, quantization ?? dtype);
           }
         } finally {
           engine.close();

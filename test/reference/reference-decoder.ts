@@ -1,10 +1,15 @@
 // A decoder-only transformer in float64, written to be read, not to be fast: the second step of the correctness ladder,
 // between the outputs of transformers and the native backends. It runs every ModelSpec from its load plan.
+import { heldDType } from '#vitrine/model/held-dtype.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
 import type { LayerSpec, ModelSpec, MoeSpec, RopeSpec } from '#vitrine/native/addon.js';
+import { dequantizedRow } from './float8.js';
 import { readWeights, type Weights } from './reference-weights.js';
 
-/** Logits [vocabSize] after each token of `ids`, with the weights as stored (spec.dtype plays no part). */
+/**
+ * Logits [vocabSize] after each token of `ids`, with the weights as stored (spec.dtype plays no part), or as float8 where the
+ * spec says so; then the inputs of their products are quantized as well.
+ */
 export async function referenceLogits(prepared: PreparedModel, ids: readonly number[]): Promise<Float64Array[]> {
   return (await ReferenceDecoder.load(prepared)).extend(ids);
 }
@@ -24,7 +29,12 @@ export class ReferenceDecoder {
   }
 
   static async load({ spec, loadPlan }: Pick<PreparedModel, 'spec' | 'loadPlan'>): Promise<ReferenceDecoder> {
-    return new ReferenceDecoder(spec, await readWeights(loadPlan));
+    return new ReferenceDecoder(spec, await readWeights(loadPlan, (name) => isFloat8(spec, name)));
+  }
+
+  /** The same weights under another spec. */
+  withSpec(spec: ModelSpec): ReferenceDecoder {
+    return new ReferenceDecoder(spec, this.#weights);
   }
 
   reset(): void {
@@ -104,7 +114,7 @@ export class ReferenceDecoder {
   }
 
   #linear(weight: string, bias: string, x: Float64Array): Float64Array {
-    const product = matVec(this.#weight(weight), x);
+    const product = matVec(this.#weight(weight), isFloat8(this.#spec, weight) ? dequantizedRow(x) : x);
     const added = this.#weights.get(bias);
     return added === undefined ? product : add(product, added);
   }
@@ -114,6 +124,10 @@ export class ReferenceDecoder {
     if (weight === undefined) throw new Error(`the load plan has no parameter ${name}`);
     return weight;
   }
+}
+
+function isFloat8(spec: ModelSpec, parameter: string): boolean {
+  return heldDType(spec, parameter) === 'float8_e4m3fn';
 }
 
 /** log softmax of one row of logits. */
