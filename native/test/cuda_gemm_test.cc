@@ -62,8 +62,9 @@ void check_product(const Expected& product, const std::string& name, Kernel kern
           sum += bias[static_cast<size_t>(j)];
           magnitude += std::abs(bias[static_cast<size_t>(j)]);
         }
-        const double bound =
-            6e-8 * (4 + static_cast<double>(k) / 8) * magnitude + rounding_of(dtype_of<Out>()) * std::abs(sum) + 1e-30;
+        const double bound = 6e-8 * (4 + static_cast<double>(k) / 8) * magnitude +
+                             rounding_of(dtype_of<Out>()) * std::abs(sum) +
+                             (dtype_of<Out>() == DType::kFloat16 ? 0x1p-25 : 1e-30);  // a subnormal half
         const double error = std::abs(static_cast<float>(out[static_cast<size_t>(i * n + j)]) - sum) / bound;
         if (!(error <= worst)) worst = error;
       }
