@@ -1,4 +1,9 @@
 // Bytes of an element of each dtype.
-import type { DType } from '../native/addon.js';
+import type { KvCacheDType } from '../native/addon.js';
 
-export const DTYPE_BYTES: Readonly<Record<DType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
+export const DTYPE_BYTES: Readonly<Record<KvCacheDType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  float8_e4m3fn: 1,
+};

@@ -4,6 +4,7 @@ import type { DType, LoadPlan, ModelSpec, ParameterPlan, TensorPiece } from '../
 import { VitrineError } from '../util/errors.js';
 import type { Checkpoint } from './checkpoint.js';
 import { DTYPE_BYTES } from './dtype-bytes.js';
+import { isKvScale } from './kv-cache-spec.js';
 import type { ParameterSource, TensorSource } from './parameter-table.js';
 
 const DTYPES: Readonly<Record<string, DType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
@@ -80,9 +81,11 @@ function planPiece({ source, shape }: TensorSource, checkpoint: Checkpoint): Ten
   return { file, offset: tensor.offset, dtype, rows: shape[0]!, source };
 }
 
-/** Tensors that old checkpoints carry although the model computes or shares them. */
+/** Tensors that are no parameters: what the model computes or shares by itself, and the scales of a KV cache. */
 function isHarmless(name: string, spec: ModelSpec): boolean {
-  return name.endsWith('.rotary_emb.inv_freq') || (name === 'lm_head.weight' && spec.tieWordEmbeddings);
+  return (
+    name.endsWith('.rotary_emb.inv_freq') || (name === 'lm_head.weight' && spec.tieWordEmbeddings) || isKvScale(name)
+  );
 }
 
 function missingTensors(missing: readonly string[], checkpoint: Checkpoint): VitrineError {

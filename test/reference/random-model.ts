@@ -15,7 +15,16 @@ export type StoredAs = 'F32' | 'BF16';
 export async function writeRandomModel(
   directory: string,
   config: Readonly<Record<string, unknown>>,
-  { seed = 1, storedAs = 'F32' }: { readonly seed?: number; readonly storedAs?: StoredAs } = {},
+  {
+    seed = 1,
+    storedAs = 'F32',
+    scalars = {},
+  }: {
+    readonly seed?: number;
+    readonly storedAs?: StoredAs;
+    /** Single numbers beside the weights, by name. */
+    readonly scalars?: Readonly<Record<string, number>>;
+  } = {},
 ): Promise<void> {
   await writeFile(join(directory, 'config.json'), JSON.stringify(config));
   // The plan of dummy weights lists the tensors that the model needs.
@@ -42,6 +51,11 @@ export async function writeRandomModel(
       offset += bytes.length;
       parts.push(bytes);
     }
+  }
+  for (const [name, value] of Object.entries(scalars)) {
+    header[name] = { dtype: 'F32', shape: [], data_offsets: [offset, offset + 4] };
+    offset += 4;
+    parts.push(Buffer.from(Float32Array.of(value).buffer));
   }
   const headerBytes = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);

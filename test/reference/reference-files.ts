@@ -53,6 +53,7 @@ export const ENGINE_DEFAULTS = {
   jsonModelOverrideArgs: {},
   contextLength: undefined,
   dtype: 'auto',
+  kvCacheDtype: 'auto',
   randomSeed: undefined,
   device: 'auto',
   baseGpuId: 0,
