@@ -68,10 +68,10 @@ struct RopeTable {
   int32_t rotary_dim = 0;
 };
 
-/// One layer of the paged KV cache, in the model dtype. K and V each have num_kv_heads * block_size * head_dim elements
-/// a block, so that whole blocks can be copied. V: [num_blocks, num_kv_heads, block_size, head_dim]. How K lies within
-/// a block is the backend's: [num_kv_heads, head_dim, block_size] on the CPU, and for bfloat16 there [num_kv_heads,
-/// head_dim / 2, block_size, 2] followed by [block_size] for the last channel of an odd head_dim.
+/// One layer of the paged KV cache, in a dtype of its own. K and V each have num_kv_heads * block_size * head_dim
+/// elements a block, so that whole blocks can be copied. V: [num_blocks, num_kv_heads, block_size, head_dim]. How K
+/// lies within a block is the backend's: [num_kv_heads, head_dim, block_size] on the CPU, and for bfloat16 there
+/// [num_kv_heads, head_dim / 2, block_size, 2] followed by [block_size] for the last channel of an odd head_dim.
 struct KvLayer {
   void* k = nullptr;
   void* v = nullptr;
@@ -80,6 +80,8 @@ struct KvLayer {
   int32_t block_size = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
+  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: what is stored is the value divided by it
+  float v_scale = 1.0f;
 };
 
 struct AttentionShape {
@@ -88,6 +90,7 @@ struct AttentionShape {
   int32_t head_dim = 0;
   int32_t block_size = 0;
   float scale = 1.0f;
+  DType cache_dtype = DType::kFloat32;
 };
 
 /// The batch as attention sees it: device pointers, and for plan() the lengths in host memory too. Query token t of

@@ -32,12 +32,22 @@ DType read_dtype(const ValueReader& reader) {
                                 {dtype_name(DType::kBFloat16), DType::kBFloat16}});
 }
 
-/// As read_dtype(), and what weights may be stored in beside.
+/// As read_dtype(), and what weights, keys and values may be stored in beside.
 DType read_stored_dtype(const ValueReader& reader) {
   return one_of<DType>(reader, {{dtype_name(DType::kFloat32), DType::kFloat32},
                                 {dtype_name(DType::kFloat16), DType::kFloat16},
                                 {dtype_name(DType::kBFloat16), DType::kBFloat16},
                                 {dtype_name(DType::kFloat8E4M3), DType::kFloat8E4M3}});
+}
+
+KvCacheSpec read_kv_cache(const ValueReader& reader) {
+  KvCacheSpec cache;
+  cache.dtype = read_stored_dtype(reader["dtype"]);
+  reader["scales"].each([&](const ValueReader& scales) {
+    cache.scales.push_back(
+        {static_cast<float>(scales["k"].positive_number()), static_cast<float>(scales["v"].positive_number())});
+  });
+  return cache;
 }
 
 Activation read_activation(const ValueReader& reader) {
@@ -107,6 +117,7 @@ ModelSpec read_spec(const ValueReader& reader) {
   spec.rope = read_rope(reader["rope"]);
   reader["layers"].each([&](const ValueReader& layer) { spec.layers.push_back(read_layer(layer)); });
   spec.dtype = read_dtype(reader["dtype"]);
+  spec.kv_cache = read_kv_cache(reader["kvCache"]);
   validate_model_spec(spec, reader.path());
   return spec;
 }

@@ -23,6 +23,7 @@ class SiteFactory {
       : spec_(spec),
         value_(static_cast<int64_t>(dtype_size(activation))),
         stored_(static_cast<int64_t>(dtype_size(spec.dtype))),
+        cached_(static_cast<int64_t>(dtype_size(spec.kv_cache.dtype))),
         tracer_(tracer) {}
 
   DecoderSites decoder() {
@@ -70,13 +71,13 @@ class SiteFactory {
     sites.qkv_proj = gemm(path + ".qkv_proj", spec_.qkv_size(), spec_.hidden_size, spec_.qkv_bias, float8.qkv_proj);
     // q and k in place, k and v into the cache, the angles of one position.
     sites.rotary_emb = rows(path + ".rotary_emb", spec_.qkv_size(),
-                            value_ * (2 * q + 3 * kv) + stored_ * 2 * kv + kVectorBytes * spec_.rope.rotary_dim);
+                            value_ * (2 * q + 3 * kv) + cached_ * 2 * kv + kVectorBytes * spec_.rope.rotary_dim);
     if (spec_.qk_norm) sites.rotary_emb.fixed_bytes = kVectorBytes * 2 * spec_.head_dim;
     sites.attn = op(path + ".attn", span_layout::kSchemaAttention, AttentionArgs::kModule);
     sites.attn.record.args[AttentionArgs::kDims1 + 1] = static_cast<uint32_t>(spec_.num_heads);
     sites.attn.record.args[AttentionArgs::kDims1 + 2] = static_cast<uint32_t>(spec_.head_dim);
     sites.attn.bytes_per_row = value_ * 2 * q;
-    sites.attn.bytes_per_kv_token = stored_ * 2 * kv;
+    sites.attn.bytes_per_kv_token = cached_ * 2 * kv;
     sites.attn.flops_per_pair = 4 * q;  // q times k, and the scores times v
     sites.attn.sliding_window = layer.sliding_window;
     sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias, float8.o_proj);
@@ -158,7 +159,8 @@ class SiteFactory {
 
   const ModelSpec& spec_;
   int64_t value_;   ///< bytes of an activation
-  int64_t stored_;  ///< bytes of a weight and of an element of the KV cache
+  int64_t stored_;  ///< bytes of a weight
+  int64_t cached_;  ///< bytes of an element of the KV cache
   Tracer& tracer_;
   int32_t layer_ = -1;
 };

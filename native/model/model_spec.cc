@@ -25,6 +25,10 @@ void validate_model_spec(const ModelSpec& spec, const std::string& path) {
   require(!spec.rope.dynamic_ntk || spec.rope.rotary_dim > 2, path,
           ".rope.dynamicNtk: expected rotaryDim above 2, got ", spec.rope.rotary_dim);
   require(!spec.layers.empty(), path, ".layers: expected at least one layer, got none");
+  const KvCacheSpec& kv = spec.kv_cache;
+  require(kv.scales.empty() || (kv.dtype == DType::kFloat8E4M3 && kv.scales.size() == spec.layers.size()), path,
+          ".kvCache.scales: expected none, or for float8_e4m3fn one a layer (", spec.layers.size(), "), got ",
+          kv.scales.size(), " for ", dtype_name(kv.dtype));
   require(!spec.has_dense_mlp() || spec.intermediate_size >= 1, path,
           ".intermediateSize: expected a positive integer (there are dense layers), got ", spec.intermediate_size);
   for (size_t i = 0; i < spec.layers.size(); ++i) {

@@ -46,6 +46,17 @@ struct LayerSpec {
   Float8Linears float8 = {};
 };
 
+/// Keys and values are kept divided by their layer's.
+struct KvScales {
+  float k = 1.0f;
+  float v = 1.0f;
+};
+
+struct KvCacheSpec {
+  DType dtype = DType::kFloat32;
+  std::vector<KvScales> scales;  ///< of each layer, for kFloat8E4M3; empty: 1
+};
+
 struct ModelSpec {
   int32_t vocab_size = 0;
   int64_t hidden_size = 0;
@@ -64,6 +75,7 @@ struct ModelSpec {
   RopeSpec rope;
   std::vector<LayerSpec> layers;
   DType dtype = DType::kFloat32;
+  KvCacheSpec kv_cache;
 
   int64_t q_size() const { return int64_t{num_heads} * head_dim; }
   int64_t qkv_size() const { return (int64_t{num_heads} + 2 * int64_t{num_kv_heads}) * head_dim; }

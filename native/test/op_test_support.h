@@ -118,8 +118,13 @@ void for_each_isa(int threads, Body body) {
 
 /// What one rounding to `dtype` may change, relative to the number; 0 for float32.
 inline double rounding_of(DType dtype) {
-  if (dtype == DType::kFloat32) return 0;
-  return dtype == DType::kFloat16 ? 0x1p-11 : 0x1p-8;
+  switch (dtype) {
+    case DType::kFloat32: return 0;
+    case DType::kFloat16: return 0x1p-11;
+    case DType::kBFloat16: return 0x1p-8;
+    case DType::kFloat8E4M3: return 0x1p-4;
+  }
+  return INFINITY;
 }
 
 inline float rounded(float value, DType dtype) {
@@ -156,10 +161,17 @@ void for_each_backend(int threads, Body body) {
   }
 }
 
-/// Dtypes of weights and caches that go with a backend: a GPU's are those of its activations.
+/// Dtypes of weights that go with a backend: a GPU's are those of its activations.
 inline std::vector<DType> dtypes_of(const Backend& backend) {
   if (cuda_under_test()) return {backend.activation_dtype()};
   return {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+}
+
+/// Dtypes of caches.
+inline std::vector<DType> cache_dtypes_of(const Backend& backend) {
+  std::vector<DType> dtypes = dtypes_of(backend);
+  dtypes.push_back(DType::kFloat8E4M3);
+  return dtypes;
 }
 
 /// The AVX-512 BF16 kernels multiply pairs of bfloat16: they round what they multiply with a bfloat16 weight.

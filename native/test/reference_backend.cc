@@ -19,6 +19,7 @@ float load_element(const void* data, size_t index, DType dtype) {
     std::memcpy(&value, static_cast<const char*>(data) + index * 4, 4);
     return value;
   }
+  if (dtype == DType::kFloat8E4M3) return e4m3_to_float(static_cast<const uint8_t*>(data)[index]);
   uint16_t bits;
   std::memcpy(&bits, static_cast<const char*>(data) + index * 2, 2);
   return dtype == DType::kFloat16 ? half_to_float(bits) : bf16_to_float(bits);
@@ -27,6 +28,8 @@ float load_element(const void* data, size_t index, DType dtype) {
 void store_element(void* data, size_t index, DType dtype, float value) {
   if (dtype == DType::kFloat32) {
     static_cast<float*>(data)[index] = value;
+  } else if (dtype == DType::kFloat8E4M3) {
+    static_cast<uint8_t*>(data)[index] = float_to_e4m3(value);
   } else {
     static_cast<uint16_t*>(data)[index] = dtype == DType::kFloat16 ? float_to_half(value) : float_to_bf16(value);
   }
@@ -144,7 +147,7 @@ class ReferenceAttention : public AttentionBackend {
       for (int32_t d = 0; d < size; ++d) {
         score += double{query[d]} * load_element(cache.k, places.back() + static_cast<size_t>(d), cache.dtype);
       }
-      scores.push_back(score * shape_.scale);
+      scores.push_back(score * cache.k_scale * shape_.scale);
     }
     const double largest = *std::max_element(scores.begin(), scores.end());
     double total = 0;
@@ -155,7 +158,7 @@ class ReferenceAttention : public AttentionBackend {
       for (size_t d = 0; d < sum.size(); ++d) sum[d] += weight * load_element(cache.v, places[i] + d, cache.dtype);
     }
     float* to = row_of(out, token) + head * size;
-    for (size_t d = 0; d < sum.size(); ++d) to[d] = static_cast<float>(sum[d] / total);
+    for (size_t d = 0; d < sum.size(); ++d) to[d] = static_cast<float>(sum[d] / total * cache.v_scale);
   }
 
   AttentionShape shape_;
@@ -247,8 +250,8 @@ class ReferenceBackend : public Backend {
         const float* v = k + cache.num_kv_heads * size;
         const size_t at = cache_index(cache, kv_slots[t], head);
         for (int32_t d = 0; d < size; ++d) {
-          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d]);
-          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d]);
+          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d] / cache.k_scale);
+          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d] / cache.v_scale);
         }
       }
     }

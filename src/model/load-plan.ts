@@ -5,14 +5,15 @@ import { VitrineError } from '../util/errors.js';
 import type { Checkpoint } from './checkpoint.js';
 import { DTYPE_BYTES } from './dtype-bytes.js';
 import { heldDType } from './held-dtype.js';
+import { isKvScale } from './kv-cache-spec.js';
 import type { ParameterSource, TensorSource } from './parameter-table.js';
 import type { StoredTensor } from './safetensors.js';
 
 const DTYPES: Readonly<Record<string, DType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 const FLOAT8: Readonly<Record<string, StoredDType>> = { F8_E4M3: 'float8_e4m3fn' };
 
-/** Of activations of a whole layer, and of the KV cache: activations are quantized for each token, with scales of their own. */
-const UNUSED_SCALES = /\.(input_scale|k_scale|v_scale)$/;
+/** Scales of activations, by layer: they are quantized for each token, with scales of their own. */
+const UNUSED_SCALE = /\.input_scale$/;
 
 /** How many names an error lists before it says "and N more". */
 const MAX_LISTED = 3;
@@ -36,7 +37,7 @@ export function buildLoadPlan(
   );
   const missing = [...wanted].filter((name) => !checkpoint.tensors.has(name));
   if (missing.length > 0) throw missingTensors(missing, checkpoint);
-  const isUnused = (name: string): boolean => isHarmless(name, spec) || (quantized && UNUSED_SCALES.test(name));
+  const isUnused = (name: string): boolean => isHarmless(name, spec) || (quantized && UNUSED_SCALE.test(name));
   const surplus = [...checkpoint.tensors.keys()].filter((name) => !wanted.has(name) && !isUnused(name));
   if (surplus.length > 0) {
     const { file } = checkpoint.tensors.get(surplus[0]!)!;
@@ -139,9 +140,11 @@ function planPiece(
   return { file, offset: tensor.offset, dtype, rows: shape[0]!, source };
 }
 
-/** Tensors that old checkpoints carry although the model computes or shares them. */
+/** Tensors that are no parameters: what the model computes or shares by itself, and the scales of a KV cache. */
 function isHarmless(name: string, spec: ModelSpec): boolean {
-  return name.endsWith('.rotary_emb.inv_freq') || (name === 'lm_head.weight' && spec.tieWordEmbeddings);
+  return (
+    name.endsWith('.rotary_emb.inv_freq') || (name === 'lm_head.weight' && spec.tieWordEmbeddings) || isKvScale(name)
+  );
 }
 
 function missingTensors(missing: readonly string[], checkpoint: Checkpoint): VitrineError {

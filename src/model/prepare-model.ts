@@ -9,6 +9,7 @@ import { type JsonObject, readJsonObjectIfPresent } from '../util/read-json.js';
 import { openCheckpoint } from './checkpoint.js';
 import { HfConfig } from './hf-config.js';
 import { resolveModelDirectory } from './hub.js';
+import { readKvCacheSpec } from './kv-cache-spec.js';
 import { buildDummyPlan, buildLoadPlan, storedDType } from './load-plan.js';
 import { buildModelSpec, readHeadSizes } from './model-spec.js';
 import { parameterTable } from './parameter-table.js';
@@ -65,7 +66,9 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
   const checkpoint = dummy ? null : await openCheckpoint(directory);
   // Dummy weights of a config that names no dtype: bfloat16, the type of nearly all published checkpoints.
   const dtype = chooseDType(options.dtype, config, () => (checkpoint === null ? 'bfloat16' : storedDType(checkpoint)));
-  const plainSpec = buildModelSpec(config, architecture, heads, rope, dtype);
+  const layers = config.integer('num_hidden_layers', { min: 1 });
+  const kvCache = await readKvCacheSpec(options.kvCacheDtype, dtype, checkpoint, layers);
+  const plainSpec = buildModelSpec(config, architecture, heads, rope, dtype, kvCache);
   const spec = withFloat8(plainSpec, quantization, config.source);
   const table = parameterTable(spec, architecture);
   const generationConfig = await readGenerationConfig(directory);

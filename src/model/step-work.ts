@@ -36,13 +36,14 @@ export class StepWork {
    * one a request.
    */
   of(counts: readonly number[], lengths: readonly number[], logitRows = counts.length): Work {
-    const { vocabSize, hiddenSize, numHeads, numKvHeads, headDim, dtype } = this.#spec;
+    const { vocabSize, hiddenSize, numHeads, numKvHeads, headDim, dtype, kvCache } = this.#spec;
     const head = vocabSize * hiddenSize;
     let tokens = 0;
     for (const count of counts) tokens += count;
     let flops = 2 * head * logitRows;
-    let elements = logitRows > 0 ? head : 0;
+    let weights = logitRows > 0 ? head : 0;
     let bytes = 0;
+    let keysAndValues = 0;
     for (const { layer, count: layers, dense, denseBytes, expert, expertsPerToken } of this.#kinds) {
       let pairs = 0;
       let cached = 0;
@@ -51,10 +52,12 @@ export class StepWork {
         cached += visibleTokens(counts[i]!, lengths[i]!, layer.slidingWindow);
       }
       flops += layers * (2 * tokens * (dense + expertsPerToken) + 4 * numHeads * headDim * pairs);
-      elements += layers * (expert * expectedExperts(layer, tokens) + 2 * numKvHeads * headDim * cached);
+      weights += layers * expert * expectedExperts(layer, tokens);
       bytes += layers * denseBytes;
+      keysAndValues += layers * 2 * numKvHeads * headDim * cached;
     }
-    return { flops, bytes: bytes + elements * DTYPE_BYTES[dtype] };
+    bytes += weights * DTYPE_BYTES[dtype] + keysAndValues * DTYPE_BYTES[kvCache.dtype];
+    return { flops, bytes };
   }
 }
 

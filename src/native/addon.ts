@@ -7,6 +7,21 @@ export type DType = 'float32' | 'float16' | 'bfloat16';
 /** What weights may be stored and held in. */
 export type StoredDType = DType | 'float8_e4m3fn';
 
+/** Of keys and values: on a GPU the model's own dtype, or float8_e4m3fn. */
+export type KvCacheDType = StoredDType;
+
+/** Of a layer: its keys and values are kept divided by them. Positive. */
+export interface KvScales {
+  readonly k: number;
+  readonly v: number;
+}
+
+export interface KvCacheSpec {
+  readonly dtype: KvCacheDType;
+  /** One entry a layer, for float8_e4m3fn alone; empty: 1. */
+  readonly scales: readonly KvScales[];
+}
+
 /** Rotary embedding of the first `rotaryDim` channels of each head, in the half-split ("NeoX") order of Hugging Face. */
 export interface RopeSpec {
   readonly rotaryDim: number;
@@ -71,8 +86,9 @@ export interface ModelSpec {
   readonly tieWordEmbeddings: boolean;
   readonly rope: RopeSpec;
   readonly layers: readonly LayerSpec[];
-  /** Weights (but LayerSpec.float8) and KV cache are held in it; sums are always float32. */
+  /** Weights, but for LayerSpec.float8, are held in it; sums are always float32. */
   readonly dtype: DType;
+  readonly kvCache: KvCacheSpec;
 }
 
 /** Rows of one stored tensor that become the next rows of a parameter. */

@@ -23,6 +23,11 @@ function refused(action: () => unknown, pattern: RegExp): void {
   });
 }
 
+test('a dtype of the KV cache that is SGLang’s alone is refused with those that there are', () => {
+  assert.equal(server(['--kv-cache-dtype', 'fp8_e4m3']).kvCacheDtype, 'fp8_e4m3');
+  refused(() => server(['--kv-cache-dtype', 'fp8_e5m2']), /--kv-cache-dtype.*auto, fp8_e4m3, bf16, bfloat16.*fp8_e5m2/);
+});
+
 describe('flags', () => {
   test('defaults are those of the table and every key is there', () => {
     const options = server([]);

@@ -22,6 +22,7 @@ const SPEC: ModelSpec = {
   rope: { rotaryDim: 2, invFreq: [1], attentionFactor: 1, dynamicNtk: null },
   layers: [{ slidingWindow: 0, moe: null }],
   dtype: 'float32',
+  kvCache: { dtype: 'float32', scales: [] },
 };
 // q, k, v and o: 8 x (8 + 4 + 4) + 8 x 8; gate, up and down: 3 x 8 x 12.
 const LAYER = 192 + 288;
@@ -78,10 +79,12 @@ describe('the work of a step', () => {
     assert.equal(flops, 3 * (2 * LAYER + 4 * 8 * 4));
   });
 
-  test('half-width elements are half the bytes', () => {
-    assert.equal(
-      new StepWork({ ...SPEC, dtype: 'bfloat16' }).of([1], [4]).bytes,
-      new StepWork(SPEC).of([1], [4]).bytes / 2,
-    );
+  test('weights, and keys and values, are counted in their own dtypes', () => {
+    const bytes = (dtype: ModelSpec['dtype'], cached: ModelSpec['kvCache']['dtype']) =>
+      new StepWork({ ...SPEC, dtype, kvCache: { dtype: cached, scales: [] } }).of([1], [4]).bytes;
+    const keysAndValues = 2 * 4 * 4;
+    assert.equal(bytes('bfloat16', 'bfloat16'), 2 * (LAYER + HEAD + keysAndValues));
+    assert.equal(bytes('bfloat16', 'float8_e4m3fn'), 2 * (LAYER + HEAD) + keysAndValues);
+    assert.equal(bytes('float32', 'bfloat16'), 4 * (LAYER + HEAD) + 2 * keysAndValues);
   });
 });

@@ -61,12 +61,12 @@ function suite(
   name: string,
   settings: EngineSettings,
   dtype: 'float32' | 'bfloat16',
-  quantization: 'fp8' | undefined = undefined,
+  eight: { readonly kvCacheDtype?: 'fp8_e4m3'; readonly quantization?: 'fp8' } = {},
 ): void {
-  describe(`${name} ${dtype} ${quantization ?? ''} ${settings.cpuIsa}`, async () => {
+  describe([name, dtype, settings.cpuIsa, ...Object.entries(eight).flat()].join(' '), async () => {
     const prompt = readReference(name).cases.find(({ prompt_len }) => prompt_len === 130)!.prompt_ids;
     const size = prompt.length + DECODE_STEPS;
-    const model: PreparedModel = await prepareReferenceModel(name, { dtype, quantization });
+    const model: PreparedModel = await prepareReferenceModel(name, { dtype, ...eight });
     const withEngine = async <T>(more: EngineSettings, use: (engine: TestEngine) => Promise<T>): Promise<T> => {
       const engine = new TestEngine(model, { numBlocks: 400, ...settings, ...more });
       try {
@@ -124,5 +124,8 @@ function suite(
 for (const cpuIsa of loadAddon().buildInfo().cpuIsas) {
   for (const name of REFERENCE_MODELS) suite(name, { cpuIsa }, 'float32');
   for (const name of ['tiny-qwen3', 'tiny-mixtral']) suite(name, { cpuIsa }, 'bfloat16');
-  suite('tiny-qwen3', { cpuIsa }, 'bfloat16', 'fp8');
+  for (const name of ['tiny-qwen3', 'tiny-mistral-sw']) {
+    suite(name, { cpuIsa }, 'float32', { kvCacheDtype: 'fp8_e4m3' });
+  }
+  suite('tiny-qwen3', { cpuIsa }, 'bfloat16', { quantization: 'fp8' });
 }

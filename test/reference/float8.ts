@@ -1,9 +1,10 @@
-// float8_e4m3fn by its definition, and how rows are quantized to it: as native/core/float8_rows.h says, by other code.
-
+// float8_e4m3fn by its definition, in float64: 1 sign, 4 exponent bits (bias 7), 3 of mantissa, largest 448; and how rows are
+// quantized to it, as native/core/float8_rows.h says.
 const LARGEST = 448;
+const SMALLEST_EXPONENT = -6;
 const LEAST_MAGNITUDE = Math.fround(1e-10);
 
-/** 1 sign, 4 exponent (bias 7) and 3 mantissa bits; all ones is NaN. */
+/** The number of a code; NaN where all bits but the sign are 1. */
 export function float8Value(code: number): number {
   const exponent = (code >> 3) & 15;
   const mantissa = code & 7;
@@ -12,33 +13,32 @@ export function float8Value(code: number): number {
   return code & 0x80 ? -magnitude : magnitude;
 }
 
-/** The nearest code, ties to the even one; what is larger than the largest becomes it. */
+const CODES: ReadonlyMap<number, number> = new Map(Array.from({ length: 127 }, (_, code) => [float8Value(code), code]));
+
+/** The code of the nearest number. */
 export function float8Code(value: number): number {
+  return CODES.get(Math.abs(roundToFloat8(value)))! | (value < 0 ? 0x80 : 0);
+}
+
+/** The nearest number of the format, ties to the one with an even mantissa; what is larger becomes the largest. */
+export function roundToFloat8(value: number): number {
   const magnitude = Math.min(Math.abs(value), LARGEST);
-  let code = 0;
-  while (code < 0x7e && float8Value(code + 1) <= magnitude) code++;
-  if (code < 0x7e) {
-    const middle = (float8Value(code) + float8Value(code + 1)) / 2;
-    if (magnitude > middle || (magnitude === middle && code % 2 === 1)) code++;
-  }
-  return value < 0 || Object.is(value, -0) ? code | 0x80 : code;
+  const exponent = magnitude === 0 ? SMALLEST_EXPONENT : Math.max(SMALLEST_EXPONENT, Math.floor(Math.log2(magnitude)));
+  const step = 2 ** (exponent - 3);
+  const steps = magnitude / step;
+  const below = Math.floor(steps);
+  const isUp = steps - below > 0.5 || (steps - below === 0.5 && below % 2 === 1);
+  return Math.sign(value) * (isUp ? below + 1 : below) * step;
 }
 
-export interface Float8Row {
-  readonly codes: Uint8Array;
-  readonly scale: number;
+/** Of a row, which is rounded to float32 first: that is what the engine has. */
+export function rowScale(row: ArrayLike<number>): number {
+  const largest = Float32Array.from(row).reduce((max, value) => Math.max(max, Math.abs(value)), LEAST_MAGNITUDE);
+  return Math.fround(largest / LARGEST);
 }
 
-/** `row`: rounded to float32 first, which is what the engine has. */
-export function quantizeRow(row: ArrayLike<number>): Float8Row {
-  const values = Float32Array.from(row);
-  const largest = values.reduce((max, value) => Math.max(max, Math.abs(value)), LEAST_MAGNITUDE);
-  const scale = Math.fround(largest / LARGEST);
-  return { codes: Uint8Array.from(values, (value) => float8Code(Math.fround(value / scale))), scale };
-}
-
-/** What a quantized row stands for. */
+/** What the codes and the scale of a quantized row stand for. */
 export function dequantizedRow(row: ArrayLike<number>): Float64Array {
-  const { codes, scale } = quantizeRow(row);
-  return Float64Array.from(codes, (code) => float8Value(code) * scale);
+  const scale = rowScale(row);
+  return Float64Array.from(row, (value) => roundToFloat8(Math.fround(Math.fround(value) / scale)) * scale);
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { heldDType } from '#vitrine/model/held-dtype.js';
 import { prepareModel } from '#vitrine/model/prepare-model.js';
 import { createRandom } from '../support/random.js';
-import { float8Code, quantizeRow } from './float8.js';
+import { float8Code, rowScale } from './float8.js';
 import { ENGINE_DEFAULTS } from './reference-files.js';
 
 export type StoredAs = 'F32' | 'BF16';
@@ -29,7 +29,15 @@ export async function writeRandomModel(
     seed = 1,
     storedAs = 'F32',
     scales = 'tensor',
-  }: { readonly seed?: number; readonly storedAs?: StoredAs; readonly scales?: 'tensor' | 'row' } = {},
+    scalars = {},
+  }: {
+    readonly seed?: number;
+    readonly storedAs?: StoredAs;
+    /** Of float8 weights. */
+    readonly scales?: 'tensor' | 'row';
+    /** Single numbers beside the weights, by name. */
+    readonly scalars?: Readonly<Record<string, number>>;
+  } = {},
 ): Promise<void> {
   await writeFile(join(directory, 'config.json'), JSON.stringify(config));
   // The plan of dummy weights lists the tensors that the model needs.
@@ -53,6 +61,9 @@ export async function writeRandomModel(
       }
     }
   }
+  for (const [name, value] of Object.entries(scalars)) {
+    tensors.push({ name, dtype: 'F32', shape: [], bytes: Buffer.from(Float32Array.of(value).buffer) });
+  }
   await writeFile(join(directory, 'model.safetensors'), safetensors(tensors));
 }
 
@@ -72,10 +83,8 @@ function safetensors(tensors: readonly TensorBytes[]): Buffer {
 /** The codes of a matrix, its scale or scales, and the scale of its inputs, which checkpoints may have. */
 function float8Tensors(name: string, values: Float32Array, rows: number, cols: number, byRow: boolean): TensorBytes[] {
   const rowsOf = (index: number) => values.subarray(index * cols, (index + 1) * cols);
-  const whole = quantizeRow(values).scale;
-  const scales = Float32Array.from({ length: byRow ? rows : 1 }, (_, i) =>
-    byRow ? quantizeRow(rowsOf(i)).scale : whole,
-  );
+  const whole = rowScale(values);
+  const scales = Float32Array.from({ length: byRow ? rows : 1 }, (_, i) => (byRow ? rowScale(rowsOf(i)) : whole));
   const codes = Uint8Array.from(values, (value, i) => {
     return float8Code(Math.fround(value / (byRow ? scales[Math.floor(i / cols)]! : whole)));
   });

@@ -3,12 +3,13 @@
 import { heldDType } from '#vitrine/model/held-dtype.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
 import type { LayerSpec, ModelSpec, MoeSpec, RopeSpec } from '#vitrine/native/addon.js';
-import { dequantizedRow } from './float8.js';
+import { dequantizedRow, roundToFloat8 } from './float8.js';
 import { readWeights, type Weights } from './reference-weights.js';
 
 /**
  * Logits [vocabSize] after each token of `ids`, with the weights as stored (spec.dtype plays no part), or as float8 where the
- * spec says so; then the inputs of their products are quantized as well.
+ * spec says so; then the inputs of their products are quantized as well. Keys and values are as they are, but for those that
+ * spec.kvCache has in float8.
  */
 export async function referenceLogits(prepared: PreparedModel, ids: readonly number[]): Promise<Float64Array[]> {
   return (await ReferenceDecoder.load(prepared)).extend(ids);
@@ -63,7 +64,7 @@ export class ReferenceDecoder {
   }
 
   #attention(x: Float64Array, index: number, { slidingWindow }: LayerSpec): Float64Array {
-    const { numHeads, numKvHeads, headDim, qkNorm, rmsNormEps, rope, attentionScale } = this.#spec;
+    const { numHeads, numKvHeads, headDim, qkNorm, rmsNormEps, rope, attentionScale, kvCache } = this.#spec;
     const name = (part: string) => `layers.${index}.${part}`;
     const qkv = this.#linear(name('qkv_proj'), name('qkv_bias'), x);
     const keys = this.#keys[index]!;
@@ -75,8 +76,11 @@ export class ReferenceDecoder {
       if (qkNorm) head(h).set(rmsNorm(head(h), this.#weight(norm), rmsNormEps));
       rotate(head(h), position, rope);
     }
-    keys.push(qkv.slice(numHeads * headDim, (numHeads + numKvHeads) * headDim));
-    values.push(qkv.slice((numHeads + numKvHeads) * headDim));
+    const { k, v } = kvCache.scales[index] ?? { k: 1, v: 1 };
+    const cached = (numbers: Float64Array, scale: number) =>
+      kvCache.dtype === 'float8_e4m3fn' ? numbers.map((number) => roundToFloat8(number / scale) * scale) : numbers;
+    keys.push(cached(qkv.slice(numHeads * headDim, (numHeads + numKvHeads) * headDim), k));
+    values.push(cached(qkv.slice((numHeads + numKvHeads) * headDim), v));
 
     const first = slidingWindow > 0 ? Math.max(0, position - slidingWindow + 1) : 0;
     const output = new Float64Array(numHeads * headDim);

@@ -54,6 +54,7 @@ export const ENGINE_DEFAULTS = {
   contextLength: undefined,
   dtype: 'auto',
   quantization: undefined,
+  kvCacheDtype: 'auto',
   randomSeed: undefined,
   device: 'auto',
   baseGpuId: 0,

@@ -57,7 +57,7 @@ struct AttentionArgs {
   KvLayer cache;
   int32_t group = 1;  ///< query heads of one kv head
   int32_t window = 0;
-  float scale = 1.0f;
+  float scale = 1.0f;  ///< of the scores, with that of K
 };
 
 /// Consecutive query tokens of one request under neighbouring kv heads.

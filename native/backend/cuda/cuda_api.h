@@ -54,6 +54,8 @@ typedef struct VitrineKvLayer {
   int32_t num_kv_heads;
   int32_t head_dim;
   int32_t dtype;
+  float k_scale;
+  float v_scale;
 } VitrineKvLayer;
 
 typedef struct VitrineRope {
@@ -68,6 +70,7 @@ typedef struct VitrineAttentionShape {
   int32_t head_dim;
   int32_t block_size;
   float scale;
+  int32_t cache_dtype;
 } VitrineAttentionShape;
 
 typedef struct VitrineAttentionBatch {

@@ -30,7 +30,9 @@ VitrineKvLayer c(const KvLayer& layer) {
           layer.block_size,
           layer.num_kv_heads,
           layer.head_dim,
-          static_cast<int32_t>(layer.dtype)};
+          static_cast<int32_t>(layer.dtype),
+          layer.k_scale,
+          layer.v_scale};
 }
 
 VitrineMoeRouting c(const MoeRouting& routing) {
@@ -38,7 +40,8 @@ VitrineMoeRouting c(const MoeRouting& routing) {
 }
 
 VitrineAttentionShape c(const AttentionShape& shape) {
-  return {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, shape.scale};
+  return {shape.num_heads,  shape.num_kv_heads, shape.head_dim,
+          shape.block_size, shape.scale,        static_cast<int32_t>(shape.cache_dtype)};
 }
 
 static_assert(static_cast<int>(ActivityKind::kKernel) == VITRINE_KERNEL &&

@@ -54,7 +54,16 @@ export const ENGINE_OPTIONS = [
     type: 'string',
     default: 'auto',
     choices: ['auto', 'float32', 'float', 'bfloat16', 'float16', 'half'],
-    help: 'Type of weights and KV cache; auto keeps the checkpoint’s own. Sums are always float32.',
+    help: 'Type of weights and, unless --kv-cache-dtype says otherwise, of the KV cache; auto keeps the checkpoint’s own. Sums are always float32.',
+    group: MODEL,
+  },
+  {
+    flag: 'kv-cache-dtype',
+    key: 'kvCacheDtype',
+    type: 'string',
+    default: 'auto',
+    choices: ['auto', 'fp8_e4m3', 'bf16', 'bfloat16'],
+    help: 'Type of the KV cache; auto is that of the weights. fp8_e4m3 holds twice as many tokens as 16 bits, with the scales that the checkpoint brings (k_scale, v_scale), else 1. On a GPU bf16 is for bfloat16 weights alone.',
     group: MODEL,
   },
   {

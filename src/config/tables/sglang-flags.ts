@@ -28,7 +28,7 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   fp4-gemm-backend fp8-gemm-backend gc-warning-threshold-secs gpu-id-step grammar-backend hf-chat-template-name
   hicache-io-backend hicache-mem-layout hicache-ratio hicache-size hicache-storage-backend hicache-storage-backend-extra-config
   hicache-storage-prefetch-policy hicache-write-policy hybrid-kvcache-ratio init-expert-location is-embedding
-  keep-mm-feature-on-device kv-cache-dtype kv-events-config load-balance-method log-level-http log-requests-format
+  keep-mm-feature-on-device kv-events-config load-balance-method log-level-http log-requests-format
   log-requests-level log-requests-target lora-backend lora-eviction-policy lora-paths lora-target-modules
   mamba-cache-chunk-size mamba-full-memory-ratio mamba-ssm-dtype max-cpu-loras max-loaded-loras max-loras-per-batch
   max-lora-chunk-size max-lora-rank max-micro-batch-size max-speculative-step-time min-per-gpu-memory-gb mm-attention-backend
