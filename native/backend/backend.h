@@ -217,6 +217,13 @@ class Backend {
   virtual void reserve(const StepLimits& limits) { (void)limits; }
   /// Device memory that the ops keep beside their tensors.
   virtual size_t scratch_bytes() const { return 0; }
+  /// Has the system give these bytes of an allocation their memory now, not when an op first writes there. On any
+  /// thread. False where there is nothing to do or it cannot be done.
+  virtual bool prefault(void* data, size_t bytes) {
+    (void)data;
+    (void)bytes;
+    return false;
+  }
   /// Makes host words readable by ops until the step is finished, or the next synchronize(); the CPU returns the
   /// pointer itself. The words go to the device with the next op, all that were uploaded before it in one copy.
   virtual const int32_t* upload(std::span<const int32_t> words) = 0;

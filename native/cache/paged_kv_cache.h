@@ -13,6 +13,7 @@ class PagedKvCache {
   /// `layers`: without memory yet. Throws Error when the device has no room for them.
   PagedKvCache(Backend& backend, std::vector<KvLayer> layers);
 
+  int32_t num_layers() const { return static_cast<int32_t>(layers_.size()); }
   const KvLayer& layer(int32_t index) const { return layers_[static_cast<size_t>(index)]; }
   size_t bytes() const;
 

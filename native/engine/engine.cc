@@ -63,7 +63,11 @@ void Engine::thread_main(std::promise<void>& started) {
     started.set_exception(std::current_exception());
   }
   const auto oldest_done = [this] { return runner_->step_done(); };
-  while (auto item = launched_.empty() ? queue_.pop() : queue_.pop_unless(oldest_done)) {
+  const auto next_item = [&] {
+    prepare_ahead();
+    return launched_.empty() ? queue_.pop() : queue_.pop_unless(oldest_done);
+  };
+  while (auto item = next_item()) {
     if (item->task) {
       item->task();
     } else if (item->step) {
@@ -79,6 +83,12 @@ void Engine::thread_main(std::promise<void>& started) {
   backend_.reset();
   tracer_.reset();
   pool_.reset();
+}
+
+void Engine::prepare_ahead() {
+  if (runner_ == nullptr || !launched_.empty()) return;
+  while (runner_->prepare_ahead() && !queue_.ready()) {  // once even if a step waits: it may be one of many
+  }
 }
 
 void Engine::launch(std::unique_ptr<Step> step) {

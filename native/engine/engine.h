@@ -86,6 +86,8 @@ class Engine {
 
  private:
   void thread_main(std::promise<void>& started);
+  /// Between steps.
+  void prepare_ahead();
   void launch(std::unique_ptr<Step> step);
   void finish_oldest();
   void finish_all();

@@ -49,6 +49,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       lay_out_output_(phase_site(tracer, "lay_out_output")),
       plan_sampling_(phase_site(tracer, "plan_sampling")),
       cache_(backend, kv_layers(spec, config, backend.queues_steps())),
+      prefaulter_(cache_, backend, pool),
       model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_requests,
              config.max_context_length),
       sampler_(backend, tracer, config.max_requests) {
@@ -65,6 +66,7 @@ void ModelRunner::launch(Step& step) {
     const TraceScope scope(tracer_, validate_);
     batch.validate(limits_);
     sampler_.begin(batch);
+    prefaulter_.step_uses(batch.kv_slots());
   }
   StepOutput output = [&] {
     const TraceScope scope(tracer_, lay_out_output_);

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "backend/backend.h"
+#include "cache/kv_prefaulter.h"
 #include "cache/paged_kv_cache.h"
 #include "core/forward_batch.h"
 #include "core/thread_pool.h"
@@ -51,6 +52,9 @@ class ModelRunner {
   /// The oldest launched step. Throws Error for what was found wrong while it ran.
   void finish(Step& step);
 
+  /// Does a few milliseconds of what later steps would wait for; false when there is nothing to do.
+  bool prepare_ahead() { return prefaulter_.advance(); }
+
   size_t kv_cache_bytes() const { return cache_.bytes(); }
   size_t workspace_bytes() const { return model_.workspace_bytes(); }
   const GraphCost& graph_cost() const { return graph_cost_; }
@@ -71,6 +75,7 @@ class ModelRunner {
   const TraceSite lay_out_output_;
   const TraceSite plan_sampling_;
   PagedKvCache cache_;
+  KvPrefaulter prefaulter_;
   DecoderModel model_;
   Sampler sampler_;
   std::unique_ptr<GraphRunner> graphs_;

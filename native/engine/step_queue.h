@@ -24,6 +24,8 @@ class StepQueue {
   /// Returns false, and keeps nothing, when the queue is closed.
   bool push(Item item);
 
+  /// Something is queued, or the queue is closed: pop() will not wait.
+  bool ready() const { return ready_.load(std::memory_order_acquire); }
   /// The next item; waits for it, nullopt once closed. A waking thread costs tens of microseconds, so it first polls
   /// for about that long: steps that follow each other closely never pay for a wake-up.
   std::optional<Item> pop() { return pop_unless(nullptr); }

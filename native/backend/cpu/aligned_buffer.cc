@@ -2,7 +2,9 @@
 #include "backend/cpu/aligned_buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -14,6 +16,10 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kMapFrom = size_t{4} << 20;
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14; older kernels refuse it
+#endif
 
 bool is_mapped(size_t bytes) { return bytes >= kMapFrom; }
 
@@ -59,6 +65,13 @@ void* AlignedBuffer::reserve(size_t bytes) {
     *this = AlignedBuffer(bytes + bytes / 4);
   }
   return data_;
+}
+
+bool prefault(void* data, size_t bytes) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  return end <= first || madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE) == 0;
 }
 
 }  // namespace vitrine

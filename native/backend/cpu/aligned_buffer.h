@@ -27,4 +27,7 @@ class AlignedBuffer final : public DeviceBuffer {
   size_t bytes_ = 0;
 };
 
+/// Backend::prefault for any memory of this process.
+bool prefault(void* data, size_t bytes);
+
 }  // namespace vitrine

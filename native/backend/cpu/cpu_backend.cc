@@ -41,6 +41,7 @@ class CpuBackend final : public Backend {
   DType activation_dtype() const override { return DType::kFloat32; }
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<AlignedBuffer>(bytes); }
+  bool prefault(void* data, size_t bytes) override { return vitrine::prefault(data, bytes); }
   size_t available_bytes() const override { return MemoryProbe().available_bytes(); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override {

@@ -9,28 +9,31 @@
 namespace vitrine {
 namespace {
 
-constexpr int64_t kPackedBytes = int64_t{4} << 20;  // of one chunk of x
-constexpr int64_t kTaskGroups = 8;                  // the widest tile of the kernels, the panels they read together
-constexpr double kBytesPerNanosecond = 20;          // rough rates of one core: they choose the grain, nothing else
+constexpr int64_t kPackedBytes = int64_t{16} << 20;  // of one chunk of x: more would leave the last cache level
+constexpr int64_t kChunkRows = 512;                  // and their partial sums the second one
+constexpr int64_t kTaskGroups = 8;                   // the widest tile of the kernels, the panels they read together
+constexpr int64_t kLeastTaskGroups = 2;              // a panel
+constexpr double kBytesPerNanosecond = 20;           // rough rates of one core: they choose the grain, nothing else
 constexpr double kProductsPerNanosecond = 60;
 constexpr double kInlineNanoseconds = 6000;
 constexpr double kTaskNanoseconds = 8000;
-constexpr int64_t kTasksPerThread = 32;
 constexpr int64_t kInlineElements = 32768;  // floats a pass over rows touches before the threads are worth waking
 
 }  // namespace
 
 void Linear::run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
   const int64_t row_bytes = std::max<int64_t>(packed_row_bytes(weight.cols(), false), 1);
-  const int64_t block = kernels_.max_block_rows;
-  const int64_t chunk = std::max<int64_t>(kPackedBytes / row_bytes / block, 8) * block;
-  for (int64_t first = 0; first < rows; first += chunk) {
+  const int64_t most = std::clamp<int64_t>(kPackedBytes / row_bytes, 8 * kernels_.max_block_rows, kChunkRows);
+  const int64_t chunks = (rows + most - 1) / most;
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const int64_t first = chunk * rows / chunks;
+    const int64_t end = (chunk + 1) * rows / chunks;
     const float* const from = x + first * weight.cols();
     float* const to = out + first * weight.rows();
     if (weight.dtype() == DType::kFloat8E4M3) {
-      run_quantized(weight, bias, from, std::min(chunk, rows - first), to);
+      run_quantized(weight, bias, from, end - first, to);
     } else {
-      run_rows(weight, bias, from, std::min(chunk, rows - first), to);
+      run_rows(weight, bias, from, end - first, to);
     }
   }
 }
@@ -98,25 +101,31 @@ void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float
   const double cost = std::max(static_cast<double>(weight.bytes()) / kBytesPerNanosecond,
                                static_cast<double>(rows * n) * static_cast<double>(k) / kProductsPerNanosecond);
   const bool parallel = pool_.size() > 1 && cost >= kInlineNanoseconds;
-  const int64_t wanted = parallel ? std::clamp<int64_t>(static_cast<int64_t>(cost / kTaskNanoseconds), pool_.size(),
-                                                        kTasksPerThread * pool_.size())
-                                  : 1;
-  const int64_t units = (groups + kTaskGroups - 1) / kTaskGroups;
-  const int64_t column_tasks = std::min(units, wanted);
-  // Too few columns for all threads: split the rows as well.
-  const int64_t row_tasks = std::min(args.x.blocks, (wanted + column_tasks - 1) / column_tasks);
   const size_t partial_bytes = kernels_.gemm_partial_floats(rows, args.x.blocks, k) * sizeof(float);
   for (AlignedBuffer& partial : partials_) partial.reserve(partial_bytes);
-  for_each_in_lanes(pool_, parallel, column_tasks * row_tasks, [&](int64_t lane, int64_t task) {
-    const int64_t c = task / row_tasks;
-    const int64_t r = task % row_tasks;
-    GemmRange range;
-    range.first_group = c * units / column_tasks * kTaskGroups;
-    range.end_group = std::min(groups, (c + 1) * units / column_tasks * kTaskGroups);
-    range.first_block = r * args.x.blocks / row_tasks;
-    range.end_block = (r + 1) * args.x.blocks / row_tasks;
-    range.partial = static_cast<float*>(partials_[static_cast<size_t>(lane)].data());
-    kernels_.gemm(args, range);
+  const auto run = [&](int64_t lane, int64_t first_group, int64_t end_group, int64_t first_block, int64_t end_block) {
+    float* const partial = static_cast<float*>(partials_[static_cast<size_t>(lane)].data());
+    kernels_.gemm(args, {first_group, std::min(groups, end_group), first_block, end_block, partial});
+  };
+
+  int64_t unit_groups = kLeastTaskGroups;
+  while (unit_groups < kTaskGroups &&
+         cost * static_cast<double>(unit_groups) < kTaskNanoseconds * static_cast<double>(groups))
+    unit_groups *= 2;
+  const int64_t units = (groups + unit_groups - 1) / unit_groups;
+  // Too few columns for all threads: split the rows as well.
+  const int64_t row_tasks = parallel ? std::min(args.x.blocks, (pool_.size() + units - 1) / units) : 1;
+  if (row_tasks == 1) {
+    for_runs_in_lanes(pool_, parallel, units, [&](int64_t lane, int64_t begin, int64_t end) {
+      run(lane, begin * unit_groups, end * unit_groups, 0, args.x.blocks);
+    });
+    return;
+  }
+  for_each_in_lanes(pool_, parallel, units * row_tasks, [&](int64_t lane, int64_t task) {
+    const int64_t unit = task / row_tasks;
+    const int64_t part = task % row_tasks;
+    run(lane, unit * unit_groups, (unit + 1) * unit_groups, part * args.x.blocks / row_tasks,
+        (part + 1) * args.x.blocks / row_tasks);
   });
 }
 

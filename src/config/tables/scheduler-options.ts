@@ -64,7 +64,7 @@ export const SCHEDULER_OPTIONS = [
     flag: 'mixed-step-stretch',
     key: 'mixedStepStretch',
     type: 'number',
-    default: 2.5,
+    default: 2,
     min: 0,
     help: 'Prefill chunks that share a step with decodes are cut so that the step takes at most this many times a step of decodes alone. 0: only --chunked-prefill-size counts.',
     group: SCHEDULING,
