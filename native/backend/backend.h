@@ -46,7 +46,8 @@ class Weight {
 };
 
 enum class WeightKind : uint8_t {
-  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype
+  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype, or, for linear() and experts
+            ///< alone, in float8_e4m3fn with a float32 scale for each row
   kVector,  ///< norm gains and biases, [n, 1]; held in float32
 };
 
@@ -67,10 +68,10 @@ struct RopeTable {
   int32_t rotary_dim = 0;
 };
 
-/// One layer of the paged KV cache, in the model dtype. K and V each have num_kv_heads * block_size * head_dim elements
-/// a block, so that whole blocks can be copied. V: [num_blocks, num_kv_heads, block_size, head_dim]. How K lies within
-/// a block is the backend's: [num_kv_heads, head_dim, block_size] on the CPU, and for bfloat16 there [num_kv_heads,
-/// head_dim / 2, block_size, 2] followed by [block_size] for the last channel of an odd head_dim.
+/// One layer of the paged KV cache, in a dtype of its own. K and V each have num_kv_heads * block_size * head_dim
+/// elements a block, so that whole blocks can be copied. V: [num_blocks, num_kv_heads, block_size, head_dim]. How K
+/// lies within a block is the backend's: [num_kv_heads, head_dim, block_size] on the CPU, and for bfloat16 there
+/// [num_kv_heads, head_dim / 2, block_size, 2] followed by [block_size] for the last channel of an odd head_dim.
 struct KvLayer {
   void* k = nullptr;
   void* v = nullptr;
@@ -79,6 +80,8 @@ struct KvLayer {
   int32_t block_size = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
+  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: what is stored is the value divided by it
+  float v_scale = 1.0f;
 };
 
 struct AttentionShape {
@@ -87,6 +90,7 @@ struct AttentionShape {
   int32_t head_dim = 0;
   int32_t block_size = 0;
   float scale = 1.0f;
+  DType cache_dtype = DType::kFloat32;
 };
 
 /// The batch as attention sees it: device pointers, and for plan() the lengths in host memory too. Query token t of
@@ -259,8 +263,11 @@ class Backend {
   // --- weights --------------------------------------------------------------------------------------------------
   virtual std::unique_ptr<Weight> create_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype) = 0;
   /// Converts `row_count` stored rows (row-major, `stored` dtype, possibly unaligned) into rows [first_row, ...) of
-  /// the weight. Parallel inside.
+  /// the weight. Parallel inside. Rows of a float8 weight are quantized, see core/float8_rows.h.
   virtual void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) = 0;
+  /// As load_rows(), for a float8 weight from rows that are float8 already, with their `scales` [row_count].
+  virtual void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                                   const float* scales) = 0;
 
   // --- ops ------------------------------------------------------------------------------------------------------
   /// ids[i] >= 0 stays; -(s+1) becomes last_sampled[s]. In place into `out` [T].
@@ -272,7 +279,8 @@ class Backend {
   /// residual += delta; out = rms_norm(residual).
   virtual void add_rms_norm(const Tensor& residual, const Tensor& delta, const Weight& gain, float eps,
                             const Tensor& out) = 0;
-  /// out[T, rows(w)] = x[T, cols(w)] * w^T (+ bias, may be null).
+  /// out[T, rows(w)] = x[T, cols(w)] * w^T (+ bias, may be null). For a float8 weight each row of x is quantized as
+  /// well; the sums of the products of codes are multiplied by both scales.
   virtual void linear(const Weight& weight, const Weight* bias, const Tensor& x, const Tensor& out) = 0;
   /// Per token of qkv [T, (H + 2K) * D]: optional RMSNorm of each q and k head (gains [D], null = off), rope on q and k
   /// in place, then K and V into the cache at kv_slots[t] (block * block_size + offset).

@@ -55,7 +55,7 @@ void attend(OpBench& bench, const std::string& name, const test::AttentionCase& 
   const bool decode = query_start.back() == static_cast<int32_t>(shape.seq_lens.size());
   bench.backend().begin_step(decode ? StepMemory::kFixed : StepMemory::kShared);
   bench.backend().attention().plan(
-      {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, 0.125f},
+      {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, 0.125f, dtype},
       {static_cast<int32_t>(shape.seq_lens.size()), query_start.back(), bench.on_device(query_start),
        bench.on_device(shape.seq_lens), bench.on_device(block_start), bench.on_device(blocks), query_start.data(),
        shape.seq_lens.data()});
@@ -79,7 +79,9 @@ std::string name_of(const test::AttentionCase& shape, DType dtype) {
 }  // namespace
 
 void bench_attention(OpBench& bench) {
-  for (const DType dtype : bench.subject().dtypes()) {
+  std::vector<DType> dtypes = bench.subject().dtypes();
+  if (bench.stored() == DType::kBFloat16) dtypes.push_back(DType::kFloat8E4M3);
+  for (const DType dtype : dtypes) {
     for (const test::AttentionCase& shape : attention_cases(bench)) {
       const std::string name = name_of(shape, dtype);
       if (bench.wanted(name) && !shape.seq_lens.empty()) attend(bench, name, shape, dtype);

@@ -27,7 +27,9 @@ void bench_peer(OpBench& bench, const std::string& name, const Work& work, const
 }  // namespace
 
 void bench_linear(OpBench& bench) {
-  for (const DType dtype : bench.subject().dtypes()) {
+  std::vector<DType> dtypes = bench.subject().dtypes();
+  dtypes.push_back(DType::kFloat8E4M3);
+  for (const DType dtype : dtypes) {
     std::vector<std::unique_ptr<Weight>> copies;
     for (const test::GemmCase& shape : gemm_cases(bench)) {
       const std::string name = "linear " + std::string(dtype_name(dtype)) + " m" + std::to_string(shape.m) + " n" +
@@ -46,7 +48,8 @@ void bench_linear(OpBench& bench) {
       const Work work{static_cast<double>(copies[0]->bytes()) + activations, 2 * products,
                       bench.subject().pairs(dtype)};
       bench.measure(name, work, [&] { bench.backend().linear(*copies[next++ % copies.size()], nullptr, x, out); });
-      if (!bench.on_gpu()) bench_peer(bench, name, work, shape, dtype, static_cast<int64_t>(copies.size()));
+      if (!bench.on_gpu() && dtype != DType::kFloat8E4M3)
+        bench_peer(bench, name, work, shape, dtype, static_cast<int64_t>(copies.size()));
     }
   }
 }

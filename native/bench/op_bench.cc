@@ -102,8 +102,13 @@ void* OpBench::memory(const void* host, size_t bytes) {
 void* OpBench::random_memory(DType dtype, size_t count, uint32_t seed) {
   const auto values = random_floats(std::min(count, kRandomPeriod), seed);
   std::vector<uint16_t> halves;
+  std::vector<uint8_t> bytes;
   const void* source = values.data();
-  if (dtype != DType::kFloat32) {
+  if (dtype == DType::kFloat8E4M3) {
+    bytes.resize(values.size());
+    std::transform(values.begin(), values.end(), bytes.begin(), float_to_e4m3);
+    source = bytes.data();
+  } else if (dtype != DType::kFloat32) {
     halves.resize(values.size());
     std::transform(values.begin(), values.end(), halves.begin(),
                    dtype == DType::kFloat16 ? float_to_half : float_to_bf16);

@@ -32,6 +32,24 @@ DType read_dtype(const ValueReader& reader) {
                                 {dtype_name(DType::kBFloat16), DType::kBFloat16}});
 }
 
+/// As read_dtype(), and what weights, keys and values may be stored in beside.
+DType read_stored_dtype(const ValueReader& reader) {
+  return one_of<DType>(reader, {{dtype_name(DType::kFloat32), DType::kFloat32},
+                                {dtype_name(DType::kFloat16), DType::kFloat16},
+                                {dtype_name(DType::kBFloat16), DType::kBFloat16},
+                                {dtype_name(DType::kFloat8E4M3), DType::kFloat8E4M3}});
+}
+
+KvCacheSpec read_kv_cache(const ValueReader& reader) {
+  KvCacheSpec cache;
+  cache.dtype = read_stored_dtype(reader["dtype"]);
+  reader["scales"].each([&](const ValueReader& scales) {
+    cache.scales.push_back(
+        {static_cast<float>(scales["k"].positive_number()), static_cast<float>(scales["v"].positive_number())});
+  });
+  return cache;
+}
+
 Activation read_activation(const ValueReader& reader) {
   return one_of<Activation>(
       reader, {{"silu", Activation::kSilu}, {"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}});
@@ -58,7 +76,26 @@ LayerSpec read_layer(const ValueReader& reader) {
         MoeSpec{moe["numExperts"].int32(1, kMaxWidth), moe["topK"].int32(1, kMaxWidth), moe["normTopkProb"].boolean(),
                 moe["intermediateSize"].int32(1, kMaxWidth), moe["module"].string()};
   }
+  if (const ValueReader names = reader["float8"]; !names.is_undefined()) {
+    names.each([&](const ValueReader& name) {
+      const auto linear = one_of<bool Float8Linears::*>(name, {{"qkv_proj", &Float8Linears::qkv_proj},
+                                                               {"o_proj", &Float8Linears::o_proj},
+                                                               {"gate_up_proj", &Float8Linears::gate_up_proj},
+                                                               {"down_proj", &Float8Linears::down_proj}});
+      layer.float8.*linear = true;
+    });
+  }
   return layer;
+}
+
+TensorPiece read_piece(const ValueReader& reader, int32_t num_files) {
+  TensorPiece piece{reader["file"].int32(-1, num_files - 1), reader["offset"].integer(0, kMaxSafeInteger),
+                    read_stored_dtype(reader["dtype"]), reader["rows"].integer(1), reader["source"].string()};
+  if (const ValueReader scales = reader["scales"]; !scales.is_undefined()) {
+    piece.scales = PieceScales{scales["file"].int32(0, num_files - 1), scales["offset"].integer(0, kMaxSafeInteger),
+                               read_dtype(scales["dtype"]), scales["count"].integer(1), scales["source"].string()};
+  }
+  return piece;
 }
 
 ModelSpec read_spec(const ValueReader& reader) {
@@ -80,6 +117,7 @@ ModelSpec read_spec(const ValueReader& reader) {
   spec.rope = read_rope(reader["rope"]);
   reader["layers"].each([&](const ValueReader& layer) { spec.layers.push_back(read_layer(layer)); });
   spec.dtype = read_dtype(reader["dtype"]);
+  spec.kv_cache = read_kv_cache(reader["kvCache"]);
   validate_model_spec(spec, reader.path());
   return spec;
 }
@@ -133,10 +171,7 @@ LoadPlan read_load_plan(Napi::Value value) {
     parameter.name = item["name"].string();
     parameter.rows = item["rows"].integer(1);
     parameter.cols = item["cols"].integer(1);
-    item["pieces"].each([&](const ValueReader& piece) {
-      parameter.pieces.push_back({piece["file"].int32(-1, num_files - 1), piece["offset"].integer(0, kMaxSafeInteger),
-                                  read_dtype(piece["dtype"]), piece["rows"].integer(1), piece["source"].string()});
-    });
+    item["pieces"].each([&](const ValueReader& piece) { parameter.pieces.push_back(read_piece(piece, num_files)); });
   });
   plan.dummy_seed = static_cast<uint64_t>(reader["dummySeed"].integer(0, kMaxSafeInteger));
   return plan;

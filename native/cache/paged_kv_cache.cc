@@ -1,6 +1,8 @@
 // Allocation of the paged KV cache.
 #include "cache/paged_kv_cache.h"
 
+#include <utility>
+
 namespace vitrine {
 namespace {
 
@@ -15,13 +17,11 @@ size_t bytes_of_k(const KvLayer& shape) {
 
 }  // namespace
 
-PagedKvCache::PagedKvCache(Backend& backend, int32_t num_layers, const KvLayer& shape) {
-  for (int32_t i = 0; i < num_layers; ++i) {
-    buffers_.push_back(backend.allocate(2 * bytes_of_k(shape)));
-    KvLayer layer = shape;
+PagedKvCache::PagedKvCache(Backend& backend, std::vector<KvLayer> layers) : layers_(std::move(layers)) {
+  for (KvLayer& layer : layers_) {
+    buffers_.push_back(backend.allocate(2 * bytes_of_k(layer)));
     layer.k = buffers_.back()->data();
-    layer.v = static_cast<char*>(layer.k) + bytes_of_k(shape);
-    layers_.push_back(layer);
+    layer.v = static_cast<char*>(layer.k) + bytes_of_k(layer);
   }
 }
 

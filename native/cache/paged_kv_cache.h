@@ -10,14 +10,14 @@ namespace vitrine {
 
 class PagedKvCache {
  public:
-  /// Throws Error when the device has no room for it.
-  PagedKvCache(Backend& backend, int32_t num_layers, const KvLayer& shape);
+  /// `layers`: without memory yet. Throws Error when the device has no room for them.
+  PagedKvCache(Backend& backend, std::vector<KvLayer> layers);
 
   int32_t num_layers() const { return static_cast<int32_t>(layers_.size()); }
   const KvLayer& layer(int32_t index) const { return layers_[static_cast<size_t>(index)]; }
   size_t bytes() const;
 
-  /// Bytes of one token's K and V over all layers.
+  /// Bytes of one token's K and V over all layers of this shape.
   static size_t bytes_per_token(int32_t num_layers, const KvLayer& shape);
 
  private:

@@ -151,7 +151,7 @@ void Engine::load_weights(const LoadPlan& plan) {
       throw OutOfMemory(sentence("loadWeights: ", error.what(), "; ", mib(available_bytes()), " MiB are free"));
     }
     memory_.weight_bytes = weights_->bytes();
-    const KvLayer shape{nullptr, nullptr, spec_.dtype, 0, 0, spec_.num_kv_heads, spec_.head_dim};
+    const KvLayer shape{nullptr, nullptr, spec_.kv_cache.dtype, 0, 0, spec_.num_kv_heads, spec_.head_dim};
     memory_.kv_bytes_per_token = PagedKvCache::bytes_per_token(spec_.num_layers(), shape);
   });
   has_weights_ = true;

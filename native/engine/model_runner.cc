@@ -2,6 +2,7 @@
 #include "engine/model_runner.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -9,9 +10,16 @@ namespace vitrine {
 namespace {
 
 /// With one more block for the padding of decode steps, where they are padded.
-KvLayer kv_shape(const ModelSpec& spec, const CacheConfig& config, bool pads) {
+std::vector<KvLayer> kv_layers(const ModelSpec& spec, const CacheConfig& config, bool pads) {
   const int64_t blocks = int64_t{config.num_blocks} + (pads ? 1 : 0);
-  return {nullptr, nullptr, spec.dtype, blocks, config.block_size, spec.num_kv_heads, spec.head_dim};
+  const KvLayer shape{nullptr,           nullptr,           spec.kv_cache.dtype, blocks,
+                      config.block_size, spec.num_kv_heads, spec.head_dim};
+  std::vector<KvLayer> layers(spec.layers.size(), shape);
+  for (size_t i = 0; i < spec.kv_cache.scales.size(); ++i) {
+    layers[i].k_scale = spec.kv_cache.scales[i].k;
+    layers[i].v_scale = spec.kv_cache.scales[i].v;
+  }
+  return layers;
 }
 
 DeviceBatch on_device(const ForwardBatchView& batch, Backend& backend) {
@@ -40,7 +48,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       validate_(phase_site(tracer, "validate_batch")),
       lay_out_output_(phase_site(tracer, "lay_out_output")),
       plan_sampling_(phase_site(tracer, "plan_sampling")),
-      cache_(backend, spec.num_layers(), kv_shape(spec, config, backend.queues_steps())),
+      cache_(backend, kv_layers(spec, config, backend.queues_steps())),
       prefaulter_(cache_, backend, pool),
       model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_requests,
              config.max_context_length),

@@ -51,7 +51,8 @@ StepLimits DecoderModel::step_limits(int32_t max_tokens, int32_t max_requests, i
 }
 
 AttentionShape DecoderModel::attention_shape() const {
-  return {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim, cache_.layer(0).block_size, spec_.attention_scale};
+  return {spec_.num_heads,       spec_.num_kv_heads,  spec_.head_dim, cache_.layer(0).block_size,
+          spec_.attention_scale, spec_.kv_cache.dtype};
 }
 
 Tensor DecoderModel::forward(const DeviceBatch& batch, const int32_t* last_sampled) {

@@ -23,6 +23,7 @@ class SiteFactory {
       : spec_(spec),
         value_(static_cast<int64_t>(dtype_size(activation))),
         stored_(static_cast<int64_t>(dtype_size(spec.dtype))),
+        cached_(static_cast<int64_t>(dtype_size(spec.kv_cache.dtype))),
         tracer_(tracer) {}
 
   DecoderSites decoder() {
@@ -57,7 +58,7 @@ class SiteFactory {
     if (layer_spec.moe) {
       mixture(path + "." + layer_spec.moe->module, *layer_spec.moe, sites);
     } else {
-      mlp(path + ".mlp", sites);
+      mlp(path + ".mlp", layer_spec.float8, sites);
     }
     return sites;
   }
@@ -66,27 +67,29 @@ class SiteFactory {
     const int64_t q = spec_.q_size();
     const int64_t kv = (spec_.qkv_size() - q) / 2;
     sites.self_attn = block("self_attn", path);
-    sites.qkv_proj = gemm(path + ".qkv_proj", spec_.qkv_size(), spec_.hidden_size, spec_.qkv_bias);
+    const Float8Linears& float8 = layer.float8;
+    sites.qkv_proj = gemm(path + ".qkv_proj", spec_.qkv_size(), spec_.hidden_size, spec_.qkv_bias, float8.qkv_proj);
     // q and k in place, k and v into the cache, the angles of one position.
     sites.rotary_emb = rows(path + ".rotary_emb", spec_.qkv_size(),
-                            value_ * (2 * q + 3 * kv) + stored_ * 2 * kv + kVectorBytes * spec_.rope.rotary_dim);
+                            value_ * (2 * q + 3 * kv) + cached_ * 2 * kv + kVectorBytes * spec_.rope.rotary_dim);
     if (spec_.qk_norm) sites.rotary_emb.fixed_bytes = kVectorBytes * 2 * spec_.head_dim;
     sites.attn = op(path + ".attn", span_layout::kSchemaAttention, AttentionArgs::kModule);
     sites.attn.record.args[AttentionArgs::kDims1 + 1] = static_cast<uint32_t>(spec_.num_heads);
     sites.attn.record.args[AttentionArgs::kDims1 + 2] = static_cast<uint32_t>(spec_.head_dim);
     sites.attn.bytes_per_row = value_ * 2 * q;
-    sites.attn.bytes_per_kv_token = stored_ * 2 * kv;
+    sites.attn.bytes_per_kv_token = cached_ * 2 * kv;
     sites.attn.flops_per_pair = 4 * q;  // q times k, and the scores times v
     sites.attn.sliding_window = layer.sliding_window;
-    sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias);
+    sites.o_proj = gemm(path + ".o_proj", spec_.hidden_size, q, spec_.output_bias, float8.o_proj);
   }
 
-  void mlp(const std::string& path, LayerSites& sites) {
+  void mlp(const std::string& path, const Float8Linears& float8, LayerSites& sites) {
     const int64_t inner = spec_.intermediate_size;
     sites.mlp = block("mlp", path);
-    sites.gate_up_proj = gemm(path + ".gate_up_proj", 2 * inner, spec_.hidden_size, spec_.mlp_bias);
+    sites.gate_up_proj =
+        gemm(path + ".gate_up_proj", 2 * inner, spec_.hidden_size, spec_.mlp_bias, float8.gate_up_proj);
     sites.act_fn = rows(path + ".act_fn", 2 * inner, value_ * 3 * inner);
-    sites.down_proj = gemm(path + ".down_proj", spec_.hidden_size, inner, spec_.mlp_bias);
+    sites.down_proj = gemm(path + ".down_proj", spec_.hidden_size, inner, spec_.mlp_bias, float8.down_proj);
   }
 
   void mixture(const std::string& path, const MoeSpec& moe, LayerSites& sites) {
@@ -141,21 +144,23 @@ class SiteFactory {
     return made;
   }
 
-  TraceSite gemm(const std::string& path, int64_t n, int64_t k, bool bias) {
+  /// float8: a weight of one byte an element and a scale for each row, else one of the model's dtype.
+  TraceSite gemm(const std::string& path, int64_t n, int64_t k, bool bias, bool float8 = false) {
     Parameters parameters = {{"weight", {n, k}}};
     if (bias) parameters.push_back({"bias", {n}});
     TraceSite made = op(path, span_layout::kSchemaGemm, GemmArgs::kModule, parameters);
     made.record.args[GemmArgs::kDims1 + 1] = static_cast<uint32_t>(k);
     made.record.args[GemmArgs::kDims2] = static_cast<uint32_t>(n);
     made.record.args[GemmArgs::kDims2 + 1] = static_cast<uint32_t>(k);
-    made.fixed_bytes = stored_ * n * k + (bias ? kVectorBytes * n : 0);
+    made.fixed_bytes = (float8 ? n * k + kVectorBytes * n : stored_ * n * k) + (bias ? kVectorBytes * n : 0);
     made.bytes_per_row = value_ * (n + k);
     return made;
   }
 
   const ModelSpec& spec_;
   int64_t value_;   ///< bytes of an activation
-  int64_t stored_;  ///< bytes of a weight and of an element of the KV cache
+  int64_t stored_;  ///< bytes of a weight
+  int64_t cached_;  ///< bytes of an element of the KV cache
   Tracer& tracer_;
   int32_t layer_ = -1;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,12 +10,21 @@
 
 namespace vitrine {
 
+struct PieceScales {
+  int32_t file = 0;
+  int64_t offset = 0;
+  DType dtype = DType::kFloat32;
+  int64_t count = 1;  ///< one for all rows, or one for each
+  std::string source;
+};
+
 struct TensorPiece {
   int32_t file = -1;  ///< index into LoadPlan::files, -1 = dummy
   int64_t offset = 0;
   DType dtype = DType::kFloat32;
   int64_t rows = 0;
   std::string source;
+  std::optional<PieceScales> scales = std::nullopt;  ///< of float8
 };
 
 struct ParameterPlan {

@@ -32,9 +32,29 @@ struct MoeSpec {
   std::string module = "mlp";  ///< its name in the checkpoint, for traces
 };
 
+/// Which of a layer's matrices are held in float8_e4m3fn; the others are in the model's dtype.
+struct Float8Linears {
+  bool qkv_proj = false;
+  bool o_proj = false;
+  bool gate_up_proj = false;  ///< of the dense MLP
+  bool down_proj = false;
+};
+
 struct LayerSpec {
   int32_t sliding_window = 0;
   std::optional<MoeSpec> moe;
+  Float8Linears float8 = {};
+};
+
+/// Keys and values are kept divided by their layer's.
+struct KvScales {
+  float k = 1.0f;
+  float v = 1.0f;
+};
+
+struct KvCacheSpec {
+  DType dtype = DType::kFloat32;
+  std::vector<KvScales> scales;  ///< of each layer, for kFloat8E4M3; empty: 1
 };
 
 struct ModelSpec {
@@ -55,6 +75,7 @@ struct ModelSpec {
   RopeSpec rope;
   std::vector<LayerSpec> layers;
   DType dtype = DType::kFloat32;
+  KvCacheSpec kv_cache;
 
   int64_t q_size() const { return int64_t{num_heads} * head_dim; }
   int64_t qkv_size() const { return (int64_t{num_heads} + 2 * int64_t{num_kv_heads}) * head_dim; }

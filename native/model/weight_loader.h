@@ -10,7 +10,8 @@
 namespace vitrine {
 
 /// Throws Error naming file, parameter and tensor: a file of another size, a missing, surplus or doubled parameter, a
-/// wrong shape, a piece outside its file. The pages of the files do not stay resident. Called by the engine thread.
+/// wrong shape, a piece outside its file, a scale that is none. The pages of the files do not stay resident. Called by
+/// the engine thread.
 Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool);
 
 }  // namespace vitrine

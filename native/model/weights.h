@@ -45,6 +45,7 @@ struct ParameterSlot {
   WeightKind kind;
   int64_t rows;
   int64_t cols;
+  DType dtype;  ///< that it is held in
   WeightPtr* slot;
 };
 

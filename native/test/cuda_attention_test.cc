@@ -21,7 +21,8 @@ struct Problem {
   std::vector<int32_t> seq_lens, query_lens;
 };
 
-template <class T>
+/// C: elements of the cache, T or Float8.
+template <class T, class C = T>
 class Attention {
  public:
   explicit Attention(const Problem& problem) : p_(problem) {
@@ -35,14 +36,14 @@ class Attention {
     std::iota(blocks_.begin(), blocks_.end(), 0);
     std::shuffle(blocks_.begin(), blocks_.end(), random);
     const size_t cache = blocks_.size() * static_cast<size_t>(p_.kv_heads * p_.block_size * p_.head_dim);
-    k_.assign(cache, T(NAN));  // what was never stored must not be seen
-    v_.assign(cache, T(NAN));
+    k_.assign(cache, C(NAN));  // what was never stored must not be seen
+    v_.assign(cache, C(NAN));
     for (size_t r = 0; r < p_.seq_lens.size(); ++r) {
       for (int32_t key = 0; key < p_.seq_lens[r]; ++key) {
         for (int32_t head = 0; head < p_.kv_heads; ++head) {
           for (int32_t d = 0; d < p_.head_dim; ++d) {
-            k_[place(r, key, head) + static_cast<size_t>(d)] = T(value(random));
-            v_[place(r, key, head) + static_cast<size_t>(d)] = T(value(random));
+            k_[place(r, key, head) + static_cast<size_t>(d)] = C(value(random) / k_scale());
+            v_[place(r, key, head) + static_cast<size_t>(d)] = C(value(random) / v_scale());
           }
         }
       }
@@ -73,7 +74,7 @@ class Attention {
     tiling.group = p_.group;
     tiling.kv_heads = p_.kv_heads;
     tiling.slots = tiling.long_slots = p_.slots;
-    if constexpr (kFast > 0) tiling.long_rows = PrefillShape<kFast>::kRows;
+    if constexpr (kFast > 0) tiling.long_rows = PrefillShape<kFast, sizeof(C)>::kRows;
     if constexpr (kHopper) tiling.long_rows = HopperShape<kFast>::kRows;
     plan_attention(tiling, query_start_, p_.seq_lens, p_.window, plan);
     parts = plan.partial_rows;
@@ -98,7 +99,8 @@ class Attention {
     if ((p_.block_size & (p_.block_size - 1)) == 0)
       args.block_shift = __builtin_ctz(static_cast<unsigned>(p_.block_size));
     args.window = p_.window;
-    args.scale_log2 = static_cast<float>(M_LOG2E / std::sqrt(p_.head_dim));
+    args.scale_log2 = static_cast<float>(M_LOG2E / std::sqrt(p_.head_dim)) * k_scale();
+    args.v_scale = v_scale();
 
     const auto launch = [&](auto& items, unsigned threads, size_t shared, auto kernel) {
       if (items.empty()) return;
@@ -109,15 +111,16 @@ class Attention {
       });
     };
     if constexpr (kFast > 0) {
-      launch(plan.short_items, 128, DecodeShape<kFast>::kSharedBytes, attention_decode_kernel<T, kFast>);
+      launch(plan.short_items, 128, DecodeShape<kFast, sizeof(C)>::kSharedBytes, attention_decode_kernel<T, C, kFast>);
       if constexpr (kHopper) {
         launch(plan.long_items, HopperShape<kFast>::kThreads, kHopperSharedBytes<kFast>,
                attention_hopper_kernel<T, kFast>);
       } else {
-        launch(plan.long_items, 128, PrefillShape<kFast>::kSharedBytes, attention_prefill_kernel<T, kFast>);
+        launch(plan.long_items, 128, PrefillShape<kFast, sizeof(C)>::kSharedBytes,
+               attention_prefill_kernel<T, C, kFast>);
       }
     } else {
-      const auto kernel = p_.head_dim <= 64 ? attention_general_kernel<T, 2> : attention_general_kernel<T, 10>;
+      const auto kernel = p_.head_dim <= 64 ? attention_general_kernel<T, C, 2> : attention_general_kernel<T, C, 10>;
       launch(plan.short_items, 128, general_shared_bytes(p_.head_dim), kernel);
     }
     launch(plan.merges, 128, 0, attention_merge_kernel<T>);
@@ -129,6 +132,9 @@ class Attention {
   int32_t parts = 0;
 
  private:
+  static constexpr float k_scale() { return std::is_same_v<C, Float8> ? 0.3f : 1.0f; }
+  static constexpr float v_scale() { return std::is_same_v<C, Float8> ? 1.7f : 1.0f; }
+
   static float value(std::mt19937& random) { return static_cast<float>(static_cast<int>(random() % 129) - 64) / 32.0f; }
 
   size_t place(size_t request, int32_t key, int32_t head) const {
@@ -145,17 +151,18 @@ class Attention {
       const size_t at = place(request, key, head / p_.group);
       double score = 0;
       for (size_t d = 0; d < sums.size(); ++d)
-        score += double{static_cast<float>(query[d])} * static_cast<float>(k_[at + d]);
+        score += double{static_cast<float>(query[d])} * static_cast<float>(k_[at + d]) * k_scale();
       const double weight = std::exp(score / std::sqrt(p_.head_dim));
       total += weight;
       for (size_t d = 0; d < sums.size(); ++d) sums[d] += weight * static_cast<float>(v_[at + d]);
     }
-    for (const double sum : sums) result.push_back(static_cast<float>(sum / total));
+    for (const double sum : sums) result.push_back(static_cast<float>(sum / total * v_scale()));
   }
 
   Problem p_;
   std::vector<int32_t> query_start_, block_start_, blocks_;
-  std::vector<T> k_, v_, q_;
+  std::vector<C> k_, v_;
+  std::vector<T> q_;
 };
 
 template <class T>
@@ -163,10 +170,10 @@ constexpr double tolerance() {
   return std::is_same_v<T, float> ? 4e-6 : std::is_same_v<T, __half> ? 2e-3 : 1.6e-2;
 }
 
-template <class T, int kFast, bool kHopper = false>
+template <class T, int kFast, bool kHopper = false, class C = T>
 void check(Problem problem, int32_t head_dim, bool split) {
   problem.head_dim = head_dim;
-  Attention<T> attention(problem);
+  Attention<T, C> attention(problem);
   const auto expected = attention.expected();
   for (const uint32_t seed : {1U, 2U}) {
     const double difference = largest_difference(attention.template run<kFast, kHopper>(seed), expected);
@@ -210,6 +217,30 @@ TEST("cuda attention on the host: any head_dim and float32") {
   check<__half, 0>({4, 2, 0, 5, 33, 1, {129, 1, 66}, {100, 1, 2}}, 33, false);
   check<__nv_bfloat16, 0>({2, 1, 0, 7, 5, 1, {33}, {33}}, 300, false);
   check<float, 0>({4, 2, 0, 16, 0, 8, {600, 30}, {1, 1}}, 64, true);
+}
+
+TEST("cuda attention on the host: a cache of float8, decode") {
+  check<__half, 64, false, Float8>({4, 2, 0, 16, 0, 1, {1, 17, 64, 130}, {1, 1, 1, 1}}, 64, false);
+  check<__nv_bfloat16, 128, false, Float8>({1, 2, 0, 5, 0, 1, {33, 1}, {1, 1}}, 128, false);
+  check<__half, 96, false, Float8>({16, 1, 0, 32, 40, 1, {100, 20}, {1, 1}}, 96, false);
+  check<__half, 256, false, Float8>({3, 1, 0, 1, 0, 1, {70}, {5}}, 256, false);
+  check<__half, 128, false, Float8>({8, 2, 0, 16, 0, 8, {700, 3, 300}, {1, 1, 2}}, 128, true);
+  check<__nv_bfloat16, 64, false, Float8>({5, 1, 0, 48, 301, 4, {517}, {3}}, 64, true);
+}
+
+TEST("cuda attention on the host: a cache of float8, prefill") {
+  check<__half, 64, false, Float8>({4, 1, 0, 16, 0, 1, {90, 7}, {90, 5}}, 64, false);
+  check<__nv_bfloat16, 128, false, Float8>({1, 2, 0, 7, 0, 1, {150, 40}, {150, 17}}, 128, false);
+  check<__half, 96, false, Float8>({2, 1, 0, 32, 33, 1, {200}, {100}}, 96, false);
+  check<__half, 256, false, Float8>({7, 1, 0, 64, 0, 1, {75}, {13}}, 256, false);
+  check<__half, 128, false, Float8>({17, 1, 0, 16, 0, 4, {900}, {2}}, 128, true);
+}
+
+TEST("cuda attention on the host: a cache of float8, any head_dim and float32") {
+  check<float, 0, false, Float8>({5, 1, 0, 3, 0, 1, {70, 10}, {20, 10}}, 7, false);
+  check<__half, 0, false, Float8>({4, 2, 0, 5, 33, 1, {129, 1, 66}, {100, 1, 2}}, 33, false);
+  check<__nv_bfloat16, 0, false, Float8>({2, 1, 0, 7, 5, 1, {33}, {33}}, 300, false);
+  check<float, 0, false, Float8>({4, 2, 0, 16, 0, 8, {600, 30}, {1, 1}}, 64, true);
 }
 
 }  // namespace vitrine::test

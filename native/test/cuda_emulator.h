@@ -18,6 +18,7 @@
 #include <functional>
 
 #include "backend/cuda/tile_layout.h"
+#include "core/dtype.h"
 
 #undef __shared__
 #undef __launch_bounds__
@@ -244,6 +245,46 @@ void mma_16x8x16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]
         const int row = (lane >> 2) + (i < 2 ? 0 : 8);
         const int col = (lane % 4) * 2 + (i & 1);
         for (int k = 0; k < 16; ++k) of.sum[i] += a_matrix[row][k] * b_matrix[k][col];
+      }
+      std::memcpy(cuda_emulator::lane_slot(static_cast<unsigned>(lane)), of.sum, sizeof of.sum);
+    }
+  });
+  std::memcpy(sum, cuda_emulator::lane_slot(cuda_emulator::current.lane), sizeof sum);
+  cuda_emulator::meet_warp();
+}
+
+/// As the PTX ISA defines the fragments of mma.m16n8k32 with 8-bit operands.
+template <>
+inline void mma_16x8x16<Float8Pair>(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  struct Operands {
+    float sum[4];
+    uint8_t a[16], b[8];
+  } own;
+  std::memcpy(own.sum, sum, sizeof sum);
+  std::memcpy(own.a, a, sizeof a);
+  std::memcpy(own.b, b, sizeof b);
+  static_assert(sizeof own <= 64);
+  std::memcpy(cuda_emulator::lane_slot(cuda_emulator::current.lane), &own, sizeof own);
+  cuda_emulator::meet_warp([] {
+    static float a_matrix[16][32], b_matrix[32][8];
+    for (int lane = 0; lane < 32; ++lane) {
+      Operands of;
+      std::memcpy(&of, cuda_emulator::lane_slot(static_cast<unsigned>(lane)), sizeof of);
+      const int group = lane >> 2;
+      const int first = (lane % 4) * 4;
+      for (int i = 0; i < 16; ++i) {  // "row = groupID for ai where 0 <= i < 4 || 8 <= i < 12, else groupID + 8"
+        const int row = (i < 4 || (i >= 8 && i < 12)) ? group : group + 8;
+        a_matrix[row][first + (i & 3) + (i >= 8 ? 16 : 0)] = e4m3_to_float(of.a[i]);
+      }
+      for (int i = 0; i < 8; ++i) b_matrix[first + (i & 3) + (i >= 4 ? 16 : 0)][group] = e4m3_to_float(of.b[i]);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      Operands of;
+      std::memcpy(&of, cuda_emulator::lane_slot(static_cast<unsigned>(lane)), sizeof of);
+      for (int i = 0; i < 4; ++i) {
+        const int row = (lane >> 2) + (i < 2 ? 0 : 8);
+        const int col = (lane % 4) * 2 + (i & 1);
+        for (int k = 0; k < 32; ++k) of.sum[i] += a_matrix[row][k] * b_matrix[k][col];
       }
       std::memcpy(cuda_emulator::lane_slot(static_cast<unsigned>(lane)), of.sum, sizeof of.sum);
     }

@@ -146,6 +146,8 @@ std::vector<SpecCase> spec_cases() {
   wide.num_kv_heads = 2;
   wide.head_dim = 64;
   set_rope(wide, 64);
+  cases.push_back({"heads of 64, a cache of float8", wide});
+  cases.back().spec.kv_cache = {DType::kFloat8E4M3, {{0.01f, 0.03f}, {0.02f, 0.01f}, {0.015f, 0.05f}}};
   return cases;
 }
 
@@ -250,6 +252,7 @@ OP_TEST("graph runner: a replay equals the same step op by op, bit for bit") {
     for_each_queue(pool, [&](auto make_backend, DType dtype, std::string_view device) {
       ModelSpec spec = each.spec;
       spec.dtype = dtype;
+      if (spec.kv_cache.dtype != DType::kFloat8E4M3) spec.kv_cache.dtype = dtype;
       const std::string name = std::string(device) + " " + each.name;
       Model eager(spec, make_backend(), pool, cache_config({1, 2, 4}, false));
       Model graphs(spec, make_backend(), pool, cache_config({1, 2, 4}, true));

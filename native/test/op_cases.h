@@ -218,5 +218,6 @@ inline std::vector<MoeCase> moe_gpu_bench_cases() {
 }
 
 inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+inline constexpr DType kCacheDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3};
 
 }  // namespace vitrine::test

@@ -1,6 +1,8 @@
 // What the op tests share: deterministic data, encoded weights, comparison, loops over instruction sets and backends.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
@@ -9,6 +11,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_adapter/cuda_backend.h"
 #include "core/dtype.h"
+#include "core/float8_rows.h"
 #include "staged_backend.h"
 #include "test_device.h"
 
@@ -37,6 +40,8 @@ class EncodedRows {
     for (const float value : values) {
       if (dtype == DType::kFloat32) {
         std::memcpy(to, &value, sizeof value);
+      } else if (dtype == DType::kFloat8E4M3) {
+        *to = static_cast<char>(float_to_e4m3(value));
       } else {
         const uint16_t word = dtype == DType::kFloat16 ? float_to_half(value) : float_to_bf16(value);
         std::memcpy(to, &word, sizeof word);
@@ -48,6 +53,20 @@ class EncodedRows {
 
  private:
   std::vector<char> bytes_;
+};
+
+/// A row as core/float8_rows.h says that it is quantized.
+struct Float8Row {
+  std::vector<uint8_t> codes;
+  float scale = 0;
+
+  Float8Row() = default;
+  Float8Row(const float* x, int64_t n) : codes(static_cast<size_t>(n)) {
+    float largest = kFloat8LeastMagnitude;
+    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+    scale = largest / kFloat8Largest;
+    for (int64_t i = 0; i < n; ++i) codes[static_cast<size_t>(i)] = float_to_e4m3(x[i] / scale);
+  }
 };
 
 inline Tensor tensor_of(std::vector<float>& values, int64_t rows, int64_t cols) {
@@ -99,8 +118,13 @@ void for_each_isa(int threads, Body body) {
 
 /// What one rounding to `dtype` may change, relative to the number; 0 for float32.
 inline double rounding_of(DType dtype) {
-  if (dtype == DType::kFloat32) return 0;
-  return dtype == DType::kFloat16 ? 0x1p-11 : 0x1p-8;
+  switch (dtype) {
+    case DType::kFloat32: return 0;
+    case DType::kFloat16: return 0x1p-11;
+    case DType::kBFloat16: return 0x1p-8;
+    case DType::kFloat8E4M3: return 0x1p-4;
+  }
+  return INFINITY;
 }
 
 inline float rounded(float value, DType dtype) {
@@ -137,10 +161,17 @@ void for_each_backend(int threads, Body body) {
   }
 }
 
-/// Dtypes of weights and caches that go with a backend: a GPU's are those of its activations.
+/// Dtypes of weights that go with a backend: a GPU's are those of its activations.
 inline std::vector<DType> dtypes_of(const Backend& backend) {
   if (cuda_under_test()) return {backend.activation_dtype()};
   return {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+}
+
+/// Dtypes of caches.
+inline std::vector<DType> cache_dtypes_of(const Backend& backend) {
+  std::vector<DType> dtypes = dtypes_of(backend);
+  dtypes.push_back(DType::kFloat8E4M3);
+  return dtypes;
 }
 
 /// The AVX-512 BF16 kernels multiply pairs of bfloat16: they round what they multiply with a bfloat16 weight.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/float8_rows.h"
 #include "core/memory_probe.h"
 
 namespace vitrine {
@@ -18,6 +19,7 @@ float load_element(const void* data, size_t index, DType dtype) {
     std::memcpy(&value, static_cast<const char*>(data) + index * 4, 4);
     return value;
   }
+  if (dtype == DType::kFloat8E4M3) return e4m3_to_float(static_cast<const uint8_t*>(data)[index]);
   uint16_t bits;
   std::memcpy(&bits, static_cast<const char*>(data) + index * 2, 2);
   return dtype == DType::kFloat16 ? half_to_float(bits) : bf16_to_float(bits);
@@ -26,14 +28,24 @@ float load_element(const void* data, size_t index, DType dtype) {
 void store_element(void* data, size_t index, DType dtype, float value) {
   if (dtype == DType::kFloat32) {
     static_cast<float*>(data)[index] = value;
+  } else if (dtype == DType::kFloat8E4M3) {
+    static_cast<uint8_t*>(data)[index] = float_to_e4m3(value);
   } else {
     static_cast<uint16_t*>(data)[index] = dtype == DType::kFloat16 ? float_to_half(value) : float_to_bf16(value);
   }
 }
 
 float rounded(float value, DType dtype) {
-  if (dtype == DType::kFloat32) return value;
+  if (dtype == DType::kFloat32 || dtype == DType::kFloat8E4M3) return value;
   return dtype == DType::kFloat16 ? half_to_float(float_to_half(value)) : bf16_to_float(float_to_bf16(value));
+}
+
+/// What the codes and the scale of a row stand for.
+void quantize(const float* x, int64_t size, float* to) {
+  float largest = kFloat8LeastMagnitude;
+  for (int64_t i = 0; i < size; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float scale = largest / kFloat8Largest;
+  for (int64_t i = 0; i < size; ++i) to[i] = e4m3_to_float(float_to_e4m3(x[i] / scale)) * scale;
 }
 
 class ReferenceWeight : public Weight {
@@ -135,7 +147,7 @@ class ReferenceAttention : public AttentionBackend {
       for (int32_t d = 0; d < size; ++d) {
         score += double{query[d]} * load_element(cache.k, places.back() + static_cast<size_t>(d), cache.dtype);
       }
-      scores.push_back(score * shape_.scale);
+      scores.push_back(score * cache.k_scale * shape_.scale);
     }
     const double largest = *std::max_element(scores.begin(), scores.end());
     double total = 0;
@@ -146,7 +158,7 @@ class ReferenceAttention : public AttentionBackend {
       for (size_t d = 0; d < sum.size(); ++d) sum[d] += weight * load_element(cache.v, places[i] + d, cache.dtype);
     }
     float* to = row_of(out, token) + head * size;
-    for (size_t d = 0; d < sum.size(); ++d) to[d] = static_cast<float>(sum[d] / total);
+    for (size_t d = 0; d < sum.size(); ++d) to[d] = static_cast<float>(sum[d] / total * cache.v_scale);
   }
 
   AttentionShape shape_;
@@ -174,6 +186,20 @@ class ReferenceBackend : public Backend {
     for (int64_t i = 0; i < row_count * to.cols(); ++i) {
       to.row(first_row)[i] = rounded(load_element(source, static_cast<size_t>(i), stored), to.dtype());
     }
+    for (int64_t i = 0; i < row_count && to.dtype() == DType::kFloat8E4M3; ++i) {
+      quantize(to.row(first_row + i), to.cols(), to.row(first_row + i));
+    }
+  }
+
+  void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                           const float* scales) override {
+    auto& to = static_cast<ReferenceWeight&>(weight);
+    require(to.dtype() == DType::kFloat8E4M3, "load_quantized_rows: not a float8 weight");
+    require(first_row >= 0 && first_row + row_count <= to.rows(), "load_quantized_rows: outside the weight");
+    const auto* const codes = static_cast<const uint8_t*>(source);
+    for (int64_t i = 0; i < row_count * to.cols(); ++i) {
+      to.row(first_row)[i] = e4m3_to_float(codes[i]) * scales[i / to.cols()];
+    }
   }
 
   void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) override {
@@ -196,10 +222,13 @@ class ReferenceBackend : public Backend {
 
   void linear(const Weight& weight, const Weight* bias, const Tensor& x, const Tensor& out) override {
     const ReferenceWeight& w = reference(weight);
+    std::vector<float> row(static_cast<size_t>(x.cols));
     for (int64_t t = 0; t < x.rows; ++t) {
+      std::copy_n(row_of(x, t), x.cols, row.begin());
+      if (w.dtype() == DType::kFloat8E4M3) quantize(row.data(), x.cols, row.data());
       for (int64_t n = 0; n < w.rows(); ++n) {
         double sum = 0;
-        for (int64_t k = 0; k < w.cols(); ++k) sum += double{row_of(x, t)[k]} * w.row(n)[k];
+        for (int64_t k = 0; k < w.cols(); ++k) sum += double{row[static_cast<size_t>(k)]} * w.row(n)[k];
         row_of(out, t)[n] = static_cast<float>(sum + (bias != nullptr ? gains(*bias)[n] : 0));
       }
     }
@@ -221,8 +250,8 @@ class ReferenceBackend : public Backend {
         const float* v = k + cache.num_kv_heads * size;
         const size_t at = cache_index(cache, kv_slots[t], head);
         for (int32_t d = 0; d < size; ++d) {
-          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d]);
-          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d]);
+          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d] / cache.k_scale);
+          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d] / cache.v_scale);
         }
       }
     }

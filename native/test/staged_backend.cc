@@ -160,6 +160,10 @@ class StagedBackend final : public Backend {
   void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) override {
     device_.load_rows(weight, first_row, row_count, source, stored);
   }
+  void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                           const float* scales) override {
+    device_.load_quantized_rows(weight, first_row, row_count, source, scales);
+  }
 
   void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) override {
     int32_t slots = 0;

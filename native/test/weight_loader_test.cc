@@ -91,6 +91,70 @@ TEST("weight_loader: pieces of all types at odd offsets") {
   }
 }
 
+TEST("weight_loader: float8 rows with one scale or one each, beside rows that are quantized") {
+  ModelSpec spec = tiny_spec();
+  spec.layers[1].float8.o_proj = true;  // [40, 60]
+  std::string bytes = "odd";
+  std::vector<float> expected;
+  const auto put_codes = [&](int rows, auto scale_of_row) {
+    const auto offset = static_cast<int64_t>(bytes.size());
+    for (int row = 0; row < rows; ++row) {
+      for (int col = 0; col < 60; ++col) {
+        const auto code = static_cast<uint8_t>((row * 60 + col) % 127 | (col % 2 << 7));
+        bytes += static_cast<char>(code);
+        expected.push_back(e4m3_to_float(code) * scale_of_row(row));
+      }
+    }
+    return offset;
+  };
+  const int64_t first = put_codes(25, [](int) { return 0.5f; });
+  const int64_t second = put_codes(15, [](int row) { return 0.25f * static_cast<float>(row); });
+  const auto scale = static_cast<int64_t>(bytes.size());
+  append(bytes, 0.5f);
+  const auto scales = static_cast<int64_t>(bytes.size());
+  for (int row = 0; row < 15; ++row) append(bytes, float_to_bf16(0.25f * static_cast<float>(row)));
+  const auto bad = static_cast<int64_t>(bytes.size());
+  append(bytes, -1.0f);
+  const TemporaryFile file(bytes);
+  LoadPlan plan = dummy_plan(spec, 1);
+  plan.files = {{file.path(), static_cast<int64_t>(bytes.size())}};
+  constexpr DType kFloat8 = DType::kFloat8E4M3;
+  auto& pieces = parameter(plan, "layers.1.o_proj").pieces;
+  pieces = {{0, first, kFloat8, 25, "a", PieceScales{0, scale, DType::kFloat32, 1, "a_scale"}},
+            {0, second, kFloat8, 15, "b", PieceScales{0, scales, DType::kBFloat16, 15, "b_scale"}}};
+  const auto backend = make_reference_backend();
+  ThreadPool pool(2);
+  const auto load = [&] { return load_weights(spec, plan, *backend, pool); };
+  const Weights weights = load();
+  for (int col = 0; col < 60; ++col) {
+    std::vector<float> x(60);
+    x[static_cast<size_t>(col)] = 1;  // the largest code
+    std::vector<float> out(40);
+    backend->linear(*weights.layers[1].o_proj, nullptr, {x.data(), DType::kFloat32, 1, 60},
+                    {out.data(), DType::kFloat32, 1, 40});
+    for (size_t row = 0; row < 40; ++row) {
+      const float value = expected[row * 60 + static_cast<size_t>(col)];
+      CHECK_NEAR(out[row], value, 1e-6 * std::abs(value));
+    }
+  }
+  CHECK_EQ(weights.layers[1].o_proj->bytes(), size_t{40 * 60});
+
+  pieces[1].scales->count = 14;
+  CHECK_THROWS_WITH(load(), "tensor b_scale: expected 1 or 15 scales, got 14");
+  pieces[1].scales->count = 15;
+  pieces[1].scales->offset = bad;
+  CHECK_THROWS_WITH(load(), "tensor b_scale (15 rows of 2 bytes at offset " + std::to_string(bad) + ") ends outside");
+  pieces[1].scales = PieceScales{0, bad, DType::kFloat32, 1, "b_scale"};
+  CHECK_THROWS_WITH(load(), "tensor b_scale: expected scales that are not negative, got -1 at 0");
+  pieces[1].scales.reset();
+  CHECK_THROWS_WITH(load(), "tensor b: expected scales for float8_e4m3fn");
+  pieces[1] = {0, first, DType::kBFloat16, 15, "b", PieceScales{0, scale, DType::kFloat32, 1, "b_scale"}};
+  CHECK_THROWS_WITH(load(), "for no other type");
+  pieces[1] = {0, second, kFloat8, 15, "b", PieceScales{0, scale, DType::kFloat32, 1, "b_scale"}};
+  spec.layers[1].float8.o_proj = false;
+  CHECK_THROWS_WITH(load(), "it is stored in float8_e4m3fn, the model holds it in float32");
+}
+
 TEST("weight_loader: a parameter larger than one chunk") {
   ModelSpec spec = tiny_spec();
   spec.vocab_size = 450'000;  // 72 MB in float32

@@ -16,7 +16,7 @@ export const PARTS = {
   build: { minutes: 12, quick: true, run: build },
   'native-tests': { minutes: 3, quick: true, run: nativeTestsPart },
   models: { minutes: 3, quick: true, run: models },
-  steps: { minutes: 4, quick: true, run: steps },
+  steps: { minutes: 6, quick: true, run: steps },
   kernels: { minutes: 6, quick: true, run: kernels },
   graphs: { minutes: 2, quick: true, run: graphs },
   serving: { minutes: 3, quick: true, run: serving },
@@ -51,18 +51,29 @@ function models({ seconds }) {
   return { ...summaryOf(result), tests: tests.map(([, verdict, name]) => ({ name, ok: verdict === 'ok' })) };
 }
 
-/** Prefill and decode of Llama-3.1-8B with random weights. */
+/** Prefill and decode of Llama-3.1-8B with random weights, in bfloat16 and in float8. */
 async function steps({ seconds }) {
+  const until = Date.now() + seconds * 1000;
+  const runs = [];
+  for (const quantization of [undefined, 'fp8']) runs.push(await stepsOf(quantization, (until - Date.now()) / 1000));
+  return { ok: runs.every(({ ok }) => ok), runs, rows: runs.flatMap(({ rows }) => rows) };
+}
+
+async function stepsOf(quantization, seconds) {
   const folder = mkdtempSync(join(tmpdir(), 'vitrine-steps-'));
   try {
     const file = join(folder, 'rows.jsonl');
     const args = ['bench-one-batch', '--model-path', llama, '--load-format', 'dummy', '--device', 'cuda'];
     const shape = ['--batch-size', '1', '32', '--input-len', '1024', '--output-len', '64', '--result-filename', file];
-    const result = run(process.execPath, [main, ...args, ...shape], { seconds });
+    const weights = quantization === undefined ? [] : ['--quantization', quantization];
+    const result = run(process.execPath, [main, ...args, ...weights, ...shape], { seconds });
     const rows = existsSync(file) ? jsonLines(readFileSync(file, 'utf8')) : [];
     // Compiled by the build part, so not there when this file is loaded.
     const { decodeBytes } = await import('./decode-bytes.mjs');
-    for (const row of rows) row.decodeBytes = await decodeBytes(llama, row);
+    for (const row of rows) {
+      row.quantization = quantization;
+      row.decodeBytes = await decodeBytes(llama, quantization, row);
+    }
     return { ...summaryOf(result), rows };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -44,9 +44,9 @@ function stepTargets(steps, bytesPerSecond) {
   if (bytesPerSecond === undefined) return [];
   return steps
     .filter(({ median_decode_latency: seconds }) => seconds > 0)
-    .map(({ batch_size, input_len, decodeBytes, median_decode_latency: seconds }) =>
+    .map(({ batch_size, input_len, quantization, decodeBytes, median_decode_latency: seconds }) =>
       atLeast(
-        `decode step, batch ${batch_size}, context ${input_len}: share of the copy bandwidth`,
+        `decode step${quantization ? ` in ${quantization}` : ''}, batch ${batch_size}, context ${input_len}: share of the copy bandwidth`,
         decodeBytes / bytesPerSecond / seconds,
         DECODE_STEP,
       ),

@@ -1,7 +1,17 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
+import { matrixBytes } from '../model/dtype-bytes.js';
+import { heldDType } from '../model/held-dtype.js';
 import type { PreparedModel } from '../model/prepare-model.js';
-import type { CacheConfig, DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
+import type {
+  CacheConfig,
+  DeviceInfo,
+  MemoryInfo,
+  ModelSpec,
+  NativeAddon,
+  NativeEngine,
+  SpanTables,
+} from '../native/addon.js';
 import { chooseDevice } from '../native/choose-device.js';
 import { monotonicSeconds } from '../util/clock.js';
 import { hasCode, toError, VitrineError } from '../util/errors.js';
@@ -72,6 +82,7 @@ export class ModelRunner {
     this.device = info;
     this.options = withDeviceOptions(deps.options, info);
     const { options } = this;
+    checkKvCacheDtype(model.spec, info);
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
       {
@@ -104,7 +115,7 @@ export class ModelRunner {
       this.#engine.close();
       throw thrown;
     }
-    logLimits(this.limits, log);
+    logLimits(this.limits, model.spec, log);
     if (options.enableLayerwiseNvtxMarker) void this.#announceGraphs(log);
   }
 
@@ -216,6 +227,17 @@ function checkLayout(addon: NativeAddon): void {
   );
 }
 
+/** The kernels of a GPU read keys and values in the dtype of the queries, or in 8 bits. */
+function checkKvCacheDtype({ dtype, kvCache }: ModelSpec, { kind }: DeviceInfo): void {
+  if (kind === 'cpu' || kvCache.dtype === dtype || kvCache.dtype === 'float8_e4m3fn') return;
+  throw new VitrineError(
+    'INVALID_OPTION',
+    `--kv-cache-dtype ${kvCache.dtype}: on a GPU a model in ${dtype} keeps its KV cache in ${dtype} (auto) or in fp8_e4m3; ` +
+      `choose one of these, or --dtype ${kvCache.dtype}.`,
+    { param: '--kv-cache-dtype' },
+  );
+}
+
 function cacheConfig(options: DeviceOptions, contextLength: number, memory: SizedMemory): CacheConfig {
   const { pageSize: blockSize, chunkedPrefillSize, maxPrefillTokens } = options;
   const numBlocks = kvCacheBlocks(options, contextLength, memory);
@@ -226,10 +248,11 @@ function cacheConfig(options: DeviceOptions, contextLength: number, memory: Size
   return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
 }
 
-/** Of all parameters, in the dtype that they are held in. */
+/** Of all parameters, in the dtypes that they are held in. */
 function storedBytes({ spec, loadPlan }: PreparedModel): number {
-  const elements = loadPlan.parameters.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-  return elements * (spec.dtype === 'float32' ? 4 : 2);
+  return loadPlan.parameters.reduce((sum, { name, rows, cols }) => {
+    return sum + matrixBytes(heldDType(spec, name), rows, cols);
+  }, 0);
 }
 
 function logGraphs(
@@ -244,13 +267,18 @@ function logGraphs(
   );
 }
 
-function logLimits(limits: RunnerLimits, log: Log): void {
+function logLimits(limits: RunnerLimits, { kvCache }: ModelSpec, log: Log): void {
   const tokens = limits.numBlocks * limits.blockSize;
   const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
   log.info(
     `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB, ` +
-      `KV cache ${mib(limits.kvCacheBytes)} MiB for ${tokens} tokens (${limits.numBlocks} pages of ${limits.blockSize})`,
+      `KV cache ${mib(limits.kvCacheBytes)} MiB of ${kvCache.dtype} for ${tokens} tokens (${limits.numBlocks} pages of ${limits.blockSize})`,
   );
+  if (kvCache.dtype === 'float8_e4m3fn' && kvCache.scales.length === 0) {
+    log.warn(
+      'The checkpoint has no scales (k_scale, v_scale) for a KV cache of 8 bits: keys and values are kept unscaled.',
+    );
+  }
   if (tokens < limits.contextLength) {
     log.warn(`The KV cache holds ${tokens} tokens, less than one full context of ${limits.contextLength} tokens.`);
   }

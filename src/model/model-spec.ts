@@ -1,5 +1,5 @@
 // config.json + architecture → ModelSpec: the sizes and switches the native decoder loop runs by.
-import type { DType, LayerSpec, ModelSpec, MoeSpec } from '../native/addon.js';
+import type { DType, KvCacheSpec, LayerSpec, ModelSpec, MoeSpec } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 import type { Architecture, BiasRule, MoeRule } from './architecture.js';
 import type { HfConfig } from './hf-config.js';
@@ -41,6 +41,7 @@ export function buildModelSpec(
   heads: HeadSizes,
   rope: RopeParameters,
   dtype: DType,
+  kvCache: KvCacheSpec,
 ): ModelSpec {
   const layers = readLayers(config, architecture);
   const allSparse = layers.every((layer) => layer.moe !== null);
@@ -65,6 +66,7 @@ export function buildModelSpec(
     rope: buildRope(rope),
     layers,
     dtype,
+    kvCache,
   };
 }
 

@@ -9,9 +9,11 @@ import { type JsonObject, readJsonObjectIfPresent } from '../util/read-json.js';
 import { openCheckpoint } from './checkpoint.js';
 import { HfConfig } from './hf-config.js';
 import { resolveModelDirectory } from './hub.js';
+import { readKvCacheSpec } from './kv-cache-spec.js';
 import { buildDummyPlan, buildLoadPlan, storedDType } from './load-plan.js';
 import { buildModelSpec, readHeadSizes } from './model-spec.js';
 import { parameterTable } from './parameter-table.js';
+import { readQuantization, withFloat8 } from './quantization.js';
 import { findArchitecture } from './registry.js';
 import { contextLengthOf, type RopeParameters, readRopeParameters } from './rope.js';
 
@@ -55,7 +57,7 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
   });
   const config = await HfConfig.read(directory, options.jsonModelOverrideArgs);
   const architecture = findArchitecture(config);
-  refuseQuantized(config);
+  const quantization = readQuantization(config, options.quantization);
   const heads = readHeadSizes(config, architecture);
   const rope = readRopeParameters(config, {
     headDim: heads.headDim,
@@ -64,7 +66,10 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
   const checkpoint = dummy ? null : await openCheckpoint(directory);
   // Dummy weights of a config that names no dtype: bfloat16, the type of nearly all published checkpoints.
   const dtype = chooseDType(options.dtype, config, () => (checkpoint === null ? 'bfloat16' : storedDType(checkpoint)));
-  const spec = buildModelSpec(config, architecture, heads, rope, dtype);
+  const layers = config.integer('num_hidden_layers', { min: 1 });
+  const kvCache = await readKvCacheSpec(options.kvCacheDtype, dtype, checkpoint, layers);
+  const plainSpec = buildModelSpec(config, architecture, heads, rope, dtype, kvCache);
+  const spec = withFloat8(plainSpec, quantization, config.source);
   const table = parameterTable(spec, architecture);
   const generationConfig = await readGenerationConfig(directory);
   return {
@@ -76,24 +81,13 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
     loadPlan:
       checkpoint === null
         ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
-        : buildLoadPlan(table, checkpoint, spec),
+        : buildLoadPlan(table, checkpoint, spec, quantization?.stored ?? false),
     contextLength: chooseContextLength(options.contextLength, config, rope),
     eosTokenIds: readEosTokenIds(
       Object.hasOwn(options.jsonModelOverrideArgs, 'eos_token_id') ? [config] : [generationConfig, config],
     ).filter((id) => id < spec.vocabSize),
     generationDefaults: generationConfig.values,
   };
-}
-
-function refuseQuantized(config: HfConfig): void {
-  if (!config.has('quantization_config')) return;
-  const { values } = config.object('quantization_config');
-  throw new VitrineError(
-    'MODEL_UNSUPPORTED',
-    `${config.source}: the checkpoint is quantized (${values.quant_method ?? 'quantization_config'}); ` +
-      'only float32, float16 and bfloat16 weights are supported.',
-    { param: 'quantization_config' },
-  );
 }
 
 function chooseDType(option: string, config: HfConfig, whenSilent: () => DType): DType {

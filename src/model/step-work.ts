@@ -1,7 +1,7 @@
 // What one forward step must read and compute at least, counted from the ModelSpec: the roofline of the step (Williams, Waterman
 // and Patterson, 2009). Norms, activations and sampling are left out: together they are a small share of either.
-import type { LayerSpec, ModelSpec } from '../native/addon.js';
-import { DTYPE_BYTES } from './dtype-bytes.js';
+import type { Float8Linear, LayerSpec, ModelSpec } from '../native/addon.js';
+import { DTYPE_BYTES, matrixBytes } from './dtype-bytes.js';
 
 export interface Work {
   /** Multiplications and additions. */
@@ -16,6 +16,8 @@ interface LayerKind {
   readonly count: number;
   /** Elements of the matrices that every token meets, of one expert, and of all experts that a token meets. */
   readonly dense: number;
+  /** Of the matrices that every token meets. */
+  readonly denseBytes: number;
   readonly expert: number;
   readonly expertsPerToken: number;
 }
@@ -34,13 +36,15 @@ export class StepWork {
    * one a request.
    */
   of(counts: readonly number[], lengths: readonly number[], logitRows = counts.length): Work {
-    const { vocabSize, hiddenSize, numHeads, numKvHeads, headDim, dtype } = this.#spec;
+    const { vocabSize, hiddenSize, numHeads, numKvHeads, headDim, dtype, kvCache } = this.#spec;
     const head = vocabSize * hiddenSize;
     let tokens = 0;
     for (const count of counts) tokens += count;
     let flops = 2 * head * logitRows;
-    let elements = logitRows > 0 ? head : 0;
-    for (const { layer, count: layers, dense, expert, expertsPerToken } of this.#kinds) {
+    let weights = logitRows > 0 ? head : 0;
+    let bytes = 0;
+    let keysAndValues = 0;
+    for (const { layer, count: layers, dense, denseBytes, expert, expertsPerToken } of this.#kinds) {
       let pairs = 0;
       let cached = 0;
       for (let i = 0; i < counts.length; i++) {
@@ -48,9 +52,12 @@ export class StepWork {
         cached += visibleTokens(counts[i]!, lengths[i]!, layer.slidingWindow);
       }
       flops += layers * (2 * tokens * (dense + expertsPerToken) + 4 * numHeads * headDim * pairs);
-      elements += layers * (dense + expert * expectedExperts(layer, tokens) + 2 * numKvHeads * headDim * cached);
+      weights += layers * expert * expectedExperts(layer, tokens);
+      bytes += layers * denseBytes;
+      keysAndValues += layers * 2 * numKvHeads * headDim * cached;
     }
-    return { flops, bytes: elements * DTYPE_BYTES[dtype] };
+    bytes += weights * DTYPE_BYTES[dtype] + keysAndValues * DTYPE_BYTES[kvCache.dtype];
+    return { flops, bytes };
   }
 }
 
@@ -62,17 +69,33 @@ function kindsOf(spec: ModelSpec): LayerKind[] {
     if (same === undefined) kinds.set(key, [layer]);
     else same.push(layer);
   }
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize } = spec;
-  const attention = hiddenSize * headDim * (2 * numHeads + 2 * numKvHeads);
   return [...kinds.values()].map(([first, ...others]) => {
     const { moe } = first!;
-    const kind = { layer: first!, count: others.length + 1 };
-    if (moe === null) {
-      return { ...kind, dense: attention + 3 * hiddenSize * intermediateSize, expert: 0, expertsPerToken: 0 };
-    }
-    const expert = 3 * hiddenSize * moe.intermediateSize;
-    return { ...kind, dense: attention + hiddenSize * moe.numExperts, expert, expertsPerToken: moe.topK * expert };
+    const matrices = denseMatrices(spec, first!);
+    const dense = matrices.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+    const denseBytes = matrices.reduce((sum, { name, rows, cols }) => {
+      const float8 = first!.float8?.includes(name as Float8Linear);
+      return sum + matrixBytes(float8 ? 'float8_e4m3fn' : spec.dtype, rows, cols);
+    }, 0);
+    const expert = moe === null ? 0 : 3 * spec.hiddenSize * moe.intermediateSize;
+    const expertsPerToken = moe === null ? 0 : moe.topK * expert;
+    return { layer: first!, count: others.length + 1, dense, denseBytes, expert, expertsPerToken };
   });
+}
+
+/** Those of a layer that every token meets, by the names of ParameterPlan. */
+function denseMatrices(spec: ModelSpec, { moe }: LayerSpec) {
+  const { hiddenSize: hidden, numHeads, numKvHeads, headDim, intermediateSize: inner } = spec;
+  const attention = [
+    { name: 'qkv_proj', rows: (numHeads + 2 * numKvHeads) * headDim, cols: hidden },
+    { name: 'o_proj', rows: hidden, cols: numHeads * headDim },
+  ];
+  if (moe !== null) return [...attention, { name: 'router', rows: moe.numExperts, cols: hidden }];
+  return [
+    ...attention,
+    { name: 'gate_up_proj', rows: 2 * inner, cols: hidden },
+    { name: 'down_proj', rows: hidden, cols: inner },
+  ];
 }
 
 /** How many different experts so many tokens meet, if the router chooses evenly. */

@@ -4,6 +4,24 @@
 
 export type DType = 'float32' | 'float16' | 'bfloat16';
 
+/** What weights may be stored and held in. */
+export type StoredDType = DType | 'float8_e4m3fn';
+
+/** Of keys and values: on a GPU the model's own dtype, or float8_e4m3fn. */
+export type KvCacheDType = StoredDType;
+
+/** Of a layer: its keys and values are kept divided by them. Positive. */
+export interface KvScales {
+  readonly k: number;
+  readonly v: number;
+}
+
+export interface KvCacheSpec {
+  readonly dtype: KvCacheDType;
+  /** One entry a layer, for float8_e4m3fn alone; empty: 1. */
+  readonly scales: readonly KvScales[];
+}
+
 /** Rotary embedding of the first `rotaryDim` channels of each head, in the half-split ("NeoX") order of Hugging Face. */
 export interface RopeSpec {
   readonly rotaryDim: number;
@@ -32,11 +50,19 @@ export interface MoeSpec {
   readonly module: string;
 }
 
+/** Matrices of a layer, as ParameterPlan names them, that may be held in float8_e4m3fn. */
+export type Float8Linear = 'qkv_proj' | 'o_proj' | 'gate_up_proj' | 'down_proj';
+
 export interface LayerSpec {
   /** Tokens a query sees, itself included; 0 = all before it. */
   readonly slidingWindow: number;
   /** null: dense gated MLP of `intermediateSize`. */
   readonly moe: MoeSpec | null;
+  /**
+   * Held in float8_e4m3fn with a float32 scale for each row, and multiplied by activations that are quantized likewise, for
+   * each token; other matrices are held in the model's dtype. Not of experts. Default: none.
+   */
+  readonly float8?: readonly Float8Linear[];
 }
 
 /** A decoder-only transformer as data; one native loop runs every spec. */
@@ -60,8 +86,9 @@ export interface ModelSpec {
   readonly tieWordEmbeddings: boolean;
   readonly rope: RopeSpec;
   readonly layers: readonly LayerSpec[];
-  /** Weights and KV cache are held in it; sums are always float32. */
+  /** Weights, but for LayerSpec.float8, are held in it; sums are always float32. */
   readonly dtype: DType;
+  readonly kvCache: KvCacheSpec;
 }
 
 /** Rows of one stored tensor that become the next rows of a parameter. */
@@ -70,10 +97,18 @@ export interface TensorPiece {
   readonly file: number;
   /** Byte offset in the file. */
   readonly offset: number;
-  readonly dtype: DType;
+  readonly dtype: StoredDType;
   readonly rows: number;
   /** The checkpoint's name of the tensor, for messages. */
   readonly source: string;
+  /** Of float8: `count` factors, one for all rows or one for each. */
+  readonly scales?: {
+    readonly file: number;
+    readonly offset: number;
+    readonly dtype: DType;
+    readonly count: number;
+    readonly source: string;
+  };
 }
 
 /**

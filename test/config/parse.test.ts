@@ -23,6 +23,11 @@ function refused(action: () => unknown, pattern: RegExp): void {
   });
 }
 
+test('a dtype of the KV cache that is SGLang’s alone is refused with those that there are', () => {
+  assert.equal(server(['--kv-cache-dtype', 'fp8_e4m3']).kvCacheDtype, 'fp8_e4m3');
+  refused(() => server(['--kv-cache-dtype', 'fp8_e5m2']), /--kv-cache-dtype.*auto, fp8_e4m3, bf16, bfloat16.*fp8_e5m2/);
+});
+
 describe('flags', () => {
   test('defaults are those of the table and every key is there', () => {
     const options = server([]);
@@ -77,6 +82,9 @@ describe('flags', () => {
     refused(() => serving(['--dataset-offset', '3']), /^--dataset-offset is an SGLang option/);
     refused(() => serving(['--speed-bench-c', 'x']), /--speed-bench-c \(--speed-bench-category\) is an SGLang option/);
     refused(() => oneBatch(['--tp', '2']), /^--tp \(--tp-size\) is an SGLang option/);
+    const quantization = (name: string) => () => server(['--quantization', name]);
+    refused(quantization('awq'), /^--quantization: 'awq' is not supported; fp8 and w8a8_fp8 are$/);
+    refused(quantization('int3'), /^--quantization: expected one of fp8, w8a8_fp8, compressed-tensors, got 'int3'$/);
   });
 
   test('what is about images is refused for good, and so are datasets that are not there', () => {

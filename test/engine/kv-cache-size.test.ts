@@ -26,6 +26,10 @@ test('a share of the free memory, in whole pages', () => {
   assert.equal(kvCacheBlocks({ ...options, pageSize: 17 }, 1_000_000, cpu(10)), Math.floor((5 * MIB) / (17 * 1024)));
 });
 
+test('twice the pages where a token takes half the bytes', () => {
+  assert.equal(kvCacheBlocks(options, 1_000_000, cpu(10, 512)), 2 * kvCacheBlocks(options, 1_000_000, cpu(10, 1024)));
+});
+
 test('no more than all request slots with full contexts can use', () => {
   assert.equal(kvCacheBlocks(options, 100, cpu(10_000)), 4 * 7);
 });

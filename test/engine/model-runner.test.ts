@@ -5,6 +5,7 @@ import { type ForwardBatch, GREEDY, NO_BIAS } from '#vitrine/engine/forward-batc
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import { ModelRunner } from '#vitrine/engine/model-runner.js';
 import type { StepOutput } from '#vitrine/engine/step-output.js';
+import type { DType, KvCacheDType } from '#vitrine/native/addon.js';
 import { CUDA_LIBRARY_VARIABLE } from '#vitrine/native/cuda-library.js';
 import { VitrineError } from '#vitrine/util/errors.js';
 import { silentLog } from '#vitrine/util/log.js';
@@ -162,6 +163,27 @@ describe('on a GPU', () => {
         return true;
       },
     );
+  });
+
+  test('a KV cache of 16 bits that is not the model’s own dtype is refused', () => {
+    const model = fakePreparedModel(256);
+    const create = (dtype: DType, cached: KvCacheDType) => {
+      const spec = { ...model.spec, dtype, kvCache: { dtype: cached, scales: [] } };
+      const options = schedulerOptions({ device: 'cuda' });
+      return ModelRunner.create({ addon: createFakeAddon(gpu), options, log: silentLog, model: { ...model, spec } });
+    };
+    assert.throws(
+      () => create('float16', 'bfloat16'),
+      (error) =>
+        error instanceof VitrineError &&
+        error.code === 'INVALID_OPTION' &&
+        error.param === '--kv-cache-dtype' &&
+        /^--kv-cache-dtype bfloat16: on a GPU a model in float16 keeps its KV cache in float16 \(auto\) or in fp8_e4m3/.test(
+          error.message,
+        ),
+    );
+    create('bfloat16', 'bfloat16').close();
+    create('float16', 'float8_e4m3fn').close();
   });
 
   test('weights that cannot fit are refused before they are loaded', () => {

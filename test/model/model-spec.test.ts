@@ -7,12 +7,14 @@ import { readRopeParameters } from '#vitrine/model/rope.js';
 import type { ModelSpec } from '#vitrine/native/addon.js';
 import { TINY_LLAMA } from './model-folder.js';
 
+const KV_CACHE = { dtype: 'float32', scales: [] } as const;
+
 function spec(values: Record<string, unknown>, architecture = 'LlamaForCausalLM'): ModelSpec {
   const config = new HfConfig({ ...TINY_LLAMA, architectures: [architecture], ...values }, 'config.json');
   const found = findArchitecture(config);
   const heads = readHeadSizes(config, found);
   const rope = readRopeParameters(config, { headDim: heads.headDim, defaultTheta: found.defaults.ropeTheta });
-  return buildModelSpec(config, found, heads, rope, 'float32');
+  return buildModelSpec(config, found, heads, rope, 'float32', KV_CACHE);
 }
 
 const windows = (values: Record<string, unknown>, architecture: string) =>
@@ -36,6 +38,7 @@ test('a plain Llama', () => {
     activation: 'silu',
     tieWordEmbeddings: false,
     dtype: 'float32',
+    kvCache: KV_CACHE,
   });
   assert.equal(rope.rotaryDim, 2);
   assert.deepEqual(layers, [

@@ -118,13 +118,6 @@ test('generation defaults are empty without generation_config.json', async (t) =
   assert.deepEqual((await prepare(t, {})).generationDefaults, {});
 });
 
-test('a quantized checkpoint is refused', async (t) => {
-  await assert.rejects(prepare(t, { quantization_config: { quant_method: 'gptq', bits: 4 } }), {
-    code: 'MODEL_UNSUPPORTED',
-    message: /the checkpoint is quantized \(gptq\); only float32, float16 and bfloat16 weights are supported/,
-  });
-});
-
 test('overrides change the model', async (t) => {
   const options = { loadFormat: 'dummy', jsonModelOverrideArgs: { num_hidden_layers: 1, vocab_size: 2 } } as const;
   const { spec, config, eosTokenIds } = await prepare(t, {}, options);

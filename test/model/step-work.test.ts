@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { StepWork } from '#vitrine/model/step-work.js';
-import type { ModelSpec } from '#vitrine/native/addon.js';
+import type { LayerSpec, ModelSpec } from '#vitrine/native/addon.js';
 
 const SPEC: ModelSpec = {
   vocabSize: 10,
@@ -22,6 +22,7 @@ const SPEC: ModelSpec = {
   rope: { rotaryDim: 2, invFreq: [1], attentionFactor: 1, dynamicNtk: null },
   layers: [{ slidingWindow: 0, moe: null }],
   dtype: 'float32',
+  kvCache: { dtype: 'float32', scales: [] },
 };
 // q, k, v and o: 8 x (8 + 4 + 4) + 8 x 8; gate, up and down: 3 x 8 x 12.
 const LAYER = 192 + 288;
@@ -67,10 +68,23 @@ describe('the work of a step', () => {
     assert.equal(two.bytes, 4 * (192 + router + 1.75 * expert + 2 * 4 * 2));
   });
 
-  test('half-width elements are half the bytes', () => {
-    assert.equal(
-      new StepWork({ ...SPEC, dtype: 'bfloat16' }).of([1], [4]).bytes,
-      new StepWork(SPEC).of([1], [4]).bytes / 2,
-    );
+  test('float8 matrices are a byte an element and a float32 scale a row', () => {
+    const whole: LayerSpec = { slidingWindow: 0, moe: null };
+    const some: LayerSpec = { ...whole, float8: ['o_proj', 'gate_up_proj'] };
+    const spec = { ...SPEC, layers: [whole, some, some] };
+    const [o, gateUp] = [8 * 8, 2 * 8 * 12];
+    const { bytes, flops } = new StepWork(spec).of([1], [4], 0);
+    const held = 4 * (3 * LAYER - 2 * (o + gateUp)) + 2 * (o + gateUp + 4 * (8 + 2 * 12));
+    assert.equal(bytes, held + 3 * 4 * 2 * 4 * 4);
+    assert.equal(flops, 3 * (2 * LAYER + 4 * 8 * 4));
+  });
+
+  test('weights, and keys and values, are counted in their own dtypes', () => {
+    const bytes = (dtype: ModelSpec['dtype'], cached: ModelSpec['kvCache']['dtype']) =>
+      new StepWork({ ...SPEC, dtype, kvCache: { dtype: cached, scales: [] } }).of([1], [4]).bytes;
+    const keysAndValues = 2 * 4 * 4;
+    assert.equal(bytes('bfloat16', 'bfloat16'), 2 * (LAYER + HEAD + keysAndValues));
+    assert.equal(bytes('bfloat16', 'float8_e4m3fn'), 2 * (LAYER + HEAD) + keysAndValues);
+    assert.equal(bytes('float32', 'bfloat16'), 4 * (LAYER + HEAD) + 2 * keysAndValues);
   });
 });

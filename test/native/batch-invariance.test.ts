@@ -57,11 +57,16 @@ function otherRequests(engine: TestEngine, prompt: readonly number[]): (step: nu
   };
 }
 
-function suite(name: string, settings: EngineSettings, dtype: 'float32' | 'bfloat16'): void {
-  describe(`${name} ${dtype} ${settings.cpuIsa}`, async () => {
+function suite(
+  name: string,
+  settings: EngineSettings,
+  dtype: 'float32' | 'bfloat16',
+  eight: { readonly kvCacheDtype?: 'fp8_e4m3'; readonly quantization?: 'fp8' } = {},
+): void {
+  describe([name, dtype, settings.cpuIsa, ...Object.entries(eight).flat()].join(' '), async () => {
     const prompt = readReference(name).cases.find(({ prompt_len }) => prompt_len === 130)!.prompt_ids;
     const size = prompt.length + DECODE_STEPS;
-    const model: PreparedModel = await prepareReferenceModel(name, { dtype });
+    const model: PreparedModel = await prepareReferenceModel(name, { dtype, ...eight });
     const withEngine = async <T>(more: EngineSettings, use: (engine: TestEngine) => Promise<T>): Promise<T> => {
       const engine = new TestEngine(model, { numBlocks: 400, ...settings, ...more });
       try {
@@ -119,4 +124,8 @@ function suite(name: string, settings: EngineSettings, dtype: 'float32' | 'bfloa
 for (const cpuIsa of loadAddon().buildInfo().cpuIsas) {
   for (const name of REFERENCE_MODELS) suite(name, { cpuIsa }, 'float32');
   for (const name of ['tiny-qwen3', 'tiny-mixtral']) suite(name, { cpuIsa }, 'bfloat16');
+  for (const name of ['tiny-qwen3', 'tiny-mistral-sw']) {
+    suite(name, { cpuIsa }, 'float32', { kvCacheDtype: 'fp8_e4m3' });
+  }
+  suite('tiny-qwen3', { cpuIsa }, 'bfloat16', { quantization: 'fp8' });
 }

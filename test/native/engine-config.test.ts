@@ -35,6 +35,21 @@ const CONFIG_CASES: readonly (readonly [path: readonly (string | number)[], valu
   [['spec', 'qkvBias'], 'no', "config.spec.qkvBias: expected true or false, got 'no'"],
   [['spec', 'activation'], 'relu', "config.spec.activation: expected one of silu, gelu, gelu_tanh, got 'relu'"],
   [['spec', 'dtype'], 'int8', "config.spec.dtype: expected one of float32, float16, bfloat16, got 'int8'"],
+  [
+    ['spec', 'kvCache', 'dtype'],
+    'fp8_e5m2',
+    "config.spec.kvCache.dtype: expected one of float32, float16, bfloat16, float8_e4m3fn, got 'fp8_e5m2'",
+  ],
+  [
+    ['spec', 'kvCache'],
+    { dtype: 'float8_e4m3fn', scales: [{ k: 1, v: 0 }] },
+    'config.spec.kvCache.scales[0].v: expected a positive number, got 0',
+  ],
+  [
+    ['spec', 'kvCache'],
+    { dtype: 'float8_e4m3fn', scales: [{ k: 1, v: 1 }] },
+    'config.spec.kvCache.scales: expected none, or for float8_e4m3fn one a layer (3), got 1 for float8_e4m3fn',
+  ],
   [['spec', 'rope', 'rotaryDim'], 18, 'config.spec.rope.rotaryDim: expected an even number up to headDim (16), got 18'],
   [['spec', 'rope', 'invFreq'], [1], 'config.spec.rope.invFreq: expected 8 frequencies (rotaryDim / 2), got 1'],
   [['spec', 'rope', 'invFreq', 3], Number.NaN, 'config.spec.rope.invFreq[3]: expected a finite number, got NaN'],

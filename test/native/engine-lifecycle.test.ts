@@ -67,6 +67,25 @@ describe('engine life cycle', () => {
     engine.close();
   });
 
+  it('needs half the bytes a token of 16 bits for one of 8, a quarter of 32', async () => {
+    const bytesPerToken = async (kvCacheDtype: 'auto' | 'bf16' | 'fp8_e4m3') => {
+      const { spec, loadPlan } = await prepareReferenceModel('tiny-llama3-rope', { dtype: 'float32', kvCacheDtype });
+      const engine = new (loadAddon().Engine)({ ...CONFIG, spec }, () => {});
+      try {
+        engine.loadWeights(loadPlan);
+        engine.initCache(CACHE);
+        const { kvBytesPerToken, kvCacheBytes } = engine.memoryInfo();
+        assert.ok(kvCacheBytes < kvBytesPerToken * CACHE.numBlocks * CACHE.blockSize + 4096, `${kvCacheBytes} bytes`);
+        return kvBytesPerToken;
+      } finally {
+        engine.close();
+      }
+    };
+    const narrow = await bytesPerToken('fp8_e4m3');
+    assert.equal(await bytesPerToken('bf16'), 2 * narrow);
+    assert.equal(await bytesPerToken('auto'), 4 * narrow);
+  });
+
   it('refuses a cache that cannot fit, and can then make a smaller one', () => {
     const engine = new (loadAddon().Engine)(CONFIG, () => {});
     engine.loadWeights(model.loadPlan);

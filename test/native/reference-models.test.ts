@@ -1,23 +1,39 @@
 // Every reference model through the real addon, against what transformers computed in float32. In bfloat16 and float16
 // weights (and, on a GPU, activations) are rounded, and a rounded router may choose another expert: single numbers mean
-// little there, the angle between the rows of logits does. VITRINE_TEST_DEVICE=cuda: on the GPU.
+// little there, the angle between the rows of logits does. The same holds of a KV cache of float8. VITRINE_TEST_DEVICE=cuda: on
+// the GPU.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import type { DType } from '#vitrine/native/addon.js';
 import { findCudaLibrary } from '#vitrine/native/cuda-library.js';
 import { loadAddon } from '#vitrine/native/load.js';
-import { REFERENCE_MODELS, type ReferenceCase, readReference } from '../reference/reference-files.js';
+import {
+  prepareReferenceModel,
+  REFERENCE_MODELS,
+  type ReferenceCase,
+  readReference,
+} from '../reference/reference-files.js';
 import { type EngineSettings, TestEngine, TestSequence } from '../support/native-engine.js';
 
 const LOGIT_TOLERANCE = 1e-3;
 const LOGPROB_TOLERANCE = 5e-4;
 
-/** Of rounded weights: least cosine of the last row of logits, most mean difference of a prompt's log-probabilities. */
+interface Tolerance {
+  /** Least, between the last rows of logits. */
+  readonly cosine: number;
+  /** Most mean difference of a prompt's log-probabilities. */
+  readonly logprob: number;
+}
+
 const ROUNDED = {
   bfloat16: { cosine: 0.98, logprob: 0.3 },
   float16: { cosine: 0.9995, logprob: 0.05 },
-} as const satisfies Record<Exclude<DType, 'float32'>, unknown>;
+  // A number of float8 is off by 2^-4 of itself at most, and by half of that in the mean.
+  float8Cache: { cosine: 0.98, logprob: 0.3 },
+  // Models of random weights are sensitive: what float8 weights and activations give is compared with the float64 decoder.
+  float8: { cosine: 0.85, logprob: 1 },
+} as const satisfies Record<string, Tolerance>;
 
 function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
@@ -70,8 +86,7 @@ async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<
 }
 
 /** Prompt and greedy tokens in one step, and again token by token: close to the reference, and to each other. */
-async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, dtype: keyof typeof ROUNDED) {
-  const tolerance = ROUNDED[dtype];
+async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, tolerance: Tolerance): Promise<void> {
   const prompt = [...reference.prompt_ids];
   const whole = new TestSequence(3, engine.blocksFor(1, prompt.length));
   const prefill = await prefillOf(engine, whole, prompt);
@@ -97,29 +112,57 @@ async function checkRoundedCase(engine: TestEngine, reference: ReferenceCase, dt
 interface Setting {
   readonly title: string;
   readonly dtype: DType;
+  readonly quantization?: 'fp8';
   readonly engine: EngineSettings;
+  /** Null: as exact as float32. */
+  readonly tolerance: Tolerance | null;
+  readonly kvCacheDtype?: 'fp8_e4m3';
 }
 
 function settings(): Setting[] {
+  const { bfloat16, float16, float8, float8Cache: tolerance } = ROUNDED;
+  const kvCacheDtype = 'fp8_e4m3';
   if (process.env.VITRINE_TEST_DEVICE === 'cuda') {
     const engine = { device: 'cuda', cudaLibrary: findCudaLibrary() } as const;
-    return (['float32', 'bfloat16', 'float16'] as const).map((dtype) => ({ title: `cuda ${dtype}`, dtype, engine }));
+    return [
+      { title: 'cuda float32', dtype: 'float32', engine, tolerance: null },
+      { title: 'cuda bfloat16', dtype: 'bfloat16', engine, tolerance: bfloat16 },
+      { title: 'cuda float16', dtype: 'float16', engine, tolerance: float16 },
+      { title: 'cuda float32, KV cache of float8', dtype: 'float32', engine, tolerance, kvCacheDtype },
+      { title: 'cuda float16, KV cache of float8', dtype: 'float16', engine, tolerance, kvCacheDtype },
+      { title: 'cuda bfloat16, float8 weights', dtype: 'bfloat16', engine, tolerance: float8, quantization: 'fp8' },
+    ];
   }
   const { cpuIsas } = loadAddon().buildInfo();
-  const exact = cpuIsas.map((cpuIsa) => ({ title: cpuIsa, dtype: 'float32' as const, engine: { cpuIsa } }));
-  const rounded = (['bfloat16', 'float16'] as const).map((dtype) => ({ title: dtype, dtype, engine: {} }));
-  return [...exact, ...rounded];
+  const float32 = { dtype: 'float32' } as const;
+  return [
+    ...cpuIsas.map((cpuIsa) => ({ ...float32, title: cpuIsa, engine: { cpuIsa }, tolerance: null })),
+    { title: 'bfloat16', dtype: 'bfloat16', engine: {}, tolerance: bfloat16 },
+    { title: 'float16', dtype: 'float16', engine: {}, tolerance: float16 },
+    { title: 'bfloat16, float8 weights', dtype: 'bfloat16', engine: {}, tolerance: float8, quantization: 'fp8' },
+    ...cpuIsas.map((cpuIsa) => ({
+      ...{ ...float32, title: `${cpuIsa}, KV cache of float8`, engine: { cpuIsa } },
+      ...({ tolerance, kvCacheDtype } as const),
+    })),
+  ];
 }
 
-for (const { title, dtype, engine: engineSettings } of settings()) {
+/** Float8 weights are not for experts. */
+const isMixture = (name: string): boolean => /mixtral|moe/.test(name);
+
+for (const setting of settings()) {
+  const { title, dtype, engine: engineSettings, tolerance, kvCacheDtype = 'auto', quantization } = setting;
   describe(`reference models, ${title}`, () => {
-    for (const name of REFERENCE_MODELS) {
+    for (const name of REFERENCE_MODELS.filter((name) => quantization === undefined || !isMixture(name))) {
       it(name, async () => {
-        const engine = await TestEngine.load(name, engineSettings, dtype);
+        const engine = new TestEngine(
+          await prepareReferenceModel(name, { dtype, kvCacheDtype, quantization }),
+          engineSettings,
+        );
         try {
           for (const reference of readReference(name).cases) {
-            if (dtype === 'float32') await checkCase(engine, reference);
-            else await checkRoundedCase(engine, reference, dtype);
+            if (tolerance === null) await checkCase(engine, reference);
+            else await checkRoundedCase(engine, reference, tolerance);
           }
         } finally {
           engine.close();

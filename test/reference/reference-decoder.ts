@@ -1,10 +1,16 @@
 // A decoder-only transformer in float64, written to be read, not to be fast: the second step of the correctness ladder,
 // between the outputs of transformers and the native backends. It runs every ModelSpec from its load plan.
+import { heldDType } from '#vitrine/model/held-dtype.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
 import type { LayerSpec, ModelSpec, MoeSpec, RopeSpec } from '#vitrine/native/addon.js';
+import { dequantizedRow, roundToFloat8 } from './float8.js';
 import { readWeights, type Weights } from './reference-weights.js';
 
-/** Logits [vocabSize] after each token of `ids`, with the weights as stored (spec.dtype plays no part). */
+/**
+ * Logits [vocabSize] after each token of `ids`, with the weights as stored (spec.dtype plays no part), or as float8 where the
+ * spec says so; then the inputs of their products are quantized as well. Keys and values are as they are, but for those that
+ * spec.kvCache has in float8.
+ */
 export async function referenceLogits(prepared: PreparedModel, ids: readonly number[]): Promise<Float64Array[]> {
   return (await ReferenceDecoder.load(prepared)).extend(ids);
 }
@@ -24,7 +30,12 @@ export class ReferenceDecoder {
   }
 
   static async load({ spec, loadPlan }: Pick<PreparedModel, 'spec' | 'loadPlan'>): Promise<ReferenceDecoder> {
-    return new ReferenceDecoder(spec, await readWeights(loadPlan));
+    return new ReferenceDecoder(spec, await readWeights(loadPlan, (name) => isFloat8(spec, name)));
+  }
+
+  /** The same weights under another spec. */
+  withSpec(spec: ModelSpec): ReferenceDecoder {
+    return new ReferenceDecoder(spec, this.#weights);
   }
 
   reset(): void {
@@ -53,7 +64,7 @@ export class ReferenceDecoder {
   }
 
   #attention(x: Float64Array, index: number, { slidingWindow }: LayerSpec): Float64Array {
-    const { numHeads, numKvHeads, headDim, qkNorm, rmsNormEps, rope, attentionScale } = this.#spec;
+    const { numHeads, numKvHeads, headDim, qkNorm, rmsNormEps, rope, attentionScale, kvCache } = this.#spec;
     const name = (part: string) => `layers.${index}.${part}`;
     const qkv = this.#linear(name('qkv_proj'), name('qkv_bias'), x);
     const keys = this.#keys[index]!;
@@ -65,8 +76,11 @@ export class ReferenceDecoder {
       if (qkNorm) head(h).set(rmsNorm(head(h), this.#weight(norm), rmsNormEps));
       rotate(head(h), position, rope);
     }
-    keys.push(qkv.slice(numHeads * headDim, (numHeads + numKvHeads) * headDim));
-    values.push(qkv.slice((numHeads + numKvHeads) * headDim));
+    const { k, v } = kvCache.scales[index] ?? { k: 1, v: 1 };
+    const cached = (numbers: Float64Array, scale: number) =>
+      kvCache.dtype === 'float8_e4m3fn' ? numbers.map((number) => roundToFloat8(number / scale) * scale) : numbers;
+    keys.push(cached(qkv.slice(numHeads * headDim, (numHeads + numKvHeads) * headDim), k));
+    values.push(cached(qkv.slice((numHeads + numKvHeads) * headDim), v));
 
     const first = slidingWindow > 0 ? Math.max(0, position - slidingWindow + 1) : 0;
     const output = new Float64Array(numHeads * headDim);
@@ -104,7 +118,7 @@ export class ReferenceDecoder {
   }
 
   #linear(weight: string, bias: string, x: Float64Array): Float64Array {
-    const product = matVec(this.#weight(weight), x);
+    const product = matVec(this.#weight(weight), isFloat8(this.#spec, weight) ? dequantizedRow(x) : x);
     const added = this.#weights.get(bias);
     return added === undefined ? product : add(product, added);
   }
@@ -114,6 +128,10 @@ export class ReferenceDecoder {
     if (weight === undefined) throw new Error(`the load plan has no parameter ${name}`);
     return weight;
   }
+}
+
+function isFloat8(spec: ModelSpec, parameter: string): boolean {
+  return heldDType(spec, parameter) === 'float8_e4m3fn';
 }
 
 /** log softmax of one row of logits. */

@@ -53,6 +53,8 @@ export const ENGINE_DEFAULTS = {
   jsonModelOverrideArgs: {},
   contextLength: undefined,
   dtype: 'auto',
+  quantization: undefined,
+  kvCacheDtype: 'auto',
   randomSeed: undefined,
   device: 'auto',
   baseGpuId: 0,

@@ -36,7 +36,7 @@ describe('targets of gpu-check', () => {
     const row = { batch_size: 1, input_len: 1024, output_len: 64, decodeBytes: 15e9 };
     const steps = [
       { ...row, median_decode_latency: 0.0055 },
-      { ...row, batch_size: 32, decodeBytes: 19.5e9, median_decode_latency: 0.01 },
+      { ...row, batch_size: 32, decodeBytes: 19.5e9, median_decode_latency: 0.01, quantization: 'fp8' },
       { ...row, batch_size: 64 }, // no decode step
     ];
     const judged = judge({ cases: [attention('r32 q1 s16384', 800, 2684)], steps });
@@ -47,6 +47,8 @@ describe('targets of gpu-check', () => {
         [0.65, false],
       ],
     );
+    assert.match(judged[1]!.name, /^decode step, batch 1,/);
+    assert.match(judged[2]!.name, /^decode step in fp8, batch 32,/);
     assert.deepEqual(judge({ steps }), [], 'without a measured limit there is no share');
   });
 

@@ -26,6 +26,7 @@ export function fakePreparedModel(contextLength = 512): PreparedModel {
       rope: { rotaryDim: 8, invFreq: [1, 0.1, 0.01, 0.001], attentionFactor: 1, dynamicNtk: null },
       layers: [{ slidingWindow: 0, moe: null }],
       dtype: 'float32',
+      kvCache: { dtype: 'float32', scales: [] },
     },
     loadPlan: { files: [], parameters: [], dummySeed: 0 },
     contextLength,

@@ -1,7 +1,7 @@
 // A real native engine for tests: one reference model, its steps as promises.
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
-import type { CacheConfig, DType, EngineConfig, NativeEngine } from '#vitrine/native/addon.js';
+import type { CacheConfig, EngineConfig, NativeEngine } from '#vitrine/native/addon.js';
 import { loadAddon } from '#vitrine/native/load.js';
 import { prepareReferenceModel } from '../reference/reference-files.js';
 import { type RawBatchOptions, type RawRequest, RawStepOutput, rawForwardBatch } from './raw-forward-batch.js';
@@ -46,8 +46,8 @@ export class TestEngine {
   }
 
   /** The model in float32, as its reference was computed. */
-  static async load(name: string, settings: EngineSettings = {}, dtype: DType = 'float32'): Promise<TestEngine> {
-    return new TestEngine(await prepareReferenceModel(name, { dtype }), settings);
+  static async load(name: string, settings: EngineSettings = {}): Promise<TestEngine> {
+    return new TestEngine(await prepareReferenceModel(name, { dtype: 'float32' }), settings);
   }
 
   submit(buffer: ArrayBuffer): Promise<RawStepOutput> {

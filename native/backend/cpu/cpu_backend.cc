@@ -56,14 +56,23 @@ class CpuBackend final : public Backend {
   }
 
   void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) override {
-    require(first_row >= 0 && row_count >= 0 && first_row + row_count <= weight.rows(), "rows ", first_row, " to ",
-            first_row + row_count, " are not within the weight's ", weight.rows());
+    check_rows(weight, first_row, row_count);
     if (row_count == 0) return;
     if (auto* packed = dynamic_cast<PackedMatrix*>(&weight)) {
+      require(stored != DType::kFloat8E4M3, "rows of float8 are loaded with their scales");
       packed->load_rows(first_row, row_count, source, stored, kernels_, pool_);
     } else {
       kernels_.load_row(source, stored, row_count, static_cast<PackedVector&>(weight).data() + first_row);
     }
+  }
+
+  void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                           const float* scales) override {
+    auto* const packed = dynamic_cast<PackedMatrix*>(&weight);
+    require(packed != nullptr && packed->dtype() == DType::kFloat8E4M3,
+            "quantized rows are loaded into float8 weights");
+    check_rows(weight, first_row, row_count);
+    packed->load_quantized_rows(first_row, row_count, source, scales, kernels_, pool_);
   }
 
   void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) override {
@@ -165,6 +174,11 @@ class CpuBackend final : public Backend {
 
  private:
   static float* row(const Tensor& tensor, int64_t index) { return tensor.f32() + index * tensor.cols; }
+
+  static void check_rows(const Weight& weight, int64_t first_row, int64_t row_count) {
+    require(first_row >= 0 && row_count >= 0 && first_row + row_count <= weight.rows(), "rows ", first_row, " to ",
+            first_row + row_count, " are not within the weight's ", weight.rows());
+  }
 
   /// body(row) for each; on the threads when the rows together are large. `cost`: elements of one row.
   template <class Body>

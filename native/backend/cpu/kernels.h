@@ -57,7 +57,7 @@ struct AttentionArgs {
   KvLayer cache;
   int32_t group = 1;  ///< query heads of one kv head
   int32_t window = 0;
-  float scale = 1.0f;
+  float scale = 1.0f;  ///< of the scores, with that of K
 };
 
 /// Consecutive query tokens of one request under neighbouring kv heads.
@@ -94,6 +94,10 @@ struct CpuKernels {
   void (*rotate)(float* x, const float* cos, const float* sin, int64_t half);
   void (*store_row)(const float* x, int64_t n, DType dtype, void* to);
   void (*load_row)(const void* x, DType dtype, int64_t n, float* to);
+  /// Quantizes a row as core/float8_rows.h says: the codes as floats to `to`, which may be x. Returns the scale.
+  float (*quantize_row)(const float* x, int64_t n, float* to);
+  /// x[i] = x[i] * scale * scales[i] (+ bias[i], may be null).
+  void (*scale_row)(float* x, int64_t n, float scale, const float* scales, const float* bias);
   void (*gated)(const float* gate, const float* up, Activation activation, int64_t n, float* out);
   /// to += weight * x.
   void (*add_scaled)(float* to, const float* x, float weight, int64_t n);

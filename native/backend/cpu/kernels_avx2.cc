@@ -26,6 +26,8 @@ const CpuKernels& avx2_kernels() {
       .rotate = rotate,
       .store_row = store_row,
       .load_row = load_row,
+      .quantize_row = quantize_row,
+      .scale_row = scale_row,
       .gated = gated,
       .add_scaled = add_scaled,
       .finite_max = finite_max,

@@ -17,6 +17,7 @@ constexpr double kBytesPerNanosecond = 20;           // rough rates of one core:
 constexpr double kProductsPerNanosecond = 60;
 constexpr double kInlineNanoseconds = 6000;
 constexpr double kTaskNanoseconds = 8000;
+constexpr int64_t kInlineElements = 32768;  // floats a pass over rows touches before the threads are worth waking
 
 }  // namespace
 
@@ -27,8 +28,35 @@ void Linear::run(const PackedMatrix& weight, const float* bias, const float* x, 
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t first = chunk * rows / chunks;
     const int64_t end = (chunk + 1) * rows / chunks;
-    run_rows(weight, bias, x + first * weight.cols(), end - first, out + first * weight.rows());
+    const float* const from = x + first * weight.cols();
+    float* const to = out + first * weight.rows();
+    if (weight.dtype() == DType::kFloat8E4M3) {
+      run_quantized(weight, bias, from, end - first, to);
+    } else {
+      run_rows(weight, bias, from, end - first, to);
+    }
   }
+}
+
+void Linear::run_quantized(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
+  const int64_t k = weight.cols();
+  const int64_t n = weight.rows();
+  auto* const codes = static_cast<float*>(quantized_.reserve(static_cast<size_t>(rows * k) * sizeof(float)));
+  row_scales_.resize(static_cast<size_t>(rows));
+  const auto for_rows = [&](int64_t elements, auto body) {
+    if (elements < kInlineElements) {
+      for (int64_t row = 0; row < rows; ++row) body(row);
+    } else {
+      pool_.parallel_for(rows, body);
+    }
+  };
+  for_rows(rows * k, [&](int64_t row) {
+    row_scales_[static_cast<size_t>(row)] = kernels_.quantize_row(x + row * k, k, codes + row * k);
+  });
+  run_rows(weight, nullptr, codes, rows, out);
+  for_rows(rows * n, [&](int64_t row) {
+    kernels_.scale_row(out + row * n, n, row_scales_[static_cast<size_t>(row)], weight.row_scales(), bias);
+  });
 }
 
 PackedRows Linear::pack(const float* x, int64_t rows, int64_t k, bool as_pairs) {
@@ -47,7 +75,7 @@ PackedRows Linear::pack(const float* x, int64_t rows, int64_t k, bool as_pairs) 
     const int64_t end = (block + 1) * rows / packed.blocks;
     kernels_.pack_rows(x + row * k, k, end - row, k, as_pairs, to + row * packed.row_bytes);
   };
-  if (rows * k < 32768) {
+  if (rows * k < kInlineElements) {
     for (int64_t block = 0; block < packed.blocks; ++block) pack_block(block);
   } else {
     pool_.parallel_for(packed.blocks, pack_block);

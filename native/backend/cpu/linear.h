@@ -19,12 +19,15 @@ class Linear {
   void run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
 
  private:
+  void run_quantized(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
   void run_rows(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
   PackedRows pack(const float* x, int64_t rows, int64_t k, bool as_pairs);
 
   const CpuKernels& kernels_;
   ThreadPool& pool_;
   AlignedBuffer packed_;
+  AlignedBuffer quantized_;  ///< codes of x as floats, [rows of a chunk, k]
+  std::vector<float> row_scales_;
   std::vector<AlignedBuffer> partials_;  ///< of each thread
 };
 

@@ -1,10 +1,12 @@
 // Packing at load, and reading single rows back for the embedding.
 #include "backend/cpu/packed_matrix.h"
 
-#include <emmintrin.h>
+#include <immintrin.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "core/check.h"
 
 namespace vitrine {
 namespace {
@@ -33,8 +35,8 @@ struct Tile {
   int64_t cols = 0;
 };
 
-/// A panel is made of words of 4 bytes: a float32, two columns of bfloat16, two rows of float16. In blocks of four by
-/// four words rows become columns.
+/// A panel is made of words of 4 bytes: a float32, two columns of bfloat16, two rows of float16, four rows of float8.
+/// In blocks of four by four words rows become columns.
 template <DType kDType>
 class TilePacker {
  public:
@@ -51,10 +53,12 @@ class TilePacker {
   }
 
  private:
-  static constexpr int64_t kSize = kDType == DType::kFloat32 ? 4 : 2;
-  static constexpr int64_t kBlockRows = kDType == DType::kFloat16 ? 8 : 4;
-  static constexpr int64_t kBlockCols = kDType == DType::kBFloat16 ? 8 : 4;
-  static constexpr int64_t kWordColumnBytes = kDType == DType::kFloat16 ? kPanelRows * 2 : kPanelRows * 4;
+  static constexpr int64_t kSize = static_cast<int64_t>(dtype_size(kDType));
+  static constexpr int64_t kWordCols = kDType == DType::kBFloat16 ? 2 : 1;
+  static constexpr int64_t kWordRows = 4 / kSize / kWordCols;
+  static constexpr int64_t kBlockRows = 4 * kWordRows;
+  static constexpr int64_t kBlockCols = 4 * kWordCols;
+  static constexpr int64_t kWordColumnBytes = kPanelRows / kWordRows * 4;
 
   const char* from(int64_t row, int64_t col) const { return tile_.data + row * tile_.stride + col * kSize; }
   char* to(int64_t row, int64_t col) const {
@@ -66,6 +70,11 @@ class TilePacker {
     if constexpr (kDType == DType::kFloat16) {
       const auto half = [&](int64_t r) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from(r, col))); };
       return _mm_unpacklo_epi16(half(row + 2 * index), half(row + 2 * index + 1));
+    } else if constexpr (kDType == DType::kFloat8E4M3) {
+      const auto pairs = [&](int64_t r) {
+        return _mm_unpacklo_epi8(_mm_loadu_si32(from(r, col)), _mm_loadu_si32(from(r + 1, col)));
+      };
+      return _mm_unpacklo_epi16(pairs(row + 4 * index), pairs(row + 4 * index + 2));
     } else {
       return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from(row + index, col)));
     }
@@ -99,6 +108,7 @@ void pack_tile(const Tile& tile, DType dtype, char* panel) {
     case DType::kFloat32: return TilePacker<DType::kFloat32>(tile, panel).pack();
     case DType::kFloat16: return TilePacker<DType::kFloat16>(tile, panel).pack();
     case DType::kBFloat16: return TilePacker<DType::kBFloat16>(tile, panel).pack();
+    case DType::kFloat8E4M3: return TilePacker<DType::kFloat8E4M3>(tile, panel).pack();
   }
 }
 
@@ -109,21 +119,56 @@ PackedMatrix::PackedMatrix(int64_t rows, int64_t cols, DType dtype)
       cols_(cols),
       dtype_(dtype),
       panel_bytes_(panel_size(cols, dtype)),
-      buffer_(static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_bytes_)) {}
+      buffer_(static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_bytes_)),
+      row_scales_(dtype == DType::kFloat8E4M3 ? static_cast<size_t>(rows) : 0) {}
 
-void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* source, DType stored,
-                             const CpuKernels& kernels, ThreadPool& pool) {
+/// load(panel) for each that has some of the rows.
+template <class LoadPanel>
+void PackedMatrix::for_panels(int64_t first_row, int64_t row_count, ThreadPool& pool, LoadPanel load) const {
   if (row_count == 0 || cols_ == 0) return;
-  const int64_t end_row = first_row + row_count;
   const int64_t first_panel = first_row / kPanelRows;
-  const int64_t end_panel = (end_row + kPanelRows - 1) / kPanelRows;
+  const int64_t end_panel = (first_row + row_count + kPanelRows - 1) / kPanelRows;
   const int64_t step = std::max<int64_t>(1, kTaskBytes / panel_bytes_);
   pool.parallel_for((end_panel - first_panel + step - 1) / step, [&](int64_t i) {
     const int64_t begin = first_panel + i * step;
-    for (int64_t panel = begin; panel < std::min(end_panel, begin + step); ++panel) {
-      load_panel(panel, first_row, end_row, static_cast<const char*>(source), stored, kernels);
+    for (int64_t panel = begin; panel < std::min(end_panel, begin + step); ++panel) load(panel);
+  });
+}
+
+void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* source, DType stored,
+                             const CpuKernels& kernels, ThreadPool& pool) {
+  const char* from = static_cast<const char*>(source);
+  for_panels(first_row, row_count, pool, [&](int64_t panel) {
+    if (dtype_ == DType::kFloat8E4M3) {
+      quantize_panel(panel, first_row, first_row + row_count, from, stored, kernels);
+    } else {
+      load_panel(panel, first_row, first_row + row_count, from, stored, kernels);
     }
   });
+}
+
+void PackedMatrix::load_quantized_rows(int64_t first_row, int64_t row_count, const void* source, const float* scales,
+                                       const CpuKernels& kernels, ThreadPool& pool) {
+  std::copy_n(scales, row_count, row_scales_.begin() + first_row);
+  for_panels(first_row, row_count, pool, [&](int64_t panel) {
+    load_panel(panel, first_row, first_row + row_count, static_cast<const char*>(source), dtype_, kernels);
+  });
+}
+
+/// A row's scale comes from all of it, so whole rows are quantized before they are packed.
+void PackedMatrix::quantize_panel(int64_t panel, int64_t first_row, int64_t end_row, const char* source, DType stored,
+                                  const CpuKernels& kernels) {
+  const int64_t begin = std::max(panel * kPanelRows, first_row);
+  const int64_t end = std::min((panel + 1) * kPanelRows, end_row);
+  const int64_t row_bytes = cols_ * static_cast<int64_t>(dtype_size(stored));
+  std::vector<float> floats(static_cast<size_t>(cols_));
+  std::vector<char> codes(static_cast<size_t>((end - begin) * cols_));
+  for (int64_t row = begin; row < end; ++row) {
+    kernels.load_row(source + (row - first_row) * row_bytes, stored, cols_, floats.data());
+    row_scales_[static_cast<size_t>(row)] = kernels.quantize_row(floats.data(), cols_, floats.data());
+    kernels.store_row(floats.data(), cols_, dtype_, codes.data() + (row - begin) * cols_);
+  }
+  load_panel(panel, begin, end, codes.data(), dtype_, kernels);
 }
 
 void PackedMatrix::load_panel(int64_t panel, int64_t first_row, int64_t end_row, const char* source, DType stored,
@@ -170,6 +215,7 @@ void PackedMatrix::read_row(int64_t row, float* to) const {
     case DType::kBFloat16:
       for (int64_t i = 0; i < cols_; ++i) to[i] = bf16_to_float(words[index_in_panel(dtype_, i, in_panel)]);
       return;
+    case DType::kFloat8E4M3: fail("embed: a table cannot be float8");
   }
 }
 

@@ -77,7 +77,7 @@ void PagedAttention::run(const KvLayer& cache, const Tensor& qkv, int32_t slidin
   args.cache = cache;
   args.group = shape_.num_heads / shape_.num_kv_heads;
   args.window = sliding_window;
-  args.scale = shape_.scale;
+  args.scale = shape_.scale * cache.k_scale;
   for (AlignedBuffer& scratch : scratch_) scratch.reserve(scratch_bytes_);
   for_each_in_lanes(pool_, parallel_, static_cast<int64_t>(items_.size()), [&](int64_t lane, int64_t i) {
     kernels_.attend(args, items_[static_cast<size_t>(i)].item, scratch_[static_cast<size_t>(lane)].data());

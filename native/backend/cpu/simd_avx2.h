@@ -149,6 +149,50 @@ VT_INLINE V16 odd(Pairs16 x) {
   return {_mm256_castsi256_ps(_mm256_and_si256(x.lo, high)), _mm256_castsi256_ps(_mm256_and_si256(x.hi, high))};
 }
 
+// --- float8_e4m3fn -------------------------------------------------------------------------------------------------
+VT_INLINE __m128i load8(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+VT_INLINE __m128i load8_n(const uint8_t* p, int n) {
+  alignas(16) uint8_t lanes[16] = {};
+  __builtin_memcpy(lanes, p, static_cast<size_t>(n));
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(lanes));
+}
+VT_INLINE void store8(uint8_t* p, __m128i x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+VT_INLINE void store8_n(uint8_t* p, __m128i x, int n) {
+  alignas(16) uint8_t lanes[16];
+  _mm_store_si128(reinterpret_cast<__m128i*>(lanes), x);
+  __builtin_memcpy(p, lanes, static_cast<size_t>(n));
+}
+
+/// Its bits, moved to where a half has them, are the number over 2^8: the exponent's bias is 7, a half's 15.
+VT_INLINE V16 widen_e4m3(__m128i x) {
+  const __m256i moved = _mm256_slli_epi16(_mm256_cvtepi8_epi16(x), 7);  // sign twice, in bits 15 and 14
+  const __m256i all_ones = _mm256_set1_epi16(0x3f80);
+  const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(moved, all_ones), all_ones);
+  const __m256i half = _mm256_or_si256(_mm256_and_si256(moved, _mm256_set1_epi16(static_cast<int16_t>(0xbf80))),
+                                       _mm256_and_si256(nan, _mm256_set1_epi16(0x7c00)));
+  return mul(widen_f16(half), set1(256.0f));
+}
+VT_INLINE __m256i e4m3_codes(__m256 x) {  // nearest, ties to even; above 448 becomes 448; NaN stays NaN
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(bits, 24), _mm256_set1_epi32(0x80));
+  const __m256i magnitude =
+      _mm256_min_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)), _mm256_set1_epi32(0x43e00000));
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(magnitude, 20), _mm256_set1_epi32(1));
+  const __m256i normal = _mm256_srli_epi32(
+      _mm256_add_epi32(magnitude, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff - 0x3c000000))), 20);
+  const __m256i subnormal =
+      _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p14f))),
+                       _mm256_set1_epi32(0x46800000));
+  const __m256i is_subnormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x3c800000), magnitude);
+  const __m256i code = _mm256_blendv_epi8(normal, subnormal, is_subnormal);
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_or_si256(sign, _mm256_or_si256(code, _mm256_and_si256(nan, _mm256_set1_epi32(0x7f))));
+}
+VT_INLINE __m128i narrow_e4m3(V16 x) {
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(e4m3_codes(x.lo), e4m3_codes(x.hi)), 0xd8);
+  return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
 // --- exp -----------------------------------------------------------------------------------------------------------
 VT_INLINE __m256 round_nearest(__m256 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 VT_INLINE V16 round_nearest(V16 x) { return {round_nearest(x.lo), round_nearest(x.hi)}; }

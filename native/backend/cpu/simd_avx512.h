@@ -111,6 +111,38 @@ VT_INLINE V16 dot_pairs(uint32_t x, Pairs16 w, V16 acc) {
 }
 #endif
 
+// --- float8_e4m3fn -------------------------------------------------------------------------------------------------
+VT_INLINE __m128i load8(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+VT_INLINE __m128i load8_n(const uint8_t* p, int n) { return _mm_maskz_loadu_epi8(first_lanes(n), p); }
+VT_INLINE void store8(uint8_t* p, __m128i x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+VT_INLINE void store8_n(uint8_t* p, __m128i x, int n) { _mm_mask_storeu_epi8(p, first_lanes(n), x); }
+
+/// Its bits, moved to where a half has them, are the number over 2^8: the exponent's bias is 7, a half's 15.
+VT_INLINE V16 widen_e4m3(__m128i x) {
+  const __m256i moved = _mm256_slli_epi16(_mm256_cvtepi8_epi16(x), 7);  // sign twice, in bits 15 and 14
+  const __m256i all_ones = _mm256_set1_epi16(0x3f80);
+  const __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(moved, all_ones), all_ones);
+  const __m256i half = _mm256_and_si256(moved, _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
+  const __m256i quiet = _mm256_mask_mov_epi16(half, nan, _mm256_set1_epi16(0x7e00));
+  return mul(widen_f16(quiet), set1(256.0f));
+}
+VT_INLINE __m128i narrow_e4m3(V16 x) {  // nearest, ties to even; above 448 becomes 448; NaN stays NaN
+  const __m512i bits = _mm512_castps_si512(x.v);
+  const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 24), _mm512_set1_epi32(0x80));
+  const __m512i magnitude =
+      _mm512_min_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)), _mm512_set1_epi32(0x43e00000));
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(magnitude, 20), _mm512_set1_epi32(1));
+  const __m512i normal = _mm512_srli_epi32(
+      _mm512_add_epi32(magnitude, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff - 0x3c000000))), 20);
+  const __m512i subnormal =
+      _mm512_sub_epi32(_mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p14f))),
+                       _mm512_set1_epi32(0x46800000));
+  __m512i code =
+      _mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x3c800000)), normal, subnormal);
+  code = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q), code, _mm512_set1_epi32(0x7f));
+  return _mm512_cvtepi32_epi8(_mm512_or_si512(code, sign));
+}
+
 // --- exp -----------------------------------------------------------------------------------------------------------
 VT_INLINE V16 round_nearest(V16 x) {
   return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};

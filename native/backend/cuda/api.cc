@@ -210,6 +210,11 @@ int load_weight_rows(Context* context, Weight* weight, int64_t first_row, int64_
   return guarded([&] { load_rows(*context, *weight, first_row, row_count, source, stored); });
 }
 
+int load_weight_codes(Context* context, Weight* weight, int64_t first_row, int64_t row_count, const void* source,
+                      const float* scales) {
+  return guarded([&] { load_quantized_rows(*context, *weight, first_row, row_count, source, scales); });
+}
+
 int op_resolve(Context* context, const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) {
   return guarded([&] { resolve_token_ids(ids, last_sampled, count, out, context->queue()); });
 }
@@ -336,6 +341,7 @@ constexpr VitrineCudaApi kApi = {
     .destroy_weight = free_weight,
     .weight_bytes = get_weight_bytes,
     .load_rows = load_weight_rows,
+    .load_quantized_rows = load_weight_codes,
     .resolve_token_ids = op_resolve,
     .embed = op_embed,
     .rms_norm = op_rms_norm,

@@ -2,32 +2,42 @@
 // attention_hopper.cu, attention_general.cu).
 #pragma once
 
+#include <cuda_fp8.h>
+
 #include "backend/cuda/attention_args.h"
 #include "backend/cuda/launch.h"
 
 namespace vitrine::cuda {
 
-/// How a family's kernel for a dtype and head_dim fits the current device. Asking also allows it its shared memory.
+/// Dtypes of queries and output, and of the cache: the same, or VITRINE_FLOAT8_E4M3.
+struct AttentionTypes {
+  int values = VITRINE_FLOAT32;
+  int cached = VITRINE_FLOAT32;
+};
+
+/// How a family's kernel for some dtypes and a head_dim fits the current device. Asking also allows it its shared
+/// memory.
 struct AttentionFit {
   int32_t rows = 0;  ///< of a tile; 0: the family has no kernel for it, or it does not fit
   int32_t blocks_per_multiprocessor = 0;
 };
-AttentionFit attention_decode_fit(int dtype, int32_t head_dim);
-AttentionFit attention_prefill_fit(int dtype, int32_t head_dim);
-AttentionFit attention_hopper_fit(int dtype, int32_t head_dim);  ///< on Hopper, instead of attention_prefill
-AttentionFit attention_general_fit(int dtype, int32_t head_dim);
+AttentionFit attention_decode_fit(const AttentionTypes& types, int32_t head_dim);
+AttentionFit attention_prefill_fit(const AttentionTypes& types, int32_t head_dim);
+/// On Hopper, instead of attention_prefill; not for a cache of Float8, whose elements its copies cannot widen.
+AttentionFit attention_hopper_fit(const AttentionTypes& types, int32_t head_dim);
+AttentionFit attention_general_fit(const AttentionTypes& types, int32_t head_dim);
 
 /// One list of a plan. `blocks`: as many as there are items, or any number if that must not depend on the step.
-using AttentionLauncher = void (*)(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work,
-                                   int32_t blocks, cudaStream_t stream);
-void attention_decode(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                      cudaStream_t stream);
-void attention_prefill(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                       cudaStream_t stream);
-void attention_hopper(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                      cudaStream_t stream);
-void attention_general(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                       cudaStream_t stream);
+using AttentionLauncher = void (*)(const AttentionTypes& types, const AttentionArgs& args,
+                                   const WorkList<AttentionItem>& work, int32_t blocks, cudaStream_t stream);
+void attention_decode(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                      int32_t blocks, cudaStream_t stream);
+void attention_prefill(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                       int32_t blocks, cudaStream_t stream);
+void attention_hopper(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                      int32_t blocks, cudaStream_t stream);
+void attention_general(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                       int32_t blocks, cudaStream_t stream);
 
 /// Parts of split tiles to the output.
 void attention_merge(int dtype, const AttentionArgs& args, const WorkList<AttentionMerge>& work, int32_t blocks,
@@ -50,22 +60,38 @@ AttentionFit attention_fit(Kernel kernel, int32_t rows, int threads, size_t shar
   return fit;
 }
 
-/// body(element, std::integral_constant<int, head_dim>) for the shapes that have kernels of their own; false for
-/// others.
+/// body(value, element of the cache).
 template <class Body>
-bool for_fast_shape(int dtype, int32_t head_dim, Body body) {
-  const auto with_type = [&](auto element) {
-    switch (head_dim) {
-      case 64: body(element, std::integral_constant<int, 64>{}); return true;
-      case 96: body(element, std::integral_constant<int, 96>{}); return true;
-      case 128: body(element, std::integral_constant<int, 128>{}); return true;
-      case 256: body(element, std::integral_constant<int, 256>{}); return true;
-      default: return false;
+void for_types(const AttentionTypes& types, Body body) {
+  for_dtype(types.values, [&](auto value) {
+    if (types.cached == VITRINE_FLOAT8_E4M3) return body(value, __nv_fp8_e4m3{});
+    require(types.cached == types.values, "attention: a cache of dtype ", types.cached, " beside queries of dtype ",
+            types.values, " is not supported");
+    body(value, value);
+  });
+}
+
+/// body(value, element of the cache, std::integral_constant<int, head_dim>) for the shapes that have kernels of their
+/// own; false for others.
+template <class Body>
+bool for_fast_shape(const AttentionTypes& types, int32_t head_dim, Body body) {
+  bool found = false;
+  for_types(types, [&](auto value, auto cached) {
+    if constexpr (sizeof(value) == 2) {
+      const auto with_size = [&](auto size) {
+        body(value, cached, size);
+        found = true;
+      };
+      switch (head_dim) {
+        case 64: return with_size(std::integral_constant<int, 64>{});
+        case 96: return with_size(std::integral_constant<int, 96>{});
+        case 128: return with_size(std::integral_constant<int, 128>{});
+        case 256: return with_size(std::integral_constant<int, 256>{});
+        default: return;
+      }
     }
-  };
-  if (dtype == VITRINE_FLOAT16) return with_type(__half{});
-  if (dtype == VITRINE_BFLOAT16) return with_type(__nv_bfloat16{});
-  return false;
+  });
+  return found;
 }
 
 }  // namespace vitrine::cuda

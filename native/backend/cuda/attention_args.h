@@ -7,7 +7,7 @@
 
 namespace vitrine::cuda {
 
-/// Pointers are device memory; q, out, k and v are of the kernel's element type.
+/// Pointers are device memory; q and out are of the kernel's element type, k and v of that or Float8.
 struct AttentionArgs {
   const void* q = nullptr;  ///< row of a token: `q_stride` elements, the first heads * head_dim of them the queries
   int64_t q_stride = 0;
@@ -25,7 +25,8 @@ struct AttentionArgs {
   int32_t block_size = 0;
   int32_t block_shift = -1;  ///< log2(block_size); -1: not a power of two
   int32_t window = 0;        ///< positions a query sees, itself included; 0 = all
-  float scale_log2 = 0;      ///< scale * log2(e) > 0: scores are in units of log2
+  float scale_log2 = 0;      ///< scale * log2(e) > 0, with the scale of K: scores are in units of log2
+  float v_scale = 1;         ///< V is what the cache holds times it
 };
 
 /// A list of the plan in device memory. Blocks go over it in steps of gridDim.x, so that a grid of a fixed size (that

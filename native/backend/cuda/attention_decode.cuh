@@ -1,7 +1,7 @@
 // Paged attention for few query rows (up to 16 of a kv head: decode, with all query heads of the kv head packed): bound
 // by reading K and V once. The 4 warps of a block take turns with small tiles of keys and never wait for each other:
 // each has its own ring of shared memory, filled by cp.async, and its own softmax; they merge at the end of the item.
-// 16-bit elements, head_dim a multiple of 32, rows of q and out aligned to 16 bytes.
+// Queries of 16 bits, a cache of 16 or 8, head_dim a multiple of 32, rows of q and out aligned to 16 bytes.
 #pragma once
 
 #include "backend/cuda/warp_attention.cuh"
@@ -10,25 +10,32 @@ namespace vitrine::cuda {
 
 constexpr int kDecodeRows = 16;
 
-template <int kHeadDim>
+/// kCacheBytes: of an element of the cache. Elements of 1 byte pass through the ring as they are; each warp widens a
+/// tile when its turn comes.
+template <int kHeadDim, int kCacheBytes = 2>
 struct DecodeShape {
   static constexpr int kRows = kDecodeRows;
   static constexpr int kWarps = 4;
   static constexpr int kKeys = kHeadDim <= 64 ? 32 : 16;  ///< of a warp's tile
   static constexpr int kStages = kHeadDim <= 128 ? 3 : 2;
-  static constexpr int kTile = kKeys * kHeadDim;                 ///< elements of a tile of K or V
-  static constexpr int kWarpElements = kStages * 2 * kTile;      ///< ring of a warp
-  static constexpr int kQueryElements = kDecodeRows * kHeadDim;  ///< shared by the warps
+  static constexpr int kTile = kKeys * kHeadDim;               ///< elements of a tile of K or V
+  static constexpr int kStageBytes = 2 * kTile * kCacheBytes;  ///< a tile of K and one of V
+  static constexpr int kRingBytes = kStages * kStageBytes;     ///< of a warp
+  static constexpr int kWideBytes = kCacheBytes == 1 ? 4 * kTile : 0;
+  static constexpr int kWarpBytes = kRingBytes + kWideBytes;
+  static constexpr int kQueryBytes = 2 * kDecodeRows * kHeadDim;  ///< shared by the warps
   static constexpr bool kQueriesInRegisters = kHeadDim <= 128;
-  // Queries that go to registers lie where the first warp's last stage comes later.
-  static constexpr int kQueryPlace = kQueriesInRegisters ? (kStages - 1) * 2 * kTile : kWarps * kWarpElements;
-  static constexpr size_t kSharedBytes = 2 * (kWarps * kWarpElements + (kQueriesInRegisters ? 0 : kQueryElements));
-  static_assert(!kQueriesInRegisters || kQueryElements <= 2 * kTile);
-  // At the end of an item the rings hold the warps' results, kDecodeRows * (kHeadDim + 2) floats each.
-  static_assert(kDecodeRows * (kHeadDim + 2) * 4 <= kWarpElements * 2);
+  // Queries that go to registers lie where the first warp's last stage, or its first widened tile, comes later.
+  static constexpr int kQueryPlace = !kQueriesInRegisters ? kWarps * kWarpBytes
+                                     : kCacheBytes == 1   ? kRingBytes
+                                                          : (kStages - 1) * kStageBytes;
+  static constexpr size_t kSharedBytes = kWarps * kWarpBytes + (kQueriesInRegisters ? 0 : kQueryBytes);
+  static_assert(!kQueriesInRegisters || kQueryBytes <= (kCacheBytes == 1 ? kWideBytes : kStageBytes));
+  // At the end of an item the warps' results lie there, kDecodeRows * (kHeadDim + 2) floats each.
+  static_assert(kDecodeRows * (kHeadDim + 2) * 4 <= kWarpBytes);
 };
 
-/// A warp's rows in its ring: per row its sum and largest score, then out [kDecodeRows, kHeadDim], not yet divided.
+/// A warp's rows in its memory: per row its sum and largest score, then out [kDecodeRows, kHeadDim], not yet divided.
 template <class T, int kHeadDim>
 __device__ __forceinline__ void store_warp_state(const WarpAttention<T, kHeadDim, 1>& state, float* to, int lane) {
   float* const out = to + 2 * kDecodeRows;
@@ -49,11 +56,10 @@ __device__ __forceinline__ void store_warp_state(const WarpAttention<T, kHeadDim
 }
 
 /// All threads: the rows of an item from the states of the block's warps, each thread 4 neighbouring columns at a time.
-template <class T, int kHeadDim>
+template <class T, int kHeadDim, class Shape>
 __device__ __forceinline__ void merge_warps(const AttentionArgs& args, const AttentionItem& item, int kv_head,
                                             const float* states) {
-  using Shape = DecodeShape<kHeadDim>;
-  constexpr int kStride = Shape::kWarpElements / 2;  // floats from warp to warp
+  constexpr int kStride = Shape::kWarpBytes / 4;  // floats from warp to warp
   for (int index = static_cast<int>(threadIdx.x); index < item.num_rows * (kHeadDim / 4); index += Shape::kWarps * 32) {
     const int row = index / (kHeadDim / 4);
     const int column = index % (kHeadDim / 4) * 4;
@@ -74,7 +80,7 @@ __device__ __forceinline__ void merge_warps(const AttentionArgs& args, const Att
       out[2] += factor * part.z;
       out[3] += factor * part.w;
     }
-    const float inverse = inverse_sum(sum);
+    const float inverse = inverse_sum(sum) * args.v_scale;
     if (item.first_partial < 0) {
       T* const to = output_row<T>(args, item.first_token, item.first_row + row, kv_head) + column;
       const uint2 packed = {pack_pair<T>(out[0] * inverse, out[1] * inverse),
@@ -89,20 +95,21 @@ __device__ __forceinline__ void merge_warps(const AttentionArgs& args, const Att
   }
 }
 
-/// Grid (any, kv heads), DecodeShape::kWarps * 32 threads.
-template <class T, int kHeadDim>
+/// Grid (any, kv heads), DecodeShape::kWarps * 32 threads. C: elements of the cache, T or Float8.
+template <class T, class C, int kHeadDim>
 __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
-  using Shape = DecodeShape<kHeadDim>;
+  using Shape = DecodeShape<kHeadDim, sizeof(C)>;
   constexpr int kKeys = Shape::kKeys;
   constexpr int kStages = Shape::kStages;
-  T* const rings = reinterpret_cast<T*>(dynamic_shared());
-  T* const query_tile = rings + Shape::kQueryPlace;
+  char* const shared = dynamic_shared();
+  T* const query_tile = reinterpret_cast<T*>(shared + Shape::kQueryPlace);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int kv_head = static_cast<int>(blockIdx.y);
-  T* const ring = rings + warp * Shape::kWarpElements;
-  const T* const k = static_cast<const T*>(args.k);
-  const T* const v = static_cast<const T*>(args.v);
+  char* const own = shared + warp * Shape::kWarpBytes;
+  C* const ring = reinterpret_cast<C*>(own);
+  const C* const k = static_cast<const C*>(args.k);
+  const C* const v = static_cast<const C*>(args.v);
   const int count = *work.count;
 
   for (int i = static_cast<int>(blockIdx.x); i < count; i += static_cast<int>(gridDim.x)) {
@@ -122,9 +129,9 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
     };
     const auto copy_tile = [&](int tile, uint32_t row_of_lane) {
       if (tile < tiles) {
-        T* const to = ring + tile % kStages * 2 * Shape::kTile;
-        copy_key_rows<T, kHeadDim, kKeys>(k, row_of_lane, to, lane);
-        copy_key_rows<T, kHeadDim, kKeys>(v, row_of_lane, to + Shape::kTile, lane);
+        C* const to = ring + tile % kStages * 2 * Shape::kTile;
+        copy_key_rows<C, kHeadDim, kKeys>(k, row_of_lane, to, lane);
+        copy_key_rows<C, kHeadDim, kKeys>(v, row_of_lane, to + Shape::kTile, lane);
       }
       copy_async_commit();  // an empty group keeps the count of groups that copy_async_wait() goes by
     };
@@ -136,7 +143,7 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
     __syncthreads();
     QueryOperand<T, kHeadDim, 1, Shape::kQueriesInRegisters> queries;
     queries.begin(query_tile, lane);
-    if constexpr (Shape::kQueriesInRegisters) __syncthreads();  // before a copy takes their place
+    if constexpr (Shape::kQueriesInRegisters) __syncthreads();  // before a tile takes their place
     // Keys that every row sees need no mask: those up to the first row's position and within the last row's window.
     const VisibleKeys first_row = visible_keys(args, item, 0);
     const VisibleKeys last_row = visible_keys(args, item, item.num_rows - 1);
@@ -148,7 +155,16 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
       __syncwarp();  // all lanes' copies of this tile are there, and all have read the tile whose place comes next
       copy_tile(tile + kStages - 1, next_row);
       next_row = row_of_tile(tile + kStages);
-      const T* const k_tile = ring + tile % kStages * 2 * Shape::kTile;
+      const C* const stage = ring + tile % kStages * 2 * Shape::kTile;
+      const T* k_tile;
+      if constexpr (Shape::kWideBytes > 0) {
+        T* const wide = reinterpret_cast<T*>(own + Shape::kRingBytes);
+        widen_key_rows<T, kHeadDim, 2 * kKeys>(stage, wide, lane);
+        __syncwarp();
+        k_tile = wide;
+      } else {
+        k_tile = stage;
+      }
       const int32_t key = first_key + tile * kStep;
       const bool masked = key < last_row.low || key + kKeys - 1 > first_row.high;
       state.template add_keys<kKeys>(queries, k_tile, k_tile + Shape::kTile, lane, args.scale_log2, key, masked,
@@ -157,9 +173,9 @@ __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs 
     state.finish();
     copy_async_wait<0>();  // no copy may arrive after the results that take its place
     __syncwarp();
-    store_warp_state<T, kHeadDim>(state, reinterpret_cast<float*>(ring), lane);
+    store_warp_state<T, kHeadDim>(state, reinterpret_cast<float*>(own), lane);
     __syncthreads();
-    merge_warps<T, kHeadDim>(args, item, kv_head, reinterpret_cast<const float*>(rings));
+    merge_warps<T, kHeadDim, Shape>(args, item, kv_head, reinterpret_cast<const float*>(shared));
     __syncthreads();  // before the next item's copies
   }
 }

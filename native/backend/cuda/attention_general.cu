@@ -7,33 +7,33 @@ namespace {
 
 constexpr int kThreads = kGeneralWarps * 32;
 
-template <class T>
+template <class T, class C>
 auto* general_kernel(int32_t head_dim) {
-  if (head_dim <= 64) return attention_general_kernel<T, 2>;
-  if (head_dim <= 128) return attention_general_kernel<T, 4>;
-  if (head_dim <= 256) return attention_general_kernel<T, 8>;
-  return attention_general_kernel<T, kGeneralLargestHeadDim / 32>;
+  if (head_dim <= 64) return attention_general_kernel<T, C, 2>;
+  if (head_dim <= 128) return attention_general_kernel<T, C, 4>;
+  if (head_dim <= 256) return attention_general_kernel<T, C, 8>;
+  return attention_general_kernel<T, C, kGeneralLargestHeadDim / 32>;
 }
 
 }  // namespace
 
-AttentionFit attention_general_fit(int dtype, int32_t head_dim) {
+AttentionFit attention_general_fit(const AttentionTypes& types, int32_t head_dim) {
   AttentionFit fit;
   if (head_dim > kGeneralLargestHeadDim) return fit;
-  for_dtype(dtype, [&](auto element) {
-    fit = attention_fit(general_kernel<decltype(element)>(head_dim), kGeneralRows, kThreads,
+  for_types(types, [&](auto value, auto cached) {
+    fit = attention_fit(general_kernel<decltype(value), decltype(cached)>(head_dim), kGeneralRows, kThreads,
                         general_shared_bytes(head_dim));
   });
   return fit;
 }
 
-void attention_general(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                       cudaStream_t stream) {
+void attention_general(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                       int32_t blocks, cudaStream_t stream) {
   if (blocks == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
-  for_dtype(dtype, [&](auto element) {
-    general_kernel<decltype(element)>(args.head_dim)<<<grid, kThreads, general_shared_bytes(args.head_dim), stream>>>(
-        args, work);
+  for_types(types, [&](auto value, auto cached) {
+    const auto kernel = general_kernel<decltype(value), decltype(cached)>(args.head_dim);
+    kernel<<<grid, kThreads, general_shared_bytes(args.head_dim), stream>>>(args, work);
   });
   check_launch("attention_general");
 }

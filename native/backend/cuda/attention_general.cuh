@@ -21,8 +21,9 @@ constexpr size_t general_shared_bytes(int32_t head_dim) {
   return sizeof(float) * (static_cast<size_t>(kGeneralRows) * head_dim + kGeneralKeys * general_stride(head_dim));
 }
 
-/// Grid (any, kv heads), kGeneralWarps * 32 threads. kColumns: of a lane, at least head_dim / 32.
-template <class T, int kColumns>
+/// Grid (any, kv heads), kGeneralWarps * 32 threads. C: elements of the cache, T or Float8. kColumns: of a lane, at
+/// least head_dim / 32.
+template <class T, class C, int kColumns>
 __global__ void __launch_bounds__(128) attention_general_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
   const int head_dim = args.head_dim;
   const int stride = general_stride(head_dim);
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(128) attention_general_kernel(AttentionArgs ar
     const auto load_tile = [&](const void* cache, int32_t first_key) {
       for (int key = thread / 32; key < kGeneralKeys; key += kGeneralWarps) {
         const bool valid = first_key + key < item.key_end;
-        const T* const from = static_cast<const T*>(cache) + (valid ? rows.row(first_key + key) * head_dim : 0);
+        const C* const from = static_cast<const C*>(cache) + (valid ? rows.row(first_key + key) * head_dim : 0);
         for (int d = lane; d < head_dim; d += 32) tile[key * stride + d] = valid ? to_float(from[d]) : 0.0f;
       }
     };
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(128) attention_general_kernel(AttentionArgs ar
 #pragma unroll
     for (int r = 0; r < kGeneralWarpRows; ++r) {
       const float total = warp_sum(sum[r]);
-      const float inverse = inverse_sum(total);
+      const float inverse = inverse_sum(total) * args.v_scale;
       const int row = warp_row + r;
       if (row >= item.num_rows) continue;
       const bool whole = item.first_partial < 0;

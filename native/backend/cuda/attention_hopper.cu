@@ -16,10 +16,10 @@ bool has_body(const void* kernel) {
 }
 
 template <class Body>
-bool for_hopper_shape(int dtype, int32_t head_dim, Body body) {
+bool for_hopper_shape(const AttentionTypes& types, int32_t head_dim, Body body) {
   bool found = false;
-  for_fast_shape(dtype, head_dim, [&](auto element, auto size) {
-    if constexpr (size() <= 128) {  // more does not fit the registers
+  for_fast_shape(types, head_dim, [&](auto element, auto cached, auto size) {
+    if constexpr (std::is_same_v<decltype(element), decltype(cached)> && size() <= 128) {  // more: too few registers
       body(element, size);
       found = true;
     }
@@ -29,9 +29,9 @@ bool for_hopper_shape(int dtype, int32_t head_dim, Body body) {
 
 }  // namespace
 
-AttentionFit attention_hopper_fit(int dtype, int32_t head_dim) {
+AttentionFit attention_hopper_fit(const AttentionTypes& types, int32_t head_dim) {
   AttentionFit fit;
-  for_hopper_shape(dtype, head_dim, [&](auto element, auto size) {
+  for_hopper_shape(types, head_dim, [&](auto element, auto size) {
     using Shape = HopperShape<size()>;
     const auto kernel = attention_hopper_kernel<decltype(element), size()>;
     if (!has_body(reinterpret_cast<const void*>(kernel))) return;
@@ -40,15 +40,15 @@ AttentionFit attention_hopper_fit(int dtype, int32_t head_dim) {
   return fit;
 }
 
-void attention_hopper(int dtype, const AttentionArgs& args, const WorkList<AttentionItem>& work, int32_t blocks,
-                      cudaStream_t stream) {
+void attention_hopper(const AttentionTypes& types, const AttentionArgs& args, const WorkList<AttentionItem>& work,
+                      int32_t blocks, cudaStream_t stream) {
   if (blocks == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
-  const bool launched = for_hopper_shape(dtype, args.head_dim, [&](auto element, auto size) {
+  const bool launched = for_hopper_shape(types, args.head_dim, [&](auto element, auto size) {
     attention_hopper_kernel<decltype(element), size()>
         <<<grid, HopperShape<size()>::kThreads, kHopperSharedBytes<size()>, stream>>>(args, work);
   });
-  require(launched, "attention_hopper: no kernel for head_dim ", args.head_dim, " of dtype ", dtype);
+  require(launched, "attention_hopper: no kernel for head_dim ", args.head_dim, " of dtype ", types.values);
   check_launch("attention_hopper");
 }
 

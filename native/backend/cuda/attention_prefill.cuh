@@ -1,13 +1,15 @@
 // Paged attention for many query rows (prefill, extend): each warp has 16 or 32 rows of the tile, all warps share tiles
-// of keys, which cp.async brings in while the last one is computed. 16-bit elements, head_dim a multiple of 32, rows of
-// q and out aligned to 16 bytes.
+// of keys, which cp.async brings in while the last one is computed. Queries of 16 bits, a cache of 16 or 8, head_dim a
+// multiple of 32, rows of q and out aligned to 16 bytes.
 #pragma once
 
 #include "backend/cuda/warp_attention.cuh"
 
 namespace vitrine::cuda {
 
-template <int kHeadDim>
+/// kCacheBytes: of an element of the cache; those of 1 byte are copied as they are and widened when their tile's turn
+/// comes.
+template <int kHeadDim, int kCacheBytes = 2>
 struct PrefillShape {
   static constexpr int kWarps = 4;
   static constexpr int kRowTiles = kHeadDim <= 128 ? 2 : 1;  ///< 16 rows each, of a warp
@@ -17,25 +19,27 @@ struct PrefillShape {
   static constexpr int kWarpKeys = kKeys / kWarps;  ///< rows of a key tile that a warp copies
   static constexpr int kStages = 2;
   static constexpr int kTile = kKeys * kHeadDim;
-  static constexpr int kQueryElements = kRows * kHeadDim;
-  static constexpr size_t kSharedBytes = 2 * (kQueryElements + kStages * 2 * kTile);
+  static constexpr int kQueryBytes = 2 * kRows * kHeadDim;
+  static constexpr int kRingBytes = kStages * 2 * kTile * kCacheBytes;
+  static constexpr int kWideBytes = kCacheBytes == 1 ? 4 * kTile : 0;
+  static constexpr size_t kSharedBytes = kQueryBytes + kRingBytes + kWideBytes;
 };
 
-/// Grid (any, kv heads), PrefillShape::kWarps * 32 threads.
-template <class T, int kHeadDim>
+/// Grid (any, kv heads), PrefillShape::kWarps * 32 threads. C: elements of the cache, T or Float8.
+template <class T, class C, int kHeadDim>
 __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
-  using Shape = PrefillShape<kHeadDim>;
+  using Shape = PrefillShape<kHeadDim, sizeof(C)>;
   constexpr int kKeys = Shape::kKeys;
   constexpr int kStepKeys = Shape::kStepKeys;
   constexpr int kRowTiles = Shape::kRowTiles;
   T* const query_tile = reinterpret_cast<T*>(dynamic_shared());
-  T* const stages = query_tile + Shape::kQueryElements;
+  C* const stages = reinterpret_cast<C*>(dynamic_shared() + Shape::kQueryBytes);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int kv_head = static_cast<int>(blockIdx.y);
   const int warp_row = warp * kRowTiles * 16;
-  const T* const k = static_cast<const T*>(args.k);
-  const T* const v = static_cast<const T*>(args.v);
+  const C* const k = static_cast<const C*>(args.k);
+  const C* const v = static_cast<const C*>(args.v);
   const int count = *work.count;
 
   for (int i = static_cast<int>(blockIdx.x); i < count; i += static_cast<int>(gridDim.x)) {
@@ -49,9 +53,9 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
       return lane < Shape::kWarpKeys ? rows.row_or_none(copied_key + tile * kKeys, item.key_end) : KeyRows::kNone;
     };
     const auto copy_tile = [&](int tile, uint32_t row_of_lane) {
-      T* const to = stages + tile % Shape::kStages * 2 * Shape::kTile + warp * Shape::kWarpKeys * kHeadDim;
-      copy_key_rows<T, kHeadDim, Shape::kWarpKeys>(k, row_of_lane, to, lane);
-      copy_key_rows<T, kHeadDim, Shape::kWarpKeys>(v, row_of_lane, to + Shape::kTile, lane);
+      C* const to = stages + tile % Shape::kStages * 2 * Shape::kTile + warp * Shape::kWarpKeys * kHeadDim;
+      copy_key_rows<C, kHeadDim, Shape::kWarpKeys>(k, row_of_lane, to, lane);
+      copy_key_rows<C, kHeadDim, Shape::kWarpKeys>(v, row_of_lane, to + Shape::kTile, lane);
       copy_async_commit();
     };
     copy_query_rows<T, kHeadDim, Shape::kRows>(args, item, kv_head, query_tile, static_cast<int>(threadIdx.x),
@@ -77,7 +81,18 @@ __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs
       __syncthreads();  // all copies of this tile are there, and all warps are done with the one before
       if (tile + 1 < tiles) copy_tile(tile + 1, next_row);
       next_row = row_of_tile(tile + 2);
-      const T* const k_tile = stages + tile % Shape::kStages * 2 * Shape::kTile;
+      const C* const stage = stages + tile % Shape::kStages * 2 * Shape::kTile;
+      const T* k_tile;
+      if constexpr (Shape::kWideBytes > 0) {
+        T* const wide = reinterpret_cast<T*>(dynamic_shared() + Shape::kQueryBytes + Shape::kRingBytes);
+        const int share = warp * Shape::kWarpKeys * kHeadDim;
+        widen_key_rows<T, kHeadDim, Shape::kWarpKeys>(stage + share, wide + share, lane);
+        widen_key_rows<T, kHeadDim, Shape::kWarpKeys>(stage + Shape::kTile + share, wide + Shape::kTile + share, lane);
+        __syncthreads();
+        k_tile = wide;
+      } else {
+        k_tile = stage;
+      }
 #pragma unroll 1
       for (int step = 0; step < kKeys; step += kStepKeys) {
         const int32_t key = item.key_begin + tile * kKeys + step;

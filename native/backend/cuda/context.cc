@@ -20,6 +20,7 @@ void VitrineCudaContext::reserve(const VitrineStepLimits& limits) {
   inputs.make_room(2 * static_cast<size_t>(limits.max_input_words) * sizeof(int32_t) + plan_bytes + kListBytes);
   results.make_room(static_cast<size_t>(limits.max_tokens) * kResultBytesPerRow);
   sampler.reserve(limits.max_requests, limits.vocab_size);
+  linear.reserve(limits.max_tokens, limits.max_requests);
   for (int32_t i = 0; i < limits.num_moe_layers; ++i) {
     experts.reserve(limits.moe_layers[i], limits.max_tokens, limits.max_requests);
   }

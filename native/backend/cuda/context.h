@@ -43,7 +43,7 @@ struct VitrineCudaContext {
         inputs(stream.get()),
         results(stream.get()),
         capture(stream.get()),
-        linear(description.compute_major),
+        linear(description.compute_major, fixed_memory),
         sampler(inputs, results),
         attention(inputs, fixed_memory, dtype, description.multiprocessors),
         experts(transfers, fixed_memory) {}

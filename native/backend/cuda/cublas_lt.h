@@ -32,7 +32,16 @@ constexpr Status kSuccess = 0;
 constexpr int kComputeFloat32 = 68;  // CUBLAS_COMPUTE_32F
 constexpr int32_t kTranspose = 1;    // CUBLAS_OP_T
 constexpr uint32_t kEpilogueBias = 4;
-enum DescAttribute : int { kTransA = 3, kEpilogue = 7, kBiasPointer = 8 };
+constexpr int32_t kScaleOuterVector = 3;  // CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F, of 12.9 and newer
+enum DescAttribute : int {
+  kTransA = 3,
+  kEpilogue = 7,
+  kBiasPointer = 8,
+  kScalePointerA = 17,
+  kScalePointerB = 18,
+  kScaleModeA = 31,
+  kScaleModeB = 32
+};
 enum PreferenceAttribute : int {
   kMaxWorkspaceBytes = 1,
   kMinAlignmentA = 5,

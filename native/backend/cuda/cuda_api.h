@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file. */
-#define VITRINE_CUDA_ABI_VERSION 2u
+#define VITRINE_CUDA_ABI_VERSION 3u
 #define VITRINE_CUDA_API_SYMBOL "vitrine_cuda_api"
 
 enum VitrineCudaStatus {
@@ -30,7 +30,7 @@ enum VitrineCudaStatus {
 };
 
 /* As vitrine::DType, WeightKind and Activation. */
-enum VitrineDType { VITRINE_FLOAT32 = 0, VITRINE_FLOAT16 = 1, VITRINE_BFLOAT16 = 2 };
+enum VitrineDType { VITRINE_FLOAT32 = 0, VITRINE_FLOAT16 = 1, VITRINE_BFLOAT16 = 2, VITRINE_FLOAT8_E4M3 = 3 };
 enum VitrineWeightKind { VITRINE_MATRIX = 0, VITRINE_VECTOR = 1 };
 enum VitrineActivation { VITRINE_SILU = 0, VITRINE_GELU = 1, VITRINE_GELU_TANH = 2 };
 
@@ -54,6 +54,8 @@ typedef struct VitrineKvLayer {
   int32_t num_kv_heads;
   int32_t head_dim;
   int32_t dtype;
+  float k_scale;
+  float v_scale;
 } VitrineKvLayer;
 
 typedef struct VitrineRope {
@@ -68,6 +70,7 @@ typedef struct VitrineAttentionShape {
   int32_t head_dim;
   int32_t block_size;
   float scale;
+  int32_t cache_dtype;
 } VitrineAttentionShape;
 
 typedef struct VitrineAttentionBatch {
@@ -238,6 +241,8 @@ typedef struct VitrineCudaApi {
   size_t (*weight_bytes)(VitrineCudaContext* context, const VitrineCudaWeight* weight);
   int (*load_rows)(VitrineCudaContext* context, VitrineCudaWeight* weight, int64_t first_row, int64_t row_count,
                    const void* source, int stored_dtype); /* source may change on return */
+  int (*load_quantized_rows)(VitrineCudaContext* context, VitrineCudaWeight* weight, int64_t first_row,
+                             int64_t row_count, const void* source, const float* scales); /* likewise */
 
   /* --- ops --- */
   int (*resolve_token_ids)(VitrineCudaContext* context, const int32_t* ids, const int32_t* last_sampled, int32_t count,

@@ -1,9 +1,10 @@
-// Matrix products for every shape, where cublasLt is absent or has no algorithm. 16-bit types: tiles of tokens x 128
-// rows of the weight, 32 deep, three stages of asynchronous copies, tensor cores. float32: 64 x 64 tiles, plain FMA.
+// Matrix products for every shape, where cublasLt is absent or has no algorithm. 16-bit types and pairs of float8:
+// tiles of tokens x 128 rows of the weight, 32 deep, three stages of asynchronous copies, tensor cores. float32: 64 x
+// 64 tiles, plain FMA.
 #pragma once
 
-#include "backend/cuda/mma.cuh"
-#include "backend/cuda/numbers.cuh"
+#include "backend/cuda/float8_product.cuh"
+#include "backend/cuda/gemm_store.cuh"
 
 namespace vitrine::cuda::gemm_kernels {
 
@@ -41,11 +42,10 @@ __device__ void load_tile(T* tile, const T* from, int64_t first, int64_t rows, i
   }
 }
 
-/// The block's warps form 2 x 4: each computes kTileM / 2 tokens x 32 rows of the weight.
-template <class T, int kTileM, bool kAligned>
+/// The block's warps form 2 x 4: each computes kTileM / 2 tokens x 32 rows of the weight. Float8Pair: k in pairs.
+template <class T, int kTileM, bool kAligned, class Store>
 __global__ void __launch_bounds__(kThreads, 1)
-    gemm_kernel(const T* __restrict__ x, const T* __restrict__ weight, const float* __restrict__ bias, int64_t m,
-                int64_t n, int64_t k, T* __restrict__ out) {
+    gemm_kernel(const T* __restrict__ x, const T* __restrict__ weight, int64_t m, int64_t n, int64_t k, Store store) {
   constexpr int kStageElements = (kTileM + kTileN) * kTileK;
   constexpr int kBlocksM = kTileM / 2 / 16;
   T* stages = reinterpret_cast<T*>(dynamic_shared());
@@ -107,8 +107,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int element = 0; element < 4; ++element) {
         const int64_t token = first_m + warp_m + i * 16 + lane / 4 + element / 2 * 8;
         const int64_t row = first_n + warp_n + j * 8 + lane % 4 * 2 + element % 2;
-        if (token >= m || row >= n) continue;
-        out[token * n + row] = from_float<T>(sums[i][j][element] + (bias == nullptr ? 0.0f : bias[row]));
+        if (token < m && row < n) store(token, row, n, sums[i][j][element]);
       }
     }
   }
@@ -119,8 +118,8 @@ constexpr int kDepth32 = 16;
 
 /// Each thread computes 4 x 4 outputs, 16 apart, so that threads beside each other read neighbouring floats.
 __global__ void __launch_bounds__(kThreads)
-    gemm_kernel_f32(const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-                    int64_t m, int64_t n, int64_t k, float* __restrict__ out) {
+    gemm_kernel_f32(const float* __restrict__ x, const float* __restrict__ weight, int64_t m, int64_t n, int64_t k,
+                    PlainStore<float> store) {
   __shared__ float x_tile[kDepth32][kTile32 + 1];
   __shared__ float w_tile[kDepth32][kTile32 + 1];
   const int column = threadIdx.x % 16;
@@ -159,7 +158,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int j = 0; j < 4; ++j) {
       const int64_t token = first_m + line + i * 16;
       const int64_t row = first_n + column + j * 16;
-      if (token < m && row < n) out[token * n + row] = sums[i][j] + (bias == nullptr ? 0.0f : bias[row]);
+      if (token < m && row < n) store(token, row, n, sums[i][j]);
     }
   }
 }

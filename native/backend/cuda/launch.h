@@ -54,7 +54,7 @@ inline void check_launch(const char* what) {
     check(code, what);
 }
 
-inline size_t dtype_bytes(int dtype) { return dtype == VITRINE_FLOAT32 ? 4 : 2; }
+inline size_t dtype_bytes(int dtype) { return dtype == VITRINE_FLOAT32 ? 4 : dtype == VITRINE_FLOAT8_E4M3 ? 1 : 2; }
 
 /// body(value of the element type): float, __half or __nv_bfloat16.
 template <class Body>

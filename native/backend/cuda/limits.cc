@@ -73,7 +73,8 @@ VitrineCudaLimits measure_limits(VitrineCudaContext& context, double seconds) {
   for (const DeviceMemory* operand : {&x, &weight}) {
     check(cudaMemsetAsync(operand->data(), 0x3c, matrix_bytes, stream), "cudaMemsetAsync");
   }
-  const Gemm job{x.data(), weight.data(), nullptr, out.data(), kMatrixSize, kMatrixSize, kMatrixSize, context.dtype};
+  const Gemm job{x.data(),    weight.data(), nullptr,       out.data(),   kMatrixSize,
+                 kMatrixSize, kMatrixSize,   context.dtype, context.dtype};
   if (!context.linear.multiply_by_library(job, nullptr, stream)) return limits;
   const double time =
       timer.best_of(stream, seconds / 2, [&] { context.linear.multiply_by_library(job, nullptr, stream); });

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "backend/cuda/quantize_rows.h"
+
 namespace vitrine::cuda {
 namespace {
 
@@ -12,8 +14,12 @@ constexpr size_t kWorkspaceBytes = size_t{4} << 20;
 constexpr size_t kWorkspaceBytesHopper = size_t{32} << 20;  // as NVIDIA recommends for each
 
 cudaDataType_t data_type(int dtype) {
-  if (dtype == VITRINE_FLOAT32) return CUDA_R_32F;
-  return dtype == VITRINE_FLOAT16 ? CUDA_R_16F : CUDA_R_16BF;
+  switch (dtype) {
+    case VITRINE_FLOAT32: return CUDA_R_32F;
+    case VITRINE_FLOAT16: return CUDA_R_16F;
+    case VITRINE_BFLOAT16: return CUDA_R_16BF;
+    default: return CUDA_R_8F_E4M3;
+  }
 }
 
 /// The largest power of two, 256 at most, that divides all addresses.
@@ -27,7 +33,7 @@ void check_lt(lt::Status status, const char* what) { require(status == lt::kSucc
 
 }  // namespace
 
-Linear::Linear(int compute_major) {
+Linear::Linear(int compute_major, const bool& fixed) : codes_(fixed), scales_(fixed) {
   const lt::Library& library = lt::library();
   if (!library.problem.empty()) {
     description_ = "built-in kernels (" + library.problem + ")";
@@ -62,14 +68,36 @@ void Linear::run(const VitrineCudaWeight& weight, const VitrineCudaWeight* bias,
   require(x.cols == weight.cols && out.cols == weight.rows && x.rows == out.rows, "linear: [", x.rows, ", ", x.cols,
           "] times the transpose of [", weight.rows, ", ", weight.cols, "] does not give [", out.rows, ", ", out.cols,
           "]");
-  require(weight.kind == VITRINE_MATRIX && weight.dtype == x.dtype && x.dtype == out.dtype,
+  const bool float8 = weight.dtype == VITRINE_FLOAT8_E4M3;
+  require(weight.kind == VITRINE_MATRIX && (weight.dtype == x.dtype || float8) && x.dtype == out.dtype,
           "linear: weight, input and output must be of one dtype, got ", weight.dtype, ", ", x.dtype, " and ",
           out.dtype);
-  const Gemm job{x.data, weight.data, vector_data(bias), out.data, x.rows, weight.rows, weight.cols, x.dtype};
+  Gemm job{x.data, weight.data, vector_data(bias), out.data, x.rows, weight.rows, weight.cols, x.dtype, x.dtype};
+  if (float8) {
+    job.dtype = weight.dtype;
+    job.k = float8_row_bytes(weight.cols);
+    void* const codes = codes_.reserve(static_cast<size_t>(job.m * job.k));
+    auto* const scales = static_cast<float*>(scales_.reserve(static_cast<size_t>(job.m) * sizeof(float)));
+    quantize_rows(x, codes, scales, stream);
+    job.x = codes;
+    job.token_scales = scales;
+    job.row_scales = weight.scales;
+  }
   if (supports_streaming(job)) {
     streaming_gemm(job, stream);
   } else if (!multiply_by_library(job, bias == nullptr ? nullptr : bias->activation_copy, stream)) {
     gemm(job, stream);
+  }
+}
+
+void Linear::expect_float8(int64_t cols) { widest_float8_ = std::max(widest_float8_, float8_row_bytes(cols)); }
+
+void Linear::reserve(int64_t max_tokens, int64_t max_requests) {
+  if (widest_float8_ == 0) return;
+  for (const bool fixed : {false, true}) {
+    const auto tokens = static_cast<size_t>(fixed ? max_requests : max_tokens);
+    codes_.reserve(tokens * static_cast<size_t>(widest_float8_), fixed);
+    scales_.reserve(tokens * sizeof(float), fixed);
   }
 }
 
@@ -81,6 +109,7 @@ bool Linear::multiply_by_library(const Gemm& job, const void* bias, cudaStream_t
   if (bias != nullptr) {
     check_lt(library.desc_set(plan.desc, lt::kBiasPointer, &bias, sizeof bias), "cublasLt's bias pointer");
   }
+  if (job.dtype == VITRINE_FLOAT8_E4M3) check_lt(set_scales(plan, job), "cublasLt's scale pointers");
   const float one = 1.0f;
   const float zero = 0.0f;
   check_lt(library.matmul(handle_, plan.desc, &one, job.weight, plan.weight, job.x, plan.x, &zero, job.out, plan.out,
@@ -91,13 +120,21 @@ bool Linear::multiply_by_library(const Gemm& job, const void* bias, cudaStream_t
 
 Linear::Plan& Linear::plan_for(const Gemm& job, const void* bias) {
   const uint32_t alignment = common_alignment({job.x, job.weight, job.out});
-  const Key key{job.m, job.n, job.k, job.dtype, bias != nullptr, alignment};
+  const Key key{job.m, job.n, job.k, job.dtype, job.out_dtype, bias != nullptr, alignment};
   if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
   if (plans_.size() >= kMostPlans) {
     for (const auto& [old, plan] : plans_) destroy(plan);
     plans_.clear();
   }
   return plans_.emplace(key, make_plan(job, bias, alignment)).first->second;
+}
+
+/// Vectors for the rows of the weight and of x, which are cublasLt's A and B.
+lt::Status Linear::set_scales(const Plan& plan, const Gemm& job) {
+  const lt::Library& library = lt::library();
+  const lt::Status status = library.desc_set(plan.desc, lt::kScalePointerA, &job.row_scales, sizeof job.row_scales);
+  if (status != lt::kSuccess) return status;
+  return library.desc_set(plan.desc, lt::kScalePointerB, &job.token_scales, sizeof job.token_scales);
 }
 
 /// Not usable when cublasLt refuses any part of it.
@@ -113,8 +150,15 @@ Linear::Plan Linear::make_plan(const Gemm& job, const void* bias, uint32_t align
             library.desc_set(plan.desc, lt::kTransA, &lt::kTranspose, sizeof lt::kTranspose) == lt::kSuccess &&
             library.layout_create(&plan.weight, type, k, n, job.k) == lt::kSuccess &&
             library.layout_create(&plan.x, type, k, m, job.k) == lt::kSuccess &&
-            library.layout_create(&plan.out, type, n, m, job.n) == lt::kSuccess &&
+            library.layout_create(&plan.out, data_type(job.out_dtype), n, m, job.n) == lt::kSuccess &&
             library.preference_create(&preference) == lt::kSuccess;
+  if (ok && job.dtype == VITRINE_FLOAT8_E4M3) {
+    for (const int attribute : {lt::kScaleModeA, lt::kScaleModeB}) {
+      ok = ok &&
+           library.desc_set(plan.desc, attribute, &lt::kScaleOuterVector, sizeof lt::kScaleOuterVector) == lt::kSuccess;
+    }
+    ok = ok && set_scales(plan, job) == lt::kSuccess;
+  }
   if (ok && bias != nullptr) {  // the choice of an algorithm looks at the pointer's alignment
     ok = library.desc_set(plan.desc, lt::kEpilogue, &lt::kEpilogueBias, sizeof lt::kEpilogueBias) == lt::kSuccess &&
          library.desc_set(plan.desc, lt::kBiasPointer, &bias, sizeof bias) == lt::kSuccess;

@@ -11,7 +11,8 @@ namespace vitrine::cuda {
 namespace {
 
 bool same(const VitrineAttentionShape& a, const VitrineAttentionShape& b) {
-  return a.num_heads == b.num_heads && a.num_kv_heads == b.num_kv_heads && a.head_dim == b.head_dim;
+  return a.num_heads == b.num_heads && a.num_kv_heads == b.num_kv_heads && a.head_dim == b.head_dim &&
+         a.cache_dtype == b.cache_dtype;
 }
 
 bool portable_kernels_wanted() {
@@ -27,7 +28,7 @@ bool portable_kernels_wanted() {
 PagedAttention::PagedAttention(StepInputs& inputs, const bool& fixed, int dtype, int multiprocessors)
     : inputs_(inputs),
       fixed_(fixed),
-      dtype_(dtype),
+      types_{dtype, dtype},
       multiprocessors_(multiprocessors),
       portable_(portable_kernels_wanted()),
       partials_(fixed) {}
@@ -51,13 +52,14 @@ void PagedAttention::plan(const VitrineAttentionShape& shape, const VitrineAtten
 
 void PagedAttention::choose_kernels(const VitrineAttentionShape& shape) {
   tiling_ = {};
+  types_.cached = shape.cache_dtype;
   tiling_.group = shape.num_heads / shape.num_kv_heads;
   tiling_.kv_heads = shape.num_kv_heads;
-  AttentionFit fit = attention_decode_fit(dtype_, shape.head_dim);
-  AttentionFit long_fit = portable_ ? AttentionFit{} : attention_hopper_fit(dtype_, shape.head_dim);
+  AttentionFit fit = attention_decode_fit(types_, shape.head_dim);
+  AttentionFit long_fit = portable_ ? AttentionFit{} : attention_hopper_fit(types_, shape.head_dim);
   run_long_ = attention_hopper;
   if (long_fit.rows == 0) {
-    long_fit = attention_prefill_fit(dtype_, shape.head_dim);
+    long_fit = attention_prefill_fit(types_, shape.head_dim);
     run_long_ = attention_prefill;
   }
   if (fit.rows > 0) {
@@ -68,7 +70,7 @@ void PagedAttention::choose_kernels(const VitrineAttentionShape& shape) {
     fit = long_fit;
   } else {
     run_short_ = attention_general;
-    fit = attention_general_fit(dtype_, shape.head_dim);
+    fit = attention_general_fit(types_, shape.head_dim);
   }
   require(fit.rows > 0, "attention: head_dim ", shape.head_dim, " is not supported on this device");
   const auto slots = [this](const AttentionFit& kernel) {
@@ -152,8 +154,12 @@ const PagedAttention::WindowPlan& PagedAttention::plan_of(int32_t window) {
 void PagedAttention::run(const VitrineKvLayer& cache, const VitrineTensor& qkv, int32_t window,
                          const VitrineTensor& out, cudaStream_t stream) {
   if (query_start_.empty() || query_start_.back() == 0) return;
-  require(qkv.dtype == dtype_ && out.dtype == dtype_ && cache.dtype == dtype_, "attention: dtypes ", qkv.dtype, ", ",
-          out.dtype, " and ", cache.dtype, " of queries, output and cache are not the context's ", dtype_);
+  require(qkv.dtype == types_.values && out.dtype == types_.values, "attention: dtypes ", qkv.dtype, " and ", out.dtype,
+          " of queries and output are not the context's ", types_.values);
+  require(cache.dtype == types_.cached, "attention: the cache's dtype ", cache.dtype, " is not the planned ",
+          types_.cached);
+  require(cache.k_scale > 0 && cache.v_scale > 0, "attention: the cache's scales must be positive, got ", cache.k_scale,
+          " and ", cache.v_scale);
   require(qkv.cols == (int64_t{shape_.num_heads} + 2 * shape_.num_kv_heads) * shape_.head_dim &&
               out.cols == int64_t{shape_.num_heads} * shape_.head_dim && cache.head_dim == shape_.head_dim &&
               cache.num_kv_heads == shape_.num_kv_heads && cache.block_size == shape_.block_size,
@@ -180,16 +186,17 @@ void PagedAttention::run(const VitrineKvLayer& cache, const VitrineTensor& qkv, 
   const auto block_size = static_cast<uint32_t>(shape_.block_size);
   args.block_shift = std::has_single_bit(block_size) ? std::countr_zero(block_size) : -1;
   args.window = window;
-  args.scale_log2 = shape_.scale * static_cast<float>(M_LOG2E);
+  args.scale_log2 = shape_.scale * cache.k_scale * static_cast<float>(M_LOG2E);
+  args.v_scale = cache.v_scale;
 
   const auto* const counts = reinterpret_cast<const int32_t*>(on_device_ + plan.counts_line);
   const auto items = [&](const List& list) {
     return reinterpret_cast<const AttentionItem*>(on_device_ + list.first_line);
   };
-  run_short_(dtype_, args, {items(plan.short_items), counts}, plan.short_items.blocks, stream);
-  run_long_(dtype_, args, {items(plan.long_items), counts + 1}, plan.long_items.blocks, stream);
+  run_short_(types_, args, {items(plan.short_items), counts}, plan.short_items.blocks, stream);
+  run_long_(types_, args, {items(plan.long_items), counts + 1}, plan.long_items.blocks, stream);
   const auto* const merges = reinterpret_cast<const AttentionMerge*>(on_device_ + plan.merges.first_line);
-  attention_merge(dtype_, args, {merges, counts + 2}, plan.merges.blocks, stream);
+  attention_merge(types_.values, args, {merges, counts + 2}, plan.merges.blocks, stream);
 }
 
 }  // namespace vitrine::cuda

@@ -12,7 +12,7 @@ namespace vitrine::cuda {
 
 class PagedAttention {
  public:
-  /// dtype: of activations and cache. `fixed`: whether the current step's memory is that of captured ones, which are of
+  /// dtype: of activations. `fixed`: whether the current step's memory is that of captured ones, which are of
   /// one token a request; the grids and the places of all their lists depend on the number of requests alone, so that a
   /// captured step can be replayed with other lengths. The environment's VITRINE_CUDA_ATTENTION=portable keeps to the
   /// kernels that every architecture has; unset, empty or auto takes those of Hopper where they are; anything else is
@@ -55,10 +55,10 @@ class PagedAttention {
 
   StepInputs& inputs_;
   const bool& fixed_;
-  const int dtype_;
   const int multiprocessors_;
   const bool portable_;  ///< as the environment asks
   VitrineAttentionShape shape_{};
+  AttentionTypes types_;
   AttentionTiling tiling_;
   AttentionLauncher run_short_ = nullptr;
   AttentionLauncher run_long_ = nullptr;

@@ -19,13 +19,18 @@ void rope_and_store(const VitrineTensor& qkv, int32_t num_heads, const VitrineRo
   require(blocks <= kMaxGridX, "rope_and_store: ", qkv.rows, " tokens are too many for one launch");
   const Job job{qkv.rows,         num_heads, cache.num_kv_heads, cache.head_dim, rope.rotary_dim,
                 cache.block_size, eps,       rope.cos_sin,       q_norm,         k_norm,
-                positions,        kv_slots};
+                positions,        kv_slots,  cache.k_scale,      cache.v_scale};
   for_dtype(qkv.dtype, [&](auto type) {
-    for_dtype(cache.dtype, [&](auto stored) {
+    const auto launch = [&](auto stored) {
       using C = decltype(stored);
       rope_kernel<<<static_cast<unsigned>(blocks), kWarps * 32, 0, stream>>>(
           job, static_cast<decltype(type)*>(qkv.data), static_cast<C*>(cache.k), static_cast<C*>(cache.v));
-    });
+    };
+    if (cache.dtype == VITRINE_FLOAT8_E4M3) {
+      launch(Float8{});
+    } else {
+      for_dtype(cache.dtype, launch);
+    }
   });
   check_launch("rope_and_store");
 }

@@ -1,7 +1,9 @@
 // One warp a head of a token. Norm and rotation are computed in float32 and rounded once.
 #pragma once
 
-#include "backend/cuda/numbers.cuh"
+#include <type_traits>
+
+#include "backend/cuda/float8.cuh"
 
 namespace vitrine::cuda::rope_kernels {
 
@@ -20,6 +22,8 @@ struct Job {
   const float* k_norm;
   const int32_t* positions;
   const int32_t* kv_slots;
+  float k_scale;  ///< of a cache of Float8
+  float v_scale;
 };
 
 /// Where a token's K or V of one head lies in the cache.
@@ -28,6 +32,13 @@ __device__ int64_t cache_offset(const Job& job, int64_t token, int32_t kv_head) 
   const int64_t block = slot / job.block_size;
   const int64_t offset = slot % job.block_size;
   return ((block * job.num_kv_heads + kv_head) * job.block_size + offset) * job.head_dim;
+}
+
+/// What the cache holds of a value: narrow numbers are kept divided by a scale.
+template <class C>
+__device__ C to_cached(float value, float scale) {
+  if constexpr (std::is_same_v<C, Float8>) value /= scale;
+  return from_float<C>(value);
 }
 
 /// Norms (gain may be null) and rotates `head` in place, and stores it at `stored` as well, unless that is null.
@@ -46,7 +57,7 @@ __device__ void rotate_head(const Job& job, T* head, const float* gain, const fl
   const auto store = [&](int32_t i, float value) {
     const T rounded = from_float<T>(value);
     head[i] = rounded;
-    if (stored != nullptr) stored[i] = from_float<C>(to_float(rounded));
+    if (stored != nullptr) stored[i] = to_cached<C>(to_float(rounded), job.k_scale);
   };
   const int32_t half = job.rotary_dim / 2;
   __syncwarp();  // lanes write below what others have read for the sum
@@ -78,7 +89,7 @@ __global__ void __launch_bounds__(kWarps * 32) rope_kernel(Job job, T* qkv, C* k
     rotate_head<T, C>(job, data, job.k_norm, cos_sin, lane, stored);
   } else {
     C* stored = v_cache + cache_offset(job, token, head - job.num_heads - job.num_kv_heads);
-    for (int32_t i = lane; i < job.head_dim; i += 32) stored[i] = from_float<C>(to_float(data[i]));
+    for (int32_t i = lane; i < job.head_dim; i += 32) stored[i] = to_cached<C>(to_float(data[i]), job.v_scale);
   }
 }
 

@@ -1,11 +1,11 @@
-// Products with few tokens, bound by the memory that holds the weight. A block takes 16 rows of a 16-bit weight; its
-// warps take turns along k and add up in the end. The rows are the matrix "a" of the tensor cores, the tokens "b": that
-// spares the arithmetic of converting. Which k a register holds is ours to choose as long as both agree, so that every
-// lane reads 16 bytes at once.
+// Products with few tokens, bound by the memory that holds the weight. A block takes 16 rows of a weight of 16-bit
+// elements or pairs of float8; its warps take turns along k and add up in the end. The rows are the matrix "a" of the
+// tensor cores, the tokens "b": that spares the arithmetic of converting. Which k a register holds is ours to choose as
+// long as both agree, so that every lane reads 16 bytes at once.
 #pragma once
 
-#include "backend/cuda/mma.cuh"
-#include "backend/cuda/numbers.cuh"
+#include "backend/cuda/float8_product.cuh"
+#include "backend/cuda/gemm_store.cuh"
 
 namespace vitrine::cuda::streaming_gemm_kernels {
 
@@ -18,10 +18,10 @@ constexpr int kMostTokens32 = 8;
 constexpr int kDepth = 32;  // k of a warp's turn: 4 lanes of 8 elements
 constexpr int kUnroll = 4;  // turns whose loads are under way together
 
-template <class T, int kTiles>
+/// Float8Pair: k in pairs.
+template <class T, int kTiles, class Store>
 __global__ void __launch_bounds__(kThreads)
-    streaming_kernel(const T* __restrict__ weight, const T* __restrict__ x, const float* __restrict__ bias, int m,
-                     int64_t n, int64_t k, T* __restrict__ out) {
+    streaming_kernel(const T* __restrict__ weight, const T* __restrict__ x, int m, int64_t n, int64_t k, Store store) {
   constexpr int kTokens = kTiles * kTileTokens;
   __shared__ float partial[kWarps][kTokens][kRows];
   const int warp = threadIdx.x / 32;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
   if (token >= min(m, kTokens) || row >= n) return;
   float sum = 0;
   for (int w = 0; w < kWarps; ++w) sum += partial[w][token][threadIdx.x % kRows];
-  out[token * n + row] = from_float<T>(bias == nullptr ? sum : sum + bias[row]);
+  store(token, row, n, sum);
 }
 
 __device__ inline float4 as_floats(const uint4& bits) {
@@ -92,8 +92,8 @@ __device__ inline float4 as_floats(const uint4& bits) {
 /// float32: a warp takes one row of the weight.
 template <int kTokens>
 __global__ void __launch_bounds__(kThreads)
-    streaming_kernel_f32(const float* __restrict__ weight, const float* __restrict__ x, const float* __restrict__ bias,
-                         int m, int64_t n, int64_t k, float* __restrict__ out) {
+    streaming_kernel_f32(const float* __restrict__ weight, const float* __restrict__ x, int m, int64_t n, int64_t k,
+                         PlainStore<float> store) {
   const int64_t row = blockIdx.x * int64_t{kWarps} + threadIdx.x / 32;
   if (row >= n) return;
   const int lane = threadIdx.x % 32;
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int token = 0; token < kTokens; ++token) {
     const float sum = warp_sum(sums[token]);
-    if (lane == 0 && token < m) out[token * n + row] = bias == nullptr ? sum : sum + bias[row];
+    if (lane == 0 && token < m) store(token, row, n, sum);
   }
 }
 

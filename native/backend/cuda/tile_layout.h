@@ -14,6 +14,13 @@ namespace vitrine::cuda {
 
 constexpr int kChunkElements = 8;  ///< 16 bytes of 16-bit elements: what ldmatrix and cp.async move at once
 
+/// Two float8 codes that are neighbours along k. The product of 16 x 32 and 32 x 8 codes (m16n8k32) has its operands in
+/// the registers of m16n8k16, a pair in place of each 16-bit element: what is written for a matrix [rows, k] of those
+/// runs on one of 2 k codes.
+struct Float8Pair {
+  uint16_t codes;
+};
+
 /// Place of a row's chunk in shared memory, in chunks from the row's beginning. ldmatrix reads the same chunk of 8 rows
 /// that follow each other (the first a multiple of 8): they fall into the 8 different 16-byte columns of the 32 banks.
 /// Rows of a multiple of 128 bytes all begin in column 0, so the row number itself spreads them. Rows of an odd

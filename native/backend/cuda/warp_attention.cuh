@@ -2,7 +2,10 @@
 // softmax computed on the way (FlashAttention-2, Dao 2023). Scores are in units of log2.
 #pragma once
 
+#include <type_traits>
+
 #include "backend/cuda/attention_args.h"
+#include "backend/cuda/float8.cuh"
 #include "backend/cuda/mma.cuh"
 #include "backend/cuda/numbers.cuh"
 #include "backend/cuda/tile_layout.h"
@@ -44,12 +47,22 @@ struct RowTile {
   }
 };
 
-/// One warp starts the copy of kRows (<= 32) rows of K or V into a swizzled tile whose first row is a multiple of 8;
-/// lane i brings the place of row i in the cache. Rows that are none become zeros: what lies in the cache there may be
-/// NaN, and 0 * NaN would reach the output.
-template <class T, int kHeadDim, int kRows, class Layout = RowTile<kHeadDim>>
-__device__ __forceinline__ void copy_key_rows(const T* cache, uint32_t row_of_lane, T* tile, int lane) {
-  constexpr int kChunks = kHeadDim / kChunkElements;
+/// Rows of Float8, before they are widened.
+template <int kHeadDim>
+struct NarrowTile {
+  static __device__ constexpr int element(int row, int chunk) { return row * kHeadDim + chunk * 16; }
+};
+
+template <int kHeadDim, class C>
+using CopiedTile = std::conditional_t<sizeof(C) == 1, NarrowTile<kHeadDim>, RowTile<kHeadDim>>;
+
+/// One warp starts the copy of kRows (<= 32) rows of K or V into a tile whose first row is a multiple of 8; lane i
+/// brings the place of row i in the cache. Rows that are none become zeros: what lies in the cache there may be NaN,
+/// and 0 * NaN would reach the output.
+template <class C, int kHeadDim, int kRows, class Layout = CopiedTile<kHeadDim, C>>
+__device__ __forceinline__ void copy_key_rows(const C* cache, uint32_t row_of_lane, C* tile, int lane) {
+  constexpr int kElements = 16 / sizeof(C);  // that are copied at once
+  constexpr int kChunks = kHeadDim / kElements;
   static_assert(kRows <= 32 && kRows * kChunks % 32 == 0);
 #pragma unroll 2  // the addresses of more copies at once are too many registers
   for (int i = 0; i < kRows * kChunks / 32; ++i) {
@@ -59,7 +72,22 @@ __device__ __forceinline__ void copy_key_rows(const T* cache, uint32_t row_of_la
     const uint32_t from = __shfl_sync(kAllLanes, row_of_lane, row);
     const bool valid = from != KeyRows::kNone;
     copy_async_16(tile + Layout::element(row, chunk),
-                  cache + (valid ? int64_t{from} * kHeadDim + chunk * kChunkElements : 0), valid);
+                  cache + (valid ? int64_t{from} * kHeadDim + chunk * kElements : 0), valid);
+  }
+}
+
+/// One warp widens kRows rows of Float8 into a swizzled tile whose first row is a multiple of 8.
+template <class T, int kHeadDim, int kRows>
+__device__ __forceinline__ void widen_key_rows(const Float8* narrow, T* tile, int lane) {
+  constexpr int kChunks = kHeadDim / kChunkElements;
+  static_assert(kRows * kChunks % 32 == 0);
+#pragma unroll 2
+  for (int i = 0; i < kRows * kChunks / 32; ++i) {
+    const int index = i * 32 + lane;
+    const uint2 codes = *reinterpret_cast<const uint2*>(narrow + index * kChunkElements);
+    const uint4 wide = {widen_pair<T>(codes.x), widen_pair<T>(codes.x >> 16), widen_pair<T>(codes.y),
+                        widen_pair<T>(codes.y >> 16)};
+    *reinterpret_cast<uint4*>(tile + RowTile<kHeadDim>::element(index / kChunks, index % kChunks)) = wide;
   }
 }
 
@@ -327,7 +355,7 @@ __device__ __forceinline__ int64_t partial_index(const AttentionArgs& args, int3
 template <class T, int kHeadDim, class Pair>
 __device__ __forceinline__ void store_row(const AttentionArgs& args, const AttentionItem& item, int kv_head, int row,
                                           float largest, float sum, int lane, const Pair& pair) {
-  const float inverse = inverse_sum(sum);
+  const float inverse = inverse_sum(sum) * args.v_scale;
   if (item.first_partial < 0) {
     T* const to = output_row<T>(args, item.first_token, item.first_row + row, kv_head) + 2 * (lane % 4);
 #pragma unroll

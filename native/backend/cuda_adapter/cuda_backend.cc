@@ -11,7 +11,8 @@ namespace {
 
 static_assert(static_cast<int>(DType::kFloat32) == VITRINE_FLOAT32 &&
               static_cast<int>(DType::kFloat16) == VITRINE_FLOAT16 &&
-              static_cast<int>(DType::kBFloat16) == VITRINE_BFLOAT16);
+              static_cast<int>(DType::kBFloat16) == VITRINE_BFLOAT16 &&
+              static_cast<int>(DType::kFloat8E4M3) == VITRINE_FLOAT8_E4M3);
 static_assert(static_cast<int>(WeightKind::kMatrix) == VITRINE_MATRIX &&
               static_cast<int>(WeightKind::kVector) == VITRINE_VECTOR);
 static_assert(static_cast<int>(Activation::kSilu) == VITRINE_SILU &&
@@ -29,7 +30,9 @@ VitrineKvLayer c(const KvLayer& layer) {
           layer.block_size,
           layer.num_kv_heads,
           layer.head_dim,
-          static_cast<int32_t>(layer.dtype)};
+          static_cast<int32_t>(layer.dtype),
+          layer.k_scale,
+          layer.v_scale};
 }
 
 VitrineMoeRouting c(const MoeRouting& routing) {
@@ -37,7 +40,8 @@ VitrineMoeRouting c(const MoeRouting& routing) {
 }
 
 VitrineAttentionShape c(const AttentionShape& shape) {
-  return {shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.block_size, shape.scale};
+  return {shape.num_heads,  shape.num_kv_heads, shape.head_dim,
+          shape.block_size, shape.scale,        static_cast<int32_t>(shape.cache_dtype)};
 }
 
 static_assert(static_cast<int>(ActivityKind::kKernel) == VITRINE_KERNEL &&
@@ -290,6 +294,10 @@ class CudaBackend final : public Backend {
   }
   void load_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source, DType stored) override {
     context_.call(&VitrineCudaApi::load_rows, handle(weight), first_row, row_count, source, static_cast<int>(stored));
+  }
+  void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
+                           const float* scales) override {
+    context_.call(&VitrineCudaApi::load_quantized_rows, handle(weight), first_row, row_count, source, scales);
   }
 
   void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) override {

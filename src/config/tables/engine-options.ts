@@ -1,5 +1,6 @@
 // Options of the engine of one rank: the model, its weights and its KV cache. Every program that runs a model has them.
 import type { Option, OptionsOf } from '../option.js';
+import { UNSUPPORTED_QUANTIZATIONS } from './sglang-flags.js';
 
 const MODEL = 'Model';
 const MEMORY = 'Memory and device';
@@ -53,7 +54,27 @@ export const ENGINE_OPTIONS = [
     type: 'string',
     default: 'auto',
     choices: ['auto', 'float32', 'float', 'bfloat16', 'float16', 'half'],
-    help: 'Type of weights and KV cache; auto keeps the checkpoint’s own. Sums are always float32.',
+    help: 'Type of weights and, unless --kv-cache-dtype says otherwise, of the KV cache; auto keeps the checkpoint’s own. Sums are always float32.',
+    group: MODEL,
+  },
+  {
+    flag: 'kv-cache-dtype',
+    key: 'kvCacheDtype',
+    type: 'string',
+    default: 'auto',
+    choices: ['auto', 'fp8_e4m3', 'bf16', 'bfloat16'],
+    help: 'Type of the KV cache; auto is that of the weights. fp8_e4m3 holds twice as many tokens as 16 bits, with the scales that the checkpoint brings (k_scale, v_scale), else 1. On a GPU bf16 is for bfloat16 weights alone.',
+    group: MODEL,
+  },
+  {
+    flag: 'quantization',
+    key: 'quantization',
+    type: 'string',
+    choices: ['fp8', 'w8a8_fp8', 'compressed-tensors'],
+    refused: Object.fromEntries(
+      UNSUPPORTED_QUANTIZATIONS.map((name) => [name, 'is not supported; fp8 and w8a8_fp8 are']),
+    ),
+    help: 'fp8, w8a8_fp8: hold the linear layers in 8 bits (e4m3, a scale for each row) and quantize their inputs for each token. Default: as the checkpoint is; one that is quantized so needs no option.',
     group: MODEL,
   },
   {

@@ -28,7 +28,7 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   fp4-gemm-backend fp8-gemm-backend gc-warning-threshold-secs gpu-id-step grammar-backend hf-chat-template-name
   hicache-io-backend hicache-mem-layout hicache-ratio hicache-size hicache-storage-backend hicache-storage-backend-extra-config
   hicache-storage-prefetch-policy hicache-write-policy hybrid-kvcache-ratio init-expert-location is-embedding
-  keep-mm-feature-on-device kv-cache-dtype kv-events-config load-balance-method log-level-http log-requests-format
+  keep-mm-feature-on-device kv-events-config load-balance-method log-level-http log-requests-format
   log-requests-level log-requests-target lora-backend lora-eviction-policy lora-paths lora-target-modules
   mamba-cache-chunk-size mamba-full-memory-ratio mamba-ssm-dtype max-cpu-loras max-loaded-loras max-loras-per-batch
   max-lora-chunk-size max-lora-rank max-micro-batch-size max-speculative-step-time min-per-gpu-memory-gb mm-attention-backend
@@ -38,7 +38,7 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   nsa-prefill-backend offload-group-size offload-mode offload-num-in-group offload-prefetch-step oltp-traces-endpoint otlp-traces-endpoint
   pdmux-config-path piecewise-cuda-graph-compiler piecewise-cuda-graph-max-tokens piecewise-cuda-graph-tokens
   pipeline-parallel-size pp-async-batch-depth pp-max-micro-batch-size pp-size preferred-sampling-params prefill-attention-backend
-  prefill-max-requests prefill-round-robin-balance priority-scheduling-preemption-threshold quantization quantization-param-path
+  prefill-max-requests prefill-round-robin-balance priority-scheduling-preemption-threshold quantization-param-path
   quantize-and-serve radix-eviction-policy reasoning-parser rl-on-policy-target rl-quant-profile sampling-backend sampling-defaults
   schedule-conservativeness schedule-low-priority-values-first scheduler-recv-interval served-lora sleep-on-idle
   sm-group-num soft-watchdog-timeout speculative-accept-threshold-acc speculative-accept-threshold-single speculative-algo
@@ -49,6 +49,12 @@ export const UNSUPPORTED_SERVER_FLAGS: readonly string[] = words(`
   tokenizer-metrics-allowed-custom-labels tokenizer-mode tokenizer-worker-num tool-call-parser tool-server torch-compile-max-bs
   torchao-config tp-size triton-attention-num-kv-splits triton-attention-reduce-in-fp32 triton-attention-split-tile-size
   trace-level trust-remote-code warmups weight-loader-disable-mmap weight-version
+`);
+
+/** Values of --quantization. */
+export const UNSUPPORTED_QUANTIZATIONS: readonly string[] = words(`
+  auto-round awq awq_marlin bitsandbytes gguf gptq gptq_marlin marlin modelopt modelopt_fp4 modelopt_fp8 moe_wna16 mxfp4 mxfp8
+  petit_nvfp4 qoq quark w4afp8 w8a8_int8
 `);
 
 /** Of `bench_serving`. */
