@@ -30,6 +30,12 @@ describe('targets of gpu-check', () => {
       ],
     );
     assert.equal(copyRate(cases), 3e12);
+    const withoutLibrary = judge({ cases: [{ ...attention('r1 q16384 s16384', 5000, 27, 455_000), limit_gflops: 0 }] });
+    assert.deepEqual(
+      withoutLibrary.map(({ name, measured, met }) => [name.replace(/.* b16 /, ''), measured, met]),
+      [['r1 q16384 s16384: cublasLt was not found', null, false]],
+      'what cannot be judged is not passed over',
+    );
   });
 
   it('a decode step is set beside the time that its bytes take to copy', () => {
