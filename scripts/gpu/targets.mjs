@@ -56,14 +56,14 @@ function stepTargets(steps, bytesPerSecond) {
 }
 
 function idleTargets(serving) {
-  const idle = serving?.device?.idleBetweenStepsUs;
+  const idle = serving?.device?.idleBetweenSteps;
   if (idle === undefined || idle === null) return [];
   return [
     {
       name: 'GPU idle between steps, median, µs',
-      measured: round(idle.median),
+      measured: round(idle.p50Us),
       target: MOST_IDLE_US,
-      met: idle.median < MOST_IDLE_US,
+      met: idle.p50Us < MOST_IDLE_US,
     },
   ];
 }
