@@ -201,6 +201,9 @@ class Backend {
 
   virtual std::string_view name() const = 0;
   virtual DType activation_dtype() const = 0;
+  /// Rows that products with the widest activations work through at once: more would leave a CPU's caches. A GPU, which
+  /// reads the weights anew for each such slice, wants as many as there is memory for.
+  virtual int64_t mlp_slice_rows() const { return 1024; }
   /// What the device tells of its work, for profiles; null where what it does is what its ops do (CPU).
   virtual DeviceActivities* activities() { return nullptr; }
 

@@ -210,6 +210,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   DType activation_dtype() const override { return dtype_; }
+  int64_t mlp_slice_rows() const override { return INT64_MAX; }
   DeviceActivities* activities() override { return &activities_; }
   const Context& context() const { return context_; }
 
