@@ -232,7 +232,8 @@ class Backend {
   virtual void synchronize() = 0;
 
   // --- steps ----------------------------------------------------------------------------------------------------
-  /// Steps can be queued while the one before is still running, and ops be captured in graphs.
+  /// Steps can be queued while the one before is still running, and ops be captured in graphs. Where not, ops are done
+  /// on return and device memory is the host's.
   virtual bool queues_steps() const { return false; }
   /// The ops up to end_step() are a step's. Two steps may be unfinished at once.
   virtual void begin_step(StepMemory memory) { (void)memory; }
