@@ -1,4 +1,5 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
+import { profilerDirectory } from '../config/profiler-directory.js';
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import type { PreparedModel } from '../model/prepare-model.js';
 import type { CacheConfig, DeviceInfo, MemoryInfo, NativeAddon, NativeEngine, SpanTables } from '../native/addon.js';
@@ -159,7 +160,7 @@ export class ModelRunner {
     const graphs = this.#engine.capturedGraphs();
     if (graphs.length === 0) return;
     try {
-      const path = await writeGraphMap(process.env.SGLANG_TORCH_PROFILER_DIR || '/tmp', graphs);
+      const path = await writeGraphMap(profilerDirectory(process.env), graphs);
       log.info(`The ops of the CUDA graphs, node by node: ${path}`);
     } catch (thrown) {
       log.warn(`The ops of the CUDA graphs cannot be written down: ${toError(thrown).message}`);
