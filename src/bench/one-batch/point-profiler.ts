@@ -6,7 +6,7 @@ import { profilerDirectory } from '../../config/profiler-directory.js';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
-import { GpuCapture } from '../../engine/profiler/gpu-capture.js';
+import { GpuCapture, noGpuWarning } from '../../engine/profiler/gpu-capture.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
@@ -185,7 +185,7 @@ export class PointProfiler {
       gpu.start();
       return gpu;
     } catch (thrown) {
-      this.#deps.output.warn(`The GPU's work is not recorded: ${toError(thrown).message}`);
+      this.#deps.output.warn(noGpuWarning(toError(thrown).message));
       return null;
     }
   }
