@@ -173,7 +173,8 @@ struct MoeLayer {
 struct StepLimits {
   int32_t max_requests = 0;
   int32_t max_tokens = 0;
-  int64_t max_input_words = 0;  ///< that a batch has, but for lists of biases and watched tokens
+  int64_t max_input_words = 0;   ///< that a batch has
+  int64_t max_result_words = 0;  ///< that its sampling and log-probabilities give
   int64_t vocab_size = 0;
   AttentionShape attention;
   std::vector<int32_t> windows;  ///< each sliding window that a layer has, 0 = all

@@ -14,6 +14,7 @@ import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
+import { GPU_LISTS, type ListLimits, UNBOUNDED_LISTS } from './list-limits.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
@@ -28,6 +29,8 @@ export interface RunnerLimits {
   readonly maxBatchTokens: number;
   readonly contextLength: number;
   readonly vocabSize: number;
+  /** Of each request. */
+  readonly lists: ListLimits;
   readonly weightBytes: number;
   readonly kvCacheBytes: number;
   readonly loadSeconds: number;
@@ -90,14 +93,19 @@ export class ModelRunner {
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
       const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
-      this.#initCache({ ...cache, graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture });
+      const lists = info.kind === 'cuda' ? GPU_LISTS : UNBOUNDED_LISTS;
+      this.#initCache({
+        ...cache,
+        ...(info.kind === 'cuda' && { maxBiasIds: lists.biasIds, maxRowLogprobs: lists.rowLogprobs }),
+        ...{ graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture },
+      });
       const { weightBytes, kvCacheBytes, graphCount, graphBytes, graphSeconds } = this.#engine.memoryInfo();
       if (graphCount > 0) logGraphs(graphs, { graphCount, graphBytes, graphSeconds }, log);
       const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
       const loadSeconds = monotonicSeconds() - started;
       const { vocabSize } = model.spec;
       this.limits = {
-        ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize },
+        ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize, lists },
         ...{ weightBytes, kvCacheBytes, loadSeconds },
       };
       if (deps.ownThread) this.#engine.keepThreadOff();

@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file. */
-#define VITRINE_CUDA_ABI_VERSION 2u
+#define VITRINE_CUDA_ABI_VERSION 3u
 #define VITRINE_CUDA_API_SYMBOL "vitrine_cuda_api"
 
 enum VitrineCudaStatus {
@@ -104,6 +104,7 @@ typedef struct VitrineStepLimits { /* pointers are host memory */
   int32_t max_requests;
   int32_t max_tokens;
   int64_t max_input_words;
+  int64_t max_result_words;
   int64_t vocab_size;
   VitrineAttentionShape attention;
   const int32_t* windows; /* each sliding window that a layer has, 0 = all */

@@ -233,6 +233,7 @@ class CudaBackend final : public Backend {
     const VitrineStepLimits c_limits{limits.max_requests,
                                      limits.max_tokens,
                                      limits.max_input_words,
+                                     limits.max_result_words,
                                      limits.vocab_size,
                                      c(limits.attention),
                                      limits.windows.data(),
