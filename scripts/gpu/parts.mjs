@@ -8,7 +8,7 @@ const nativeTests = join(root, 'build/tests/native_tests');
 const kernelBench = join(root, 'build/tests/kernel_bench');
 const main = join(root, 'dist/cli/main.js');
 const llama = join(root, 'test/fixtures/configs/llama-3.1-8b');
-const stories = join(root, 'models/stories260K');
+const stories = join(root, 'test/fixtures/models/stories260K');
 /** On a GPU with kernels of its own for attention, the others would not run at all. */
 const PORTABLE_ATTENTION = { VITRINE_CUDA_ATTENTION: 'portable' };
 const SANITIZER_FOLDERS = ['/usr/local/cuda/bin', '/usr/local/cuda/compute-sanitizer'];
