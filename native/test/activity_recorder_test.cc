@@ -108,6 +108,7 @@ class FakeCupti {
     find(refuse, "fake_cupti_refuse");
     find(now, "fake_cupti_now");
     find(enabled_kinds, "fake_cupti_enabled_kinds");
+    find(work_before_calls, "fake_cupti_work_before_calls");
     find(kernel, "fake_cupti_kernel");
     find(copy, "fake_cupti_memcpy");
     find(set, "fake_cupti_memset");
@@ -122,6 +123,7 @@ class FakeCupti {
   decltype(&fake_cupti_refuse) refuse = nullptr;
   decltype(&fake_cupti_now) now = nullptr;
   decltype(&fake_cupti_enabled_kinds) enabled_kinds = nullptr;
+  decltype(&fake_cupti_work_before_calls) work_before_calls = nullptr;
   decltype(&fake_cupti_kernel) kernel = nullptr;
   decltype(&fake_cupti_memcpy) copy = nullptr;
   decltype(&fake_cupti_memset) set = nullptr;
@@ -187,6 +189,7 @@ TEST("activity recorder: a refusal is one line with CUPTI's word for it, and lea
   cupti.refuse(kSuccess, 0);
   recorder.start();
   CHECK(cupti.enabled_kinds() != 0);
+  CHECK_EQ(cupti.work_before_calls(), uint64_t{0});
   recorder.start();  // once more does nothing
   recorder.stop();
   CHECK_EQ(cupti.enabled_kinds(), uint64_t{0});

@@ -1,4 +1,5 @@
-// Pinned memory that copies pass through, and the event behind the last of them: it is written again when they are done.
+// Pinned memory that copies pass through, and the event behind the last of them: it is written again when they are
+// done.
 #pragma once
 
 #include <utility>
