@@ -22,3 +22,10 @@ export const DUMMY_160M = {
     },
   },
 };
+
+/** The model that --model names, of those that a benchmark has; ends the program for any other. */
+export function modelNamed(name, models) {
+  if (Object.hasOwn(models, name)) return models[name];
+  console.error(`--model: expected one of ${Object.keys(models).join(', ')}, got '${name}'`);
+  process.exit(1);
+}

@@ -8,7 +8,7 @@
 // are bounded by --chunked-prefill-size alone (--mixed-step-stretch 0), in turns with the first.
 import { parseArgs } from 'node:util';
 import { Sample } from '../dist/bench/statistics/statistics.js';
-import { DUMMY_160M } from './bench-models.mjs';
+import { DUMMY_160M, modelNamed } from './bench-models.mjs';
 import { startServer } from './bench-server.mjs';
 import { stream } from './stream-client.mjs';
 
@@ -33,7 +33,7 @@ const LLAMA_1B = {
 };
 const CONTEXT = { max_position_embeddings: 4096 };
 const { modelPath, loadFormat, dtype, jsonModelOverrideArgs } = DUMMY_160M.options;
-const shape = { '160m': jsonModelOverrideArgs, '1b': LLAMA_1B }[values.model];
+const shape = modelNamed(values.model, { '160m': jsonModelOverrideArgs, '1b': LLAMA_1B });
 const given = {
   ...{ modelPath, loadFormat, dtype, skipTokenizerInit: true, disableRadixCache: true, maxTotalTokens: 16384 },
   jsonModelOverrideArgs: { ...shape, ...CONTEXT },

@@ -9,7 +9,7 @@
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { Sample } from '../dist/bench/statistics/statistics.js';
-import { DUMMY_160M, STORIES_260K } from './bench-models.mjs';
+import { DUMMY_160M, modelNamed, STORIES_260K } from './bench-models.mjs';
 import { startServer } from './bench-server.mjs';
 import { stream } from './stream-client.mjs';
 
@@ -22,7 +22,7 @@ const { values } = parseArgs({
     'cpu-threads': { type: 'string', default: '0' },
   },
 });
-const { title, options } = { stories: STORIES_260K, '160m': DUMMY_160M }[values.model];
+const { title, options } = modelNamed(values.model, { stories: STORIES_260K, '160m': DUMMY_160M });
 const batch = Number(values.batch);
 const TOKENS = 200;
 

@@ -1,6 +1,7 @@
-// scripts/gpu-bundle [--prebuilt] [FILE]: makes vitrine-gpu.tar.gz from what git knows, the compiled TypeScript, the
-// packages that run and test it, and a stripped Node. --prebuilt adds what was built here, for a machine whose time is
-// too dear for compilers (and whose C library is not older). Fails above 60 MiB, the most that such a machine may be sent.
+// scripts/gpu-bundle [--prebuilt] [FILE]: makes vitrine-gpu.tar.gz from what git knows and gpu-check needs, the compiled
+// TypeScript, the packages that run and test it, and a stripped Node. --prebuilt adds what was built here, for a machine
+// whose time is too dear for compilers (and whose C library is not older). Fails above 60 MiB, the most that such a
+// machine may be sent.
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
@@ -34,6 +35,9 @@ const PRODUCTS = [
 ];
 /** Beside what package.json asks for at run time: what runs the TypeScript tests. */
 const TEST_PACKAGES = ['tsx'];
+/** Of what git knows: tests that no part of gpu-check runs, their fixtures, and a model that is a fixture too. */
+const UNCHECKED =
+  /^(models\/|test\/(?!native\/reference-models\.|reference\/|support\/|fixtures\/(models|configs)\/|tsconfig))/;
 /** Parts of packages that no check there needs. esbuild's own package has a second copy of the platform's program. */
 const SUPERFLUOUS = /(\.map|\.d\.[cm]?ts|\.md|node_modules\/esbuild\/bin\/esbuild|node_modules\/[^@/]+\/tests?)$/;
 
@@ -81,7 +85,7 @@ try {
   mkdirSync(join(kit, 'bin'), { recursive: true });
   execFileSync('strip', ['-o', join(kit, 'bin/node'), process.execPath]);
   for (const path of git('ls-files').split('\n')) {
-    if (!existsSync(join(root, path))) continue;
+    if (UNCHECKED.test(path) || !existsSync(join(root, path))) continue;
     cpSync(join(root, path), join(home, path));
   }
   execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'], { cwd: root });

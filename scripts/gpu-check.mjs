@@ -4,7 +4,7 @@
 // Exit code 0: everything is right; speeds that miss their targets are listed and change nothing.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { describeMachine, probeDevice } from './gpu/machine.mjs';
+import { addLibraryFolders, describeMachine, probeDevice, pythonLibraryFolders } from './gpu/machine.mjs';
 import { PARTS } from './gpu/parts.mjs';
 import { judge } from './gpu/targets.mjs';
 
@@ -54,9 +54,11 @@ function reasonOf(outcome) {
 
 const caseSeconds = positive('seconds', options.seconds ?? (options.quick ? '0.05' : '0.2'));
 const end = Date.now() + positive('minutes', options.minutes) * 60_000;
+const libraryFolders = pythonLibraryFolders();
+addLibraryFolders(libraryFolders);
 const document = {
   started: new Date().toISOString(),
-  machine: describeMachine(),
+  machine: { ...describeMachine(), libraryFolders },
   device: null,
   parts: {},
   targets: [],

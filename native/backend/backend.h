@@ -177,7 +177,8 @@ struct MoeLayer {
 struct StepLimits {
   int32_t max_requests = 0;
   int32_t max_tokens = 0;
-  int64_t max_input_words = 0;  ///< that a batch has, but for lists of biases and watched tokens
+  int64_t max_input_words = 0;   ///< that a batch has
+  int64_t max_result_words = 0;  ///< that its sampling and log-probabilities give
   int64_t vocab_size = 0;
   AttentionShape attention;
   std::vector<int32_t> windows;  ///< each sliding window that a layer has, 0 = all
@@ -205,6 +206,9 @@ class Backend {
 
   virtual std::string_view name() const = 0;
   virtual DType activation_dtype() const = 0;
+  /// Rows that products with the widest activations work through at once: more would leave a CPU's caches. A GPU, which
+  /// reads the weights anew for each such slice, wants as many as there is memory for.
+  virtual int64_t mlp_slice_rows() const { return 1024; }
   /// What the device tells of its work, for profiles; null where what it does is what its ops do (CPU).
   virtual DeviceActivities* activities() { return nullptr; }
 
@@ -240,7 +244,8 @@ class Backend {
   virtual void synchronize() = 0;
 
   // --- steps ----------------------------------------------------------------------------------------------------
-  /// Steps can be queued while the one before is still running, and ops be captured in graphs.
+  /// Steps can be queued while the one before is still running, and ops be captured in graphs. Where not, ops are done
+  /// on return and device memory is the host's.
   virtual bool queues_steps() const { return false; }
   /// The ops up to end_step() are a step's. Two steps may be unfinished at once.
   virtual void begin_step(StepMemory memory) { (void)memory; }

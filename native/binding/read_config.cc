@@ -185,6 +185,10 @@ CacheConfig read_cache_config(Napi::Value value) {
   config.max_requests = reader["maxRequests"].int32(1, 1 << 20);
   config.max_batch_tokens = reader["maxBatchTokens"].int32(1, 1 << 24);
   config.max_context_length = reader["maxContextLength"].int32(1, 1 << 24);
+  if (const ValueReader ids = reader["maxBiasIds"]; !ids.is_undefined()) config.max_bias_ids = ids.int32(0, 1 << 20);
+  if (const ValueReader numbers = reader["maxRowLogprobs"]; !numbers.is_undefined()) {
+    config.max_row_logprobs = numbers.int32(0, 1 << 20);
+  }
   if (const ValueReader sizes = reader["graphBatchSizes"]; !sizes.is_undefined()) {
     int32_t least = 1;
     sizes.each([&](const ValueReader& size) {

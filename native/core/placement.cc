@@ -83,7 +83,7 @@ std::vector<int> least_loaded_first(std::vector<int> processors, const std::map<
 PlacementLock::PlacementLock() : file_(open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC)) {
   if (file_ < 0) return;
   const auto give_up = std::chrono::steady_clock::now() + kLockPatience;
-  while (flock(file_, LOCK_EX | LOCK_NB) != 0 && std::chrono::steady_clock::now() < give_up) {
+  while (!(held_ = flock(file_, LOCK_EX | LOCK_NB) == 0) && std::chrono::steady_clock::now() < give_up) {
     std::this_thread::sleep_for(kLockRetry);
   }
 }

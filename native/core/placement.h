@@ -28,8 +28,12 @@ class PlacementLock {
   PlacementLock(const PlacementLock&) = delete;
   PlacementLock& operator=(const PlacementLock&) = delete;
 
+  /// No other engine chooses; false: it went on without.
+  bool held() const { return held_; }
+
  private:
   int file_ = -1;
+  bool held_ = false;
 };
 
 }  // namespace vitrine

@@ -50,8 +50,9 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       plan_sampling_(phase_site(tracer, "plan_sampling")),
       cache_(backend, kv_layers(spec, config, backend.queues_steps())),
       prefaulter_(cache_, backend, pool),
-      model_(spec, weights, cache_, backend, pool, tracer, config.max_batch_tokens, config.max_requests,
-             config.max_context_length),
+      model_(spec, weights, cache_, backend, pool, tracer,
+             {config.max_batch_tokens, config.max_requests, config.max_context_length, config.max_bias_ids,
+              config.max_row_logprobs}),
       sampler_(backend, tracer, config.max_requests) {
   if (!backend.queues_steps()) return;
   graphs_ = std::make_unique<GraphRunner>(model_, backend, tracer, limits_, config.graphs);

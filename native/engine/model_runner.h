@@ -31,6 +31,8 @@ struct CacheConfig {
   int32_t max_batch_tokens = 0;
   int32_t max_context_length = 0;
   GraphConfig graphs{};  ///< where the backend has none: no batch is padded
+  int32_t max_bias_ids = 0;
+  int32_t max_row_logprobs = 0;
 };
 
 class ModelRunner {

@@ -11,33 +11,38 @@
 namespace vitrine {
 
 DecoderModel::DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-                           ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_requests,
-                           int32_t max_positions)
+                           ThreadPool& pool, Tracer& tracer, const DecoderLimits& limits)
     : spec_(spec),
       weights_(weights),
       cache_(cache),
       backend_(backend),
       tracer_(tracer),
       sites_(decoder_sites(spec, backend.activation_dtype(), tracer)),
-      rope_(spec.rope, max_positions, backend, pool),
-      workspace_(backend, spec, max_tokens) {
+      rope_(spec.rope, limits.max_positions, backend, pool),
+      workspace_(backend, spec, limits.max_tokens) {
   for (const LayerWeights& layer : weights.layers) {
     auto& views = experts_.emplace_back();
     for (const ExpertParameters& expert : layer.experts) {
       views.push_back({expert.gate_up_proj.get(), expert.down_proj.get()});
     }
   }
-  backend_.reserve(step_limits(max_tokens, max_requests, max_positions));
+  backend_.reserve(step_limits(limits));
 }
 
-StepLimits DecoderModel::step_limits(int32_t max_tokens, int32_t max_requests, int32_t max_positions) const {
+StepLimits DecoderModel::step_limits(const DecoderLimits& decoder) const {
   const KvLayer& cache = cache_.layer(0);
-  const int64_t blocks = (max_positions + cache.block_size - 1) / cache.block_size;  // of a request; they may be shared
+  // Of a request; they may be shared.
+  const int64_t blocks = (decoder.max_positions + cache.block_size - 1) / cache.block_size;
+  const int64_t lists = 2 * int64_t{decoder.max_bias_ids} + decoder.max_row_logprobs;  // biases, and watched tokens
   StepLimits limits;
-  limits.max_requests = max_requests;
-  limits.max_tokens = max_tokens;
+  limits.max_requests = decoder.max_requests;
+  limits.max_tokens = decoder.max_tokens;
   // Token histories hold what was generated, and so no more than the cache.
-  limits.max_input_words = 4 * int64_t{max_tokens} + (32 + blocks) * max_requests + cache.num_blocks * cache.block_size;
+  limits.max_input_words = 6 * int64_t{decoder.max_tokens} + (32 + blocks + lists) * decoder.max_requests +
+                           cache.num_blocks * cache.block_size;
+  // Of a row a status and the target's log-probability, of a request a status and its token.
+  limits.max_result_words =
+      (2 + int64_t{decoder.max_row_logprobs}) * decoder.max_tokens + 2 * int64_t{decoder.max_requests};
   limits.vocab_size = spec_.vocab_size;
   limits.attention = attention_shape();
   for (size_t i = 0; i < spec_.layers.size(); ++i) {

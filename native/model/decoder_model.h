@@ -17,12 +17,21 @@
 
 namespace vitrine {
 
+/// The largest batches that will come.
+struct DecoderLimits {
+  int32_t max_tokens = 0;
+  int32_t max_requests = 0;
+  int32_t max_positions = 0;     ///< of a request
+  int32_t max_bias_ids = 0;      ///< of a request
+  int32_t max_row_logprobs = 0;  ///< numbers that a row gives beside its target's log-probability
+};
+
 class DecoderModel {
  public:
-  /// All references must outlive the model. Allocates the activations of `max_tokens` and the rope table, and has the
-  /// backend reserve what such steps need.
+  /// All references must outlive the model. Allocates the activations and the rope table, and has the backend reserve
+  /// what such steps need.
   DecoderModel(const ModelSpec& spec, const Weights& weights, const PagedKvCache& cache, Backend& backend,
-               ThreadPool& pool, Tracer& tracer, int32_t max_tokens, int32_t max_requests, int32_t max_positions);
+               ThreadPool& pool, Tracer& tracer, const DecoderLimits& limits);
 
   /// Runs all layers; K and V of every token are in the cache afterwards. `last_sampled` [slots] resolves slot
   /// references; both are device memory. Returns the logits of the first rows, up to max_logit_rows() of them.
@@ -41,7 +50,7 @@ class DecoderModel {
 
  private:
   AttentionShape attention_shape() const;
-  StepLimits step_limits(int32_t max_tokens, int32_t max_requests, int32_t max_positions) const;
+  StepLimits step_limits(const DecoderLimits& decoder) const;
   void run_layers(const ForwardContext& context);
   void run_layer(const ForwardContext& context, int32_t index);
   /// Nothing after the last attention mixes tokens: go on with those whose logits are wanted.

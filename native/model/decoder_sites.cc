@@ -10,6 +10,7 @@ namespace vitrine {
 namespace {
 
 using span_layout::AttentionArgs;
+using span_layout::ExpertsArgs;
 using span_layout::GemmArgs;
 using span_layout::ModuleArgs;
 using span_layout::RowsArgs;
@@ -99,9 +100,16 @@ class SiteFactory {
     sites.topk = rows(path + ".topk", moe.num_experts,
                       value_ * moe.num_experts + (kIdBytes + kVectorBytes) * int64_t{moe.top_k});
     const int64_t inner = moe.intermediate_size;
-    sites.experts =
-        rows(path + ".experts", hidden, value_ * 2 * hidden,  // and the weights, see moe()
-             {{"w13_weight", {moe.num_experts, 2 * inner, hidden}}, {"w2_weight", {moe.num_experts, hidden, inner}}});
+    const Parameters weights = {{"w13_weight", {moe.num_experts, 2 * inner, hidden}},
+                                {"w2_weight", {moe.num_experts, hidden, inner}}};
+    const int64_t expert_elements = 3 * inner * hidden;
+    sites.experts = op(path + ".experts", span_layout::kSchemaExperts, ExpertsArgs::kModule, weights);
+    sites.experts.record.args[ExpertsArgs::kDims1 + 1] = static_cast<uint32_t>(hidden);
+    sites.experts.bytes_per_row = value_ * 2 * hidden;
+    sites.experts.flops_per_row = 2 * expert_elements * moe.top_k;
+    sites.experts.bytes_per_expert = stored_ * expert_elements;
+    sites.experts.num_experts = moe.num_experts;
+    sites.experts.top_k = moe.top_k;
   }
 
   using Parameters = std::vector<ModuleParameter>;

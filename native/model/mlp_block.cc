@@ -1,4 +1,5 @@
-// The MLP in slices of rows: its inner activations are the widest of the model, and rows do not depend on each other.
+// The MLP in slices of rows (see mlp_slice_rows()): its inner activations are the widest of the model, and rows do not
+// depend on each other.
 #include <algorithm>
 
 #include "model/mlp_block.h"

@@ -2,17 +2,28 @@
 #include "model/moe_block.h"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "profiler/op_work.h"
 
 namespace vitrine {
 namespace {
 
-/// Which experts run is known to the device alone: as many as the tokens can choose at most.
-void describe_experts(SpanRecord& record, const ModelSpec& model, const MoeSpec& spec, const TraceSite& site,
+int64_t distinct_experts(const MoeRouting& routing, int64_t rows) {
+  std::vector<bool> used(static_cast<size_t>(routing.num_experts));
+  for (int64_t i = 0; i < rows * routing.top_k; ++i) used[static_cast<size_t>(routing.expert_ids[i])] = true;
+  return std::ranges::count(used, true);
+}
+
+/// A device that is queued for has not chosen yet, and alone knows what it chooses.
+void describe_experts(TraceScope& scope, const Backend& backend, const TraceSite& site, const MoeRouting& routing,
                       int64_t rows) {
-  const int64_t used = std::min<int64_t>(spec.num_experts, rows * spec.top_k);
-  const int64_t expert_bytes =
-      3 * spec.intermediate_size * model.hidden_size * static_cast<int64_t>(dtype_size(model.dtype));
-  record.set_wide(span_layout::RowsArgs::kBytes, rows * site.bytes_per_row + used * expert_bytes);
+  std::optional<int64_t> used;
+  if (!backend.queues_steps()) used = distinct_experts(routing, rows);
+  const OpWork work = op_work(site, rows, {}, used);
+  scope.add_flops(work.flops);
+  if (work.bytes > 0) scope.add_bytes(work.bytes);
 }
 
 }  // namespace
@@ -34,8 +45,8 @@ void moe(const ForwardContext& context, const LayerSites& sites, const MoeSpec& 
     context.backend.moe_route(router_logits, routing);
   }
   const TraceShape choices{x.rows, spec.top_k};
-  const TraceScope scope(context.tracer, sites.experts, x, choices, choices, router_logits);
-  if (scope.record() != nullptr) describe_experts(*scope.record(), context.spec, spec, sites.experts, x.rows);
+  TraceScope scope(context.tracer, sites.experts, x, choices, choices, router_logits);
+  if (scope.record() != nullptr) describe_experts(scope, context.backend, sites.experts, routing, x.rows);
   context.backend.moe_experts(x, routing, experts, context.spec.activation, out);
 }
 

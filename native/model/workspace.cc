@@ -7,7 +7,7 @@ namespace vitrine {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr int64_t kMlpRows = 1024;                   // bounds the widest activation; still enough rows for a full GEMM
+constexpr int64_t kMlpBytes = int64_t{1} << 30;      // bounds the widest activations, where the backend sets no bound
 constexpr int64_t kLogitBytes = int64_t{128} << 20;  // bounds [rows, vocab] when a long prompt wants log-probabilities
 
 size_t tensor_bytes(const Tensor& tensor) {
@@ -18,6 +18,12 @@ size_t tensor_bytes(const Tensor& tensor) {
 void* offset(void* base, size_t bytes) { return static_cast<char*>(base) + bytes; }
 
 }  // namespace
+
+int64_t mlp_slice_rows(const Backend& backend, const ModelSpec& spec, int64_t max_tokens) {
+  if (!spec.has_dense_mlp()) return 0;
+  const int64_t row_bytes = 3 * spec.intermediate_size * static_cast<int64_t>(dtype_size(backend.activation_dtype()));
+  return std::min({max_tokens, backend.mlp_slice_rows(), std::max<int64_t>(1, kMlpBytes / row_bytes)});
+}
 
 Workspace::Workspace(Backend& backend, const ModelSpec& spec, int64_t max_tokens) : backend_(backend) {
   const DType dtype = backend.activation_dtype();
@@ -32,7 +38,7 @@ Workspace::Workspace(Backend& backend, const ModelSpec& spec, int64_t max_tokens
 
   qkv = shape(max_tokens, spec.qkv_size());
   heads = shape(max_tokens, spec.q_size());
-  const int64_t mlp_rows = spec.has_dense_mlp() ? std::min(max_tokens, kMlpRows) : 0;
+  const int64_t mlp_rows = mlp_slice_rows(backend, spec, max_tokens);
   gate_up = shape(mlp_rows, 2 * spec.intermediate_size);
   activated = shape(mlp_rows, spec.intermediate_size);
   void* scratch =

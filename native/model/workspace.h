@@ -9,6 +9,10 @@
 
 namespace vitrine {
 
+/// Rows of a slice of the MLP for steps of up to `max_tokens`: as many as the backend works through at once best,
+/// within a bound on their bytes.
+int64_t mlp_slice_rows(const Backend& backend, const ModelSpec& spec, int64_t max_tokens);
+
 /// Every tensor has the most rows it may need; blocks work on first_rows(). T = max_tokens.
 class Workspace {
  public:

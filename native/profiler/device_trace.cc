@@ -129,9 +129,10 @@ void DeviceTrace::add_step(int32_t step_id, int64_t begin_ns, int64_t end_ns, in
       Op& op = step.ops.emplace_back(op_of(record));
       op.begin_ns = base_ns + record.begin;
       op.end_ns = base_ns + record.end;
-    } else if (record.kind == kKindMore && record.schema == kSchemaFlops && !step.ops.empty()) {
+    } else if (record.kind == kKindMore && !step.ops.empty()) {
       const uint64_t bits = uint64_t{record.args[1]} << 32 | record.args[0];
-      step.ops.back().work.flops = std::bit_cast<double>(bits);
+      if (record.schema == kSchemaFlops) step.ops.back().work.flops = std::bit_cast<double>(bits);
+      if (record.schema == kSchemaBytes) step.ops.back().work.bytes = static_cast<int64_t>(bits);
     }
   }
   const std::lock_guard lock(mutex_);
@@ -367,16 +368,19 @@ void DeviceTrace::write_op(const Op& op, std::vector<SpanRecord>& chunk) {
   SpanRecord& record = append_more(chunk, kSchemaGpuOp);
   record.args[GpuOpArgs::kOp] = name;
   record.args[GpuOpArgs::kModule] = module;
-  if (op.work.bytes == 0 || op.busy_ns == 0) return;
+  if (op.busy_ns == 0) return;
   const auto ns = static_cast<double>(op.busy_ns);
-  const double bandwidth = static_cast<double>(op.work.bytes) / ns;
-  if (op.work.flops > 0) {
-    constexpr double kTera = 1e3;  // of operations a nanosecond
+  constexpr double kTera = 1e3;  // of operations a nanosecond
+  const uint32_t bandwidth = float_word(static_cast<double>(op.work.bytes) / ns);
+  const uint32_t flops = float_word(op.work.flops / ns / kTera);
+  if (op.work.bytes > 0 && op.work.flops > 0) {
     SpanRecord& rates = append_more(chunk, kSchemaGpuRates);
-    rates.args[GpuRatesArgs::kGBS] = float_word(bandwidth);
-    rates.args[GpuRatesArgs::kTFLOPS] = float_word(op.work.flops / ns / kTera);
-  } else {
-    append_more(chunk, kSchemaGpuBandwidth).args[GpuBandwidthArgs::kGBS] = float_word(bandwidth);
+    rates.args[GpuRatesArgs::kGBS] = bandwidth;
+    rates.args[GpuRatesArgs::kTFLOPS] = flops;
+  } else if (op.work.bytes > 0) {
+    append_more(chunk, kSchemaGpuBandwidth).args[GpuBandwidthArgs::kGBS] = bandwidth;
+  } else if (op.work.flops > 0) {
+    append_more(chunk, kSchemaGpuFlops).args[GpuFlopsArgs::kTFLOPS] = flops;
   }
 }
 

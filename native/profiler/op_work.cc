@@ -1,4 +1,4 @@
-// Formulas of the three kinds of ops.
+// Formulas of the kinds of ops.
 #include "profiler/op_work.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@ namespace vitrine {
 namespace {
 
 using span_layout::AttentionArgs;
+using span_layout::ExpertsArgs;
 using span_layout::GemmArgs;
 using span_layout::RowsArgs;
 
@@ -17,6 +18,12 @@ int64_t wide(const SpanRecord& record, size_t word) {
 /// Of x[rows, k] times w[n, k].
 double gemm_flops(const SpanRecord& record, int64_t rows) {
   return 2.0 * static_cast<double>(rows) * record.args[GemmArgs::kDims2] * record.args[GemmArgs::kDims2 + 1];
+}
+
+/// Where it does not depend on what the rows chose.
+std::optional<int64_t> certain_experts(const TraceSite& site, int64_t rows) {
+  if (rows == 1 || site.top_k == site.num_experts) return site.top_k;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -43,13 +50,19 @@ int64_t attention_pairs(const AttentionLengths& lengths, int32_t window) {
   return total;
 }
 
-OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& lengths) {
+OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& lengths,
+               std::optional<int64_t> used_experts) {
   OpWork work;
   if (site.fixed_bytes > 0 || site.bytes_per_row > 0) work.bytes = site.fixed_bytes + rows * site.bytes_per_row;
   if (site.record.schema == span_layout::kSchemaGemm) work.flops = gemm_flops(site.record, rows);
   if (site.record.schema == span_layout::kSchemaAttention) {
     work.bytes += visible_tokens(lengths, site.sliding_window) * site.bytes_per_kv_token;
     work.flops = static_cast<double>(attention_pairs(lengths, site.sliding_window) * site.flops_per_pair);
+  }
+  if (site.record.schema == span_layout::kSchemaExperts) {
+    if (!used_experts) used_experts = certain_experts(site, rows);
+    work.bytes = used_experts ? work.bytes + *used_experts * site.bytes_per_expert : 0;
+    work.flops = static_cast<double>(rows * site.flops_per_row);
   }
   return work;
 }
@@ -59,6 +72,7 @@ std::optional<uint32_t> module_of(const SpanRecord& record) {
     case span_layout::kSchemaGemm: return record.args[GemmArgs::kModule];
     case span_layout::kSchemaRows: return record.args[RowsArgs::kModule];
     case span_layout::kSchemaAttention: return record.args[AttentionArgs::kModule];
+    case span_layout::kSchemaExperts: return record.args[ExpertsArgs::kModule];
     default: return std::nullopt;
   }
 }

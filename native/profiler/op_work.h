@@ -26,13 +26,15 @@ struct OpWork {
   double flops = 0;   ///< 0: not known, or none to speak of
 };
 
-/// Of an op over `rows` rows. Of a mixture's experts nothing is known from this alone.
-OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& lengths);
+/// Of an op over `rows` rows. `used_experts`: how many of a mixture's experts the rows chose together; without it their
+/// bytes are known only where every choice gives the same number.
+OpWork op_work(const TraceSite& site, int64_t rows, const AttentionLengths& lengths,
+               std::optional<int64_t> used_experts = std::nullopt);
 
 /// The name of the module that an op's record names; none for a phase of the engine.
 std::optional<uint32_t> module_of(const SpanRecord& record);
 
-/// As its record says, without the operations of attention.
+/// As its record says, without what records behind it add: operations of attention, all of a mixture's experts.
 OpWork recorded_work(const SpanRecord& record);
 
 }  // namespace vitrine

@@ -84,6 +84,8 @@ inline constexpr uint16_t kSchemaGpuOp = 21;
 inline constexpr uint16_t kSchemaGpuPhase = 22;
 inline constexpr uint16_t kSchemaGpuBandwidth = 23;
 inline constexpr uint16_t kSchemaGpuRates = 24;
+inline constexpr uint16_t kSchemaGpuFlops = 25;
+inline constexpr uint16_t kSchemaExperts = 26;
 
 // The first argument word of each field, by schema.
 struct StepArgs {
@@ -218,6 +220,15 @@ struct GpuBandwidthArgs {
 struct GpuRatesArgs {
   static constexpr size_t kGBS = 0;  // f32
   static constexpr size_t kTFLOPS = 1;  // f32
+};
+
+struct GpuFlopsArgs {
+  static constexpr size_t kTFLOPS = 0;  // f32
+};
+
+struct ExpertsArgs {
+  static constexpr size_t kDims1 = 0;  // dims[2]
+  static constexpr size_t kModule = 2;  // name
 };
 
 }  // namespace vitrine::span_layout

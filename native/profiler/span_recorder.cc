@@ -47,13 +47,23 @@ void SpanRecorder::start(int64_t start_ns) {
 }
 
 void SpanRecorder::add_flops(double flops) {
+  SpanRecord* record = add_more(span_layout::kSchemaFlops);
+  if (record != nullptr) record->set_wide(span_layout::FlopsArgs::kFlops, std::bit_cast<int64_t>(flops));
+}
+
+void SpanRecorder::add_bytes(int64_t bytes) {
+  SpanRecord* record = add_more(span_layout::kSchemaBytes);
+  if (record != nullptr) record->set_wide(span_layout::BytesArgs::kBytes, bytes);
+}
+
+SpanRecord* SpanRecorder::add_more(uint16_t schema) {
   SpanRecord* record = engine_.append();
-  if (record == nullptr) return;
+  if (record == nullptr) return nullptr;
   *record = SpanRecord{};
   record->kind = span_layout::kKindMore;
-  record->schema = span_layout::kSchemaFlops;
+  record->schema = schema;
   record->layer = -1;
-  record->set_wide(span_layout::FlopsArgs::kFlops, std::bit_cast<int64_t>(flops));
+  return record;
 }
 
 int64_t SpanRecorder::stop() {

@@ -67,6 +67,7 @@ class SpanRecorder final : private ThreadPool::Observer {
 
   /// Of the op that was opened last, which has nothing inside yet.
   void add_flops(double flops);
+  void add_bytes(int64_t bytes);
 
   /// Ends recording. Returns the step's end, CLOCK_MONOTONIC: no span is after it.
   int64_t stop();
@@ -85,6 +86,7 @@ class SpanRecorder final : private ThreadPool::Observer {
     int64_t last_end = 0;
   };
 
+  SpanRecord* add_more(uint16_t schema);
   void worked(int worker, int64_t begin_ns, int64_t end_ns) override;
 
   ThreadPool& pool_;

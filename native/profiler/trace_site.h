@@ -28,6 +28,10 @@ struct TraceSite {
   int64_t bytes_per_kv_token = 0;  ///< attention: for each position that the batch sees
   int64_t flops_per_pair = 0;      ///< attention: for each pair of a query and a position that it sees
   int32_t sliding_window = 0;      ///< attention: positions a query sees; 0 = all
+  int64_t flops_per_row = 0;       ///< a mixture's experts: whichever of them it chose
+  int64_t bytes_per_expert = 0;    ///< a mixture's experts: for each that some row chose
+  int32_t num_experts = 0;         ///< a mixture's experts: how many there are
+  int32_t top_k = 0;               ///< a mixture's experts: how many a row chooses
   std::string range;               ///< what its NVTX range is called; of a module see module_range_head()
   bool is_module = false;
 };

@@ -9,6 +9,7 @@
 namespace vitrine {
 namespace {
 
+using span_layout::ExpertsArgs;
 using span_layout::GemmArgs;
 using span_layout::RowsArgs;
 
@@ -23,6 +24,8 @@ void fill_arguments(SpanRecord& record, const TraceSite& site, std::initializer_
   } else if (record.schema == span_layout::kSchemaRows) {
     record.args[RowsArgs::kDims1] = static_cast<uint32_t>(rows);
     record.set_wide(RowsArgs::kBytes, bytes);
+  } else if (record.schema == span_layout::kSchemaExperts) {
+    record.args[ExpertsArgs::kDims1] = static_cast<uint32_t>(rows);
   }
 }
 
@@ -57,6 +60,10 @@ void TraceScope::open(Tracer& tracer, const TraceSite& site, std::initializer_li
 
 void TraceScope::add_flops(double flops) {
   if (record_ != nullptr) tracer_->recorder_.add_flops(flops);
+}
+
+void TraceScope::add_bytes(int64_t bytes) {
+  if (record_ != nullptr) tracer_->recorder_.add_bytes(bytes);
 }
 
 void TraceScope::close() {

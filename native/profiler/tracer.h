@@ -93,6 +93,8 @@ class TraceScope {
   SpanRecord* record() const { return record_; }
   /// Adds the operations of the op's products; before anything inside the scope is recorded.
   void add_flops(double flops);
+  /// Likewise what the op moves, where its own schema has no word for it.
+  void add_bytes(int64_t bytes);
 
  private:
   void open(Tracer& tracer, const TraceSite& site, std::initializer_list<TraceShape> inputs);

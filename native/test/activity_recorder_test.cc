@@ -108,6 +108,7 @@ class FakeCupti {
     find(refuse, "fake_cupti_refuse");
     find(now, "fake_cupti_now");
     find(enabled_kinds, "fake_cupti_enabled_kinds");
+    find(work_before_calls, "fake_cupti_work_before_calls");
     find(kernel, "fake_cupti_kernel");
     find(copy, "fake_cupti_memcpy");
     find(set, "fake_cupti_memset");
@@ -122,6 +123,7 @@ class FakeCupti {
   decltype(&fake_cupti_refuse) refuse = nullptr;
   decltype(&fake_cupti_now) now = nullptr;
   decltype(&fake_cupti_enabled_kinds) enabled_kinds = nullptr;
+  decltype(&fake_cupti_work_before_calls) work_before_calls = nullptr;
   decltype(&fake_cupti_kernel) kernel = nullptr;
   decltype(&fake_cupti_memcpy) copy = nullptr;
   decltype(&fake_cupti_memset) set = nullptr;
@@ -144,6 +146,20 @@ Taken take_all() {
   }
   return taken;
 }
+
+/// The recorder, recording from the fake.
+struct Recording {
+  Recording() { recorder.start(); }
+
+  /// What has come once the buffers are flushed.
+  Taken flushed() {
+    recorder.flush();
+    return take_all();
+  }
+
+  FakeCupti cupti;
+  ActivityRecorder& recorder = ActivityRecorder::instance();
+};
 
 KernelRecord kernel_record(uint32_t correlation, uint64_t start, uint64_t end) {
   KernelRecord record{};
@@ -173,23 +189,21 @@ TEST("activity recorder: a refusal is one line with CUPTI's word for it, and lea
   cupti.refuse(kSuccess, 0);
   recorder.start();
   CHECK(cupti.enabled_kinds() != 0);
+  CHECK_EQ(cupti.work_before_calls(), uint64_t{0});
   recorder.start();  // once more does nothing
   recorder.stop();
   CHECK_EQ(cupti.enabled_kinds(), uint64_t{0});
 }
 
 TEST("activity recorder: the clock that CUPTI is given is CLOCK_MONOTONIC") {
-  FakeCupti cupti;
-  ActivityRecorder::instance().start();
+  Recording run;
   const int64_t before = monotonic_ns();
-  const auto told = static_cast<int64_t>(cupti.now());
+  const auto told = static_cast<int64_t>(run.cupti.now());
   CHECK(before <= told && told <= monotonic_ns());
 }
 
 TEST("activity recorder: records of every kind, field by field") {
-  FakeCupti cupti;
-  ActivityRecorder& recorder = ActivityRecorder::instance();
-  recorder.start();
+  Recording run;
   KernelRecord kernel = kernel_record(11, 1000, 1500);
   kernel.device = 1;
   kernel.context = 2;
@@ -203,7 +217,7 @@ TEST("activity recorder: records of every kind, field by field") {
   kernel.dynamic_shared_memory = 2048;
   kernel.graph = 5;
   kernel.graph_node = (uint64_t{5} << 32) + 17;
-  cupti.kernel(&kernel);
+  run.cupti.kernel(&kernel);
   MemcpyRecord copy{};
   copy.kind = kMemcpy;
   copy.copy_kind = 1;
@@ -214,26 +228,25 @@ TEST("activity recorder: records of every kind, field by field") {
   copy.end = 2100;
   copy.stream = 7;
   copy.correlation = 12;
-  cupti.copy(&copy);
+  run.cupti.copy(&copy);
   MemsetRecord set{};
   set.kind = kMemset;
   set.bytes = 64;
   set.start = 3000;
   set.end = 3001;
   set.correlation = 13;
-  cupti.set(&set);
+  run.cupti.set(&set);
   for (const uint32_t function : {0u, 2u}) {  // cudaGetLastError is left out
     const CallRecord call{kRuntime, function, 900, 950, 1, 4242, 11, 0};
-    cupti.call(&call);
+    run.cupti.call(&call);
   }
   const CallRecord driver_call{kDriver, 1, 1900, 1950, 1, 4242, 12, 0};
-  cupti.call(&driver_call);
+  run.cupti.call(&driver_call);
   const SynchronizationRecord wait{kSynchronization, 3, 4000, 5000, 14, 2, 7, UINT32_MAX};
-  cupti.wait(&wait);
+  run.cupti.wait(&wait);
 
   CHECK(take_all().activities.empty());  // nothing comes before its buffer is full or flushed
-  recorder.flush();
-  const auto [activities, dropped] = take_all();
+  const auto [activities, dropped] = run.flushed();
   CHECK_EQ(dropped, uint64_t{0});
   CHECK_EQ(activities.size(), size_t{6});
   if (activities.size() != 6) return;
@@ -256,38 +269,30 @@ TEST("activity recorder: records of every kind, field by field") {
 }
 
 TEST("activity recorder: a flush leaves what is not complete, and a stop forgets it") {
-  FakeCupti cupti;
-  ActivityRecorder& recorder = ActivityRecorder::instance();
-  recorder.start();
+  Recording run;
   const KernelRecord running = kernel_record(1, 1000, 0);
-  cupti.kernel(&running);
-  recorder.flush();
-  CHECK(take_all().activities.empty());
-  recorder.stop();
-  recorder.start();
+  run.cupti.kernel(&running);
+  CHECK(run.flushed().activities.empty());
+  run.recorder.stop();
+  run.recorder.start();
   const KernelRecord done = kernel_record(2, 1000, 2000);
-  cupti.kernel(&done);
-  recorder.flush();
-  const auto [activities, dropped] = take_all();
+  run.cupti.kernel(&done);
+  const auto [activities, dropped] = run.flushed();
   CHECK_EQ(activities.size(), size_t{1});
   CHECK_EQ(dropped, uint64_t{0});
 }
 
 TEST("activity recorder: without a buffer CUPTI drops, and what nobody takes is dropped; both are counted") {
-  FakeCupti cupti;
-  ActivityRecorder& recorder = ActivityRecorder::instance();
-  recorder.start();
+  Recording run;
   const size_t a_buffer = ActivityRecorder::kBufferBytes / 256;
   const size_t told = ActivityRecorder::kBuffers * a_buffer + 100;
   const KernelRecord record = kernel_record(1, 1000, 2000);
-  for (size_t i = 0; i < told; ++i) cupti.kernel(&record);
-  recorder.flush();
-  const auto [activities, dropped] = take_all();
+  for (size_t i = 0; i < told; ++i) run.cupti.kernel(&record);
+  const auto [activities, dropped] = run.flushed();
   CHECK_EQ(activities.size() + dropped, told);
   CHECK_EQ(dropped, told - ActivityRecorder::kActivities);
-  cupti.kernel(&record);  // the buffers are free again
-  recorder.flush();
-  const Taken next = take_all();
+  run.cupti.kernel(&record);  // the buffers are free again
+  const Taken next = run.flushed();
   CHECK_EQ(next.activities.size(), size_t{1});
   CHECK_EQ(next.dropped, uint64_t{0});
 }

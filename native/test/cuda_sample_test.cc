@@ -161,7 +161,7 @@ TEST("cuda sampling on the host: log-probabilities and the best tokens, by more 
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
   for (const int32_t top : {0, 1, 5, 1024, 2600}) {
     const SampleResult sampled[] = {{7, kSampled}, {100, kSampled}};
-    const LogprobRow row{0, top == 5 ? -2 : 100, 0, top, 0, 2};  // -2: what the second sample gave
+    const LogprobRow row{0, top == 5 ? -2 : 100, 0, top, 0, 2, 0};  // -2: what the second sample gave
     const int32_t watch[] = {0, 2599};
     int32_t status = -1;
     float target = 0;

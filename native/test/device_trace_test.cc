@@ -147,6 +147,19 @@ TraceSite attention_site() {
   return site;
 }
 
+/// Of 8 experts each row chooses 2.
+TraceSite experts_site() {
+  TraceSite site;
+  site.record = op_span(kSchemaExperts, 2, 0, 0);
+  site.record.args[ExpertsArgs::kModule] = 3;
+  site.bytes_per_row = 10;
+  site.flops_per_row = 5000;
+  site.bytes_per_expert = 700;
+  site.num_experts = 8;
+  site.top_k = 2;
+  return site;
+}
+
 }  // namespace
 
 TEST("device trace: work of a step gets op, module, layer and rates from the op that queued it") {
@@ -332,6 +345,51 @@ TEST("device trace: tracks nest and arrows go forward, whatever the device's clo
     }
   }
   CHECK_EQ(batch.device_tables.threads.back().name, std::string("waits for stream 7"));
+}
+
+TEST("device trace: experts have their operations, and bytes only where it is known how many of them ran") {
+  const TraceSite site = experts_site();
+  for (const int64_t rows : {1, 4}) {
+    Fixture f;
+    const GraphReplay replay{1100, 1300, {{&site, 1}}, rows, {}, {}};
+    f.add_step(1, 1000, 2000, {op_span(kSchemaNone, 4, 1000, 2000)}, {replay});
+    f.activities.told = {launch(1, 1150, 1250), kernel(1, 5000, 5100, 1)};
+    const Event event = read(f.trace.take(true).steps[0].device).spans[0];
+    CHECK_EQ(event.more.at(kSchemaGpuOp).args[GpuOpArgs::kOp] > 0, true);
+    const double tflops = static_cast<double>(rows) * 5000 / 100 / 1000;
+    if (rows == 1) {
+      CHECK_NEAR(event.number(kSchemaGpuRates, GpuRatesArgs::kGBS), (10.0 + 2 * 700) / 100, 1e-4);
+      CHECK_NEAR(event.number(kSchemaGpuRates, GpuRatesArgs::kTFLOPS), tflops, 1e-6);
+    } else {  // from 2 experts to 8
+      CHECK_EQ(event.more.count(kSchemaGpuRates) + event.more.count(kSchemaGpuBandwidth), size_t{0});
+      CHECK_NEAR(event.number(kSchemaGpuFlops, GpuFlopsArgs::kTFLOPS), tflops, 1e-6);
+    }
+  }
+  // Op by op what the records behind the span say.
+  Fixture f;
+  SpanRecord more[2] = {};
+  for (SpanRecord& record : more) record.kind = kKindMore;
+  more[0].schema = kSchemaFlops;
+  more[0].set_wide(FlopsArgs::kFlops, std::bit_cast<int64_t>(20000.0));
+  more[1].schema = kSchemaBytes;
+  more[1].set_wide(BytesArgs::kBytes, 3000);
+  SpanRecord span = site.record;
+  span.begin = 1000, span.end = 2000;
+  f.add_step(1, 1000, 2000, {span, more[0], more[1]});
+  f.activities.told = {launch(1, 1150, 1250), kernel(1, 5000, 5100)};
+  const Event event = read(f.trace.take(true).steps[0].device).spans[0];
+  CHECK_NEAR(event.number(kSchemaGpuRates, GpuRatesArgs::kGBS), 30, 1e-4);
+  CHECK_NEAR(event.number(kSchemaGpuRates, GpuRatesArgs::kTFLOPS), 0.2, 1e-6);
+}
+
+TEST("op work: bytes of experts by how many were used, or for certain would be") {
+  TraceSite site = experts_site();
+  CHECK_EQ(op_work(site, 4, {}, 5).bytes, int64_t{4 * 10 + 5 * 700});
+  CHECK_EQ(op_work(site, 4, {}).bytes, int64_t{0});
+  CHECK_EQ(op_work(site, 1, {}).bytes, int64_t{10 + 2 * 700});
+  site.num_experts = 2;
+  CHECK_EQ(op_work(site, 4, {}).bytes, int64_t{4 * 10 + 2 * 700});
+  CHECK_EQ(op_work(site, 4, {}).flops, 20000.0);
 }
 
 TEST("op work: visible tokens and pairs are those of counting, with and without a window") {

@@ -30,6 +30,7 @@ BufferCompleted complete_buffer = nullptr;
 uint64_t (*read_clock)() = nullptr;
 bool system_thread_ids = false;
 uint64_t enabled_kinds = 0;
+uint64_t work_before_calls = 0;
 Buffer current;
 std::vector<Buffer> full;
 size_t dropped = 0;
@@ -70,6 +71,9 @@ FAKE_CUPTI Result cuptiGetResultString(Result result, const char** text) {
 FAKE_CUPTI Result cuptiActivityEnable(int32_t kind) {
   if (request_buffer == nullptr || read_clock == nullptr || !system_thread_ids) return kInvalidOperation;
   if (next_result != kSuccess && next_result_after-- == 0) return next_result;
+  constexpr uint64_t kCalls = uint64_t{1} << kRuntime | uint64_t{1} << kDriver;
+  const bool is_work = kind == kConcurrentKernel || kind == kMemcpy || kind == kMemset;
+  if (is_work && (enabled_kinds & kCalls) != kCalls) ++work_before_calls;
   enabled_kinds |= uint64_t{1} << kind;
   return kSuccess;
 }
@@ -148,6 +152,7 @@ FAKE_CUPTI void fake_cupti_refuse(Result result, int after) {
 FAKE_CUPTI uint64_t fake_cupti_now() { return read_clock(); }
 
 FAKE_CUPTI uint64_t fake_cupti_enabled_kinds() { return enabled_kinds; }
+FAKE_CUPTI uint64_t fake_cupti_work_before_calls() { return work_before_calls; }
 
 FAKE_CUPTI void fake_cupti_kernel(const KernelRecord* record) { tell(*record, record->end == 0); }
 FAKE_CUPTI void fake_cupti_memcpy(const MemcpyRecord* record) { tell(*record, record->end == 0); }

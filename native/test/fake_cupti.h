@@ -12,6 +12,8 @@ void fake_cupti_refuse(vitrine::cuda::cupti::Result result, int after);
 uint64_t fake_cupti_now();
 /// One bit a kind.
 uint64_t fake_cupti_enabled_kinds();
+/// How often a kind of work was enabled before the calls that queue it.
+uint64_t fake_cupti_work_before_calls();
 /// Tell of something, if its kind is enabled. A record that ends at 0 is not complete.
 void fake_cupti_kernel(const vitrine::cuda::cupti::KernelRecord* record);
 void fake_cupti_memcpy(const vitrine::cuda::cupti::MemcpyRecord* record);

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "engine/model_runner.h"
 #include "model/weight_loader.h"
+#include "model/workspace.h"
 #include "op_test_support.h"
 #include "queued_backend.h"
 #include "test_framework.h"
@@ -390,6 +391,22 @@ TEST("engine: a batch that is refused comes back after the steps launched before
   CHECK_EQ(run.done()[0]->error, "");
   CHECK(run.done()[1]->error.starts_with("ForwardBatch.magic"));
   run.engine().close();
+}
+
+TEST("MLP slices: bounded for a CPU's caches; on a GPU, which reads the weights for each, by memory alone") {
+  ThreadPool pool(1);
+  const auto cpu = cpu_backend(pool);
+  const auto gpu = make_queued_backend(cpu_backend(pool), std::make_shared<QueueLog>());
+  ModelSpec spec = tiny_spec();
+  spec.intermediate_size = 14336;
+  CHECK_EQ(mlp_slice_rows(*cpu, spec, 8192), int64_t{1024});
+  CHECK_EQ(mlp_slice_rows(*cpu, spec, 100), int64_t{100});
+  CHECK_EQ(mlp_slice_rows(*gpu, spec, 4096), int64_t{4096});
+  // Gate, up and their product in float32 take at most 1 GiB.
+  CHECK_EQ(mlp_slice_rows(*gpu, spec, 8192), (int64_t{1} << 30) / (3 * 14336 * 4));
+  spec.intermediate_size = 0;
+  for (LayerSpec& layer : spec.layers) layer.moe = MoeSpec{5, 2, true, 24};
+  CHECK_EQ(mlp_slice_rows(*gpu, spec, 8192), int64_t{0});
 }
 
 TEST("engine: the end of a recording of the device finishes what is launched, and steps go on") {

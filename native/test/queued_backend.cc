@@ -135,6 +135,7 @@ class QueuedBackend final : public Backend {
 
   std::string_view name() const override { return "queued"; }
   DType activation_dtype() const override { return device_->activation_dtype(); }
+  int64_t mlp_slice_rows() const override { return INT64_MAX; }
   DeviceActivities* activities() override { return &activities_; }
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return device_->allocate(bytes); }
   size_t available_bytes() const override { return device_->available_bytes(); }

@@ -21,11 +21,7 @@ export function describeDevice(events, steps) {
   const unlaunched = kernels.filter(({ args }) => !launches.has(args?.correlation)).length;
   if (unlaunched > 0) problems.push(`${unlaunched} kernels without the call that launched them`);
   problems.push(...overlaps(work));
-  return {
-    ...{ kernels: kernels.length, copies: work.length - kernels.length, named, problems },
-    busyShare: busyShare(work),
-    idleBetweenStepsUs: idleBetweenSteps(work),
-  };
+  return { kernels: kernels.length, copies: work.length - kernels.length, named, problems };
 }
 
 /** What runs on one stream runs one after the other. */
@@ -38,30 +34,4 @@ function overlaps(work) {
     ends.set(args?.stream, Math.max(end ?? 0, ts + dur));
   }
   return count === 0 ? [] : [`${count} kernels or copies begin before the one before them on their stream has ended`];
-}
-
-function busyShare(work) {
-  if (work.length === 0) return null;
-  let busy = 0;
-  let until = work[0].ts;
-  for (const { ts, dur } of work) {
-    busy += Math.max(0, ts + dur - Math.max(until, ts));
-    until = Math.max(until, ts + dur);
-  }
-  return busy / (until - work[0].ts);
-}
-
-/** From the end of a step, the copy of its results to the host, to what runs next; null where no two steps are there. */
-function idleBetweenSteps(work) {
-  const gaps = [];
-  let until = Number.NEGATIVE_INFINITY;
-  work.forEach((event, i) => {
-    until = Math.max(until, event.ts + event.dur);
-    const next = work[i + 1];
-    if (event.cat === 'gpu_memcpy' && event.name.startsWith('Memcpy DtoH') && next !== undefined)
-      gaps.push(Math.max(0, next.ts - until));
-  });
-  if (gaps.length === 0) return null;
-  gaps.sort((a, b) => a - b);
-  return { median: gaps[gaps.length >> 1], longest: gaps.at(-1), steps: gaps.length };
 }

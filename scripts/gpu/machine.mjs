@@ -1,6 +1,6 @@
 // What a report says of the machine and the source it is about.
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { findTool, root, run } from './programs.mjs';
 
 export const library = join(root, 'build/cuda/libvitrine_cuda.so');
@@ -24,6 +24,31 @@ export function describeMachine() {
     node: process.version,
     kernel: firstLine(ask('uname', ['-rm']).stdout),
   };
+}
+
+/** Python's packages of CUDA's libraries: PyTorch brings them, and often they are the only ones on a machine. */
+const FIND_PACKAGES = `
+import importlib.util
+found = importlib.util.find_spec('nvidia')
+print('\\n'.join(found.submodule_search_locations if found else []))`;
+
+/** Folders with a cublasLt or a CUPTI of Python's packages, where the loader does not look by itself. */
+export function pythonLibraryFolders() {
+  const python = findTool('python3');
+  if (python === undefined) return [];
+  const found = ask(python, ['-c', FIND_PACKAGES]);
+  const packages = found.ok ? found.stdout.split('\n').filter((path) => path !== '' && existsSync(path)) : [];
+  return packages
+    .flatMap((path) => readdirSync(path).map((name) => join(path, name, 'lib')))
+    .filter(
+      (folder) => existsSync(folder) && readdirSync(folder).some((file) => /^lib(cublasLt|cupti)\.so/.test(file)),
+    );
+}
+
+/** For the programs that are started from here on, behind what is there already. */
+export function addLibraryFolders(folders) {
+  const given = process.env.LD_LIBRARY_PATH;
+  if (folders.length > 0) process.env.LD_LIBRARY_PATH = [...(given ? [given] : []), ...folders].join(delimiter);
 }
 
 /** The GPU as our own library sees it. */

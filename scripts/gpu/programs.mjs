@@ -23,7 +23,7 @@ export function run(command, args, { seconds = 600, env = {} } = {}) {
   const timedOut = result.error?.code === 'ETIMEDOUT';
   return {
     ok: result.status === 0,
-    command: [command, ...args].join(' '),
+    command: [...Object.entries(env).map(([name, value]) => `${name}=${value}`), command, ...args].join(' '),
     status: result.status,
     ...(timedOut && { timedOut, reason: `ran past its limit of ${Math.round(seconds)} s` }),
     ...(result.error && !timedOut && { error: result.error.message }),
@@ -34,7 +34,11 @@ export function run(command, args, { seconds = 600, env = {} } = {}) {
   };
 }
 
-/** Without the whole output. */
+/**
+ * Without the whole output.
+ *
+ * @param {ReturnType<typeof run>} result
+ */
 export const summaryOf = ({ stdout, ...rest }) => rest;
 
 /** What a program printed as JSON objects, one a line. */

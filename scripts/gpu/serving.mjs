@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launchServer } from '../../dist/index.js';
+import { summariseTrace } from '../../dist/trace/summary/trace-summary.js';
 import { readTrace, recordingProblems, stepsOf } from '../../test/support/trace-checker.js';
 import { describeDevice } from './device-trace.mjs';
 
@@ -104,12 +105,18 @@ try {
   await profile;
   const status = await finishedProfile(server.url, () => generate(prompts[0]));
 
-  const trace = readTrace(status.files.find(({ kind }) => kind === 'trace').path);
+  const { path } = status.files.find(({ kind }) => kind === 'trace');
+  const trace = readTrace(path);
   const steps = stepsOf(trace).length;
   problems.push(...recordingProblems(trace));
   if (steps !== RECORDED_STEPS) problems.push(`${steps} steps in the trace instead of ${RECORDED_STEPS}`);
-  const device = options.device === 'cuda' ? describeDevice(trace.traceEvents, steps) : null;
-  problems.push(...(device?.problems ?? []));
+  let device = null;
+  if (options.device === 'cuda') {
+    const { gpu } = await summariseTrace(path, 1);
+    const { share: busyShare = null, stepGaps: idleBetweenSteps = null } = gpu ?? {};
+    device = { ...describeDevice(trace.traceEvents, steps), busyShare, idleBetweenSteps };
+    problems.push(...device.problems);
+  }
   const tokensPerSecond = (prompts.length * NEW_TOKENS) / seconds;
   const files = readdirSync(folder);
   console.log(JSON.stringify({ problems, requests: prompts.length, seconds, tokensPerSecond, steps, device, files }));

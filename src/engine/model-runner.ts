@@ -1,4 +1,5 @@
 // A loaded model that runs ForwardBatches: owns the native engine, its weights, its KV cache and the step buffers.
+import { profilerDirectory } from '../config/profiler-directory.js';
 import type { SchedulerOptions } from '../config/tables/scheduler-options.js';
 import { matrixBytes } from '../model/dtype-bytes.js';
 import { heldDType } from '../model/held-dtype.js';
@@ -23,6 +24,7 @@ import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
+import { GPU_LISTS, type ListLimits, UNBOUNDED_LISTS } from './list-limits.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
@@ -37,6 +39,8 @@ export interface RunnerLimits {
   readonly maxBatchTokens: number;
   readonly contextLength: number;
   readonly vocabSize: number;
+  /** Of each request. */
+  readonly lists: ListLimits;
   readonly weightBytes: number;
   readonly kvCacheBytes: number;
   readonly loadSeconds: number;
@@ -100,14 +104,19 @@ export class ModelRunner {
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
       const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
-      this.#initCache({ ...cache, graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture });
+      const lists = info.kind === 'cuda' ? GPU_LISTS : UNBOUNDED_LISTS;
+      this.#initCache({
+        ...cache,
+        ...(info.kind === 'cuda' && { maxBiasIds: lists.biasIds, maxRowLogprobs: lists.rowLogprobs }),
+        ...{ graphBatchSizes: graphs.batchSizes, captureGraphs: graphs.capture },
+      });
       const { weightBytes, kvCacheBytes, graphCount, graphBytes, graphSeconds } = this.#engine.memoryInfo();
       if (graphCount > 0) logGraphs(graphs, { graphCount, graphBytes, graphSeconds }, log);
       const { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength } = cache;
       const loadSeconds = monotonicSeconds() - started;
       const { vocabSize } = model.spec;
       this.limits = {
-        ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize },
+        ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize, lists },
         ...{ weightBytes, kvCacheBytes, loadSeconds },
       };
       if (deps.ownThread) this.#engine.keepThreadOff();
@@ -170,7 +179,7 @@ export class ModelRunner {
     const graphs = this.#engine.capturedGraphs();
     if (graphs.length === 0) return;
     try {
-      const path = await writeGraphMap(process.env.SGLANG_TORCH_PROFILER_DIR || '/tmp', graphs);
+      const path = await writeGraphMap(profilerDirectory(process.env), graphs);
       log.info(`The ops of the CUDA graphs, node by node: ${path}`);
     } catch (thrown) {
       log.warn(`The ops of the CUDA graphs cannot be written down: ${toError(thrown).message}`);

@@ -3,7 +3,6 @@
 import type { DType, LoadPlan, ModelSpec, ParameterPlan, StoredDType, TensorPiece } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 import type { Checkpoint } from './checkpoint.js';
-import { DTYPE_BYTES } from './dtype-bytes.js';
 import { heldDType } from './held-dtype.js';
 import { isKvScale } from './kv-cache-spec.js';
 import type { ParameterSource, TensorSource } from './parameter-table.js';
@@ -62,11 +61,6 @@ export function buildDummyPlan(table: readonly ParameterSource[], dtype: DType, 
     pieces: pieces.map(({ source, shape }) => ({ file: -1, offset: 0, dtype, rows: shape[0]!, source })),
   }));
   return { files: [], parameters, dummySeed: seed };
-}
-
-/** Bytes that a tensor piece takes in its file. */
-export function pieceBytes(piece: TensorPiece, cols: number): number {
-  return piece.rows * cols * DTYPE_BYTES[piece.dtype];
 }
 
 /** The dtype that most of the checkpoint's bytes are stored in. */

@@ -164,6 +164,12 @@ export interface CacheConfig {
   readonly maxBatchTokens: number;
   /** Longest sequence, in tokens. */
   readonly maxContextLength: number;
+  /**
+   * On a GPU, which has room for them from the start: ids in a request's logit bias, and numbers that a row's
+   * log-probabilities give beside the target's (two for each most likely token, one for each watched one). Default: 0.
+   */
+  readonly maxBiasIds?: number;
+  readonly maxRowLogprobs?: number;
   /** Batch sizes that decode steps are padded to on a GPU, ascending. Default: none. */
   readonly graphBatchSizes?: readonly number[];
   /** Capture a CUDA graph for each of them. Default: false. */

@@ -1,11 +1,12 @@
 // The last guard before a request reaches the engine, where one bad value would end the service for everyone. The front
 // end refuses the same things earlier, in the words of its API.
+import type { ListLimits } from '../engine/list-limits.js';
 import type { RunnerLimits } from '../engine/model-runner.js';
 import type { FinishReason } from '../messages/outputs.js';
 import type { GenerateMessage, LogprobOptions, SamplingParams } from '../messages/requests.js';
 
 /** Numbers of the engine that requests are measured against. */
-export type AdmissionLimits = Pick<RunnerLimits, 'contextLength' | 'vocabSize' | 'numBlocks' | 'blockSize'>;
+export type AdmissionLimits = Pick<RunnerLimits, 'contextLength' | 'vocabSize' | 'numBlocks' | 'blockSize' | 'lists'>;
 
 export function aborted(message: string, statusCode: number, errType: string): FinishReason {
   return { type: 'abort', message, statusCode, errType };
@@ -16,13 +17,18 @@ export function kvCapacity(limits: AdmissionLimits): number {
   return limits.numBlocks * limits.blockSize;
 }
 
-/** Why the request cannot be run, or null. */
-export function refusal(message: GenerateMessage, limits: AdmissionLimits): FinishReason | null {
+/** Why the request cannot be run, or null. `eosTokenIds`: what ends a generation, unless it ignores them. */
+export function refusal(
+  message: GenerateMessage,
+  limits: AdmissionLimits,
+  eosTokenIds: readonly number[],
+): FinishReason | null {
   const problem =
     lengthProblem(message, limits) ??
     promptProblem(message.inputIds, limits.vocabSize) ??
     samplingProblem(message.sampling, limits.vocabSize) ??
-    logprobProblem(message.logprobs, message.inputIds.length, limits.vocabSize);
+    logprobProblem(message.logprobs, message.inputIds.length, limits.vocabSize) ??
+    listProblem(message, limits.lists, eosTokenIds);
   return problem === null ? null : aborted(problem, 400, 'BadRequestError');
 }
 
@@ -90,6 +96,28 @@ function logprobProblem(logprobs: LogprobOptions | null, promptLen: number, voca
   }
   const wrong = tokenIds.find((id) => !isTokenId(id, vocabSize));
   return wrong === undefined ? null : `token_ids_logprob: expected ids from 0 to ${vocabSize - 1}, got ${wrong}.`;
+}
+
+function listProblem(
+  { sampling, logprobs }: GenerateMessage,
+  { biasIds, rowLogprobs }: ListLimits,
+  eosTokenIds: readonly number[],
+): string | null {
+  const { logitBias, minNewTokens, stopTokenIds, ignoreEos } = sampling;
+  const stops = new Set([...stopTokenIds, ...(ignoreEos ? [] : eosTokenIds)]);
+  const heldBack = minNewTokens > 0 ? stops.size : 0;
+  if (logitBias.length + heldBack > biasIds) {
+    const withStops = heldBack > 0 ? ` and ${heldBack} stop tokens, which min_new_tokens holds back` : '';
+    return `logit_bias: expected at most ${biasIds} ids on a GPU, got ${logitBias.length}${withStops}.`;
+  }
+  if (logprobs === null) return null;
+  const { topCount, tokenIds } = logprobs;
+  const numbers = 2 * topCount + tokenIds.length;
+  if (numbers <= rowLogprobs) return null;
+  return (
+    `top_logprobs_num and token_ids_logprob: expected 2 * top_logprobs_num + the number of ids to be at most ` +
+    `${rowLogprobs} on a GPU, got ${topCount} and ${tokenIds.length} ids.`
+  );
 }
 
 function isCount(value: number): boolean {

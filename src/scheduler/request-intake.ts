@@ -40,7 +40,7 @@ export class RequestIntake {
     if (this.#queues.find(message.rid) !== undefined) {
       return aborted(`A request with the id '${message.rid}' is already running.`, 400, 'BadRequestError');
     }
-    const problem = refusal(message, this.#limits);
+    const problem = refusal(message, this.#limits, this.#defaults.eosTokenIds);
     if (problem !== null) return problem;
     if (this.#maxQueued === undefined || this.#queues.waiting.length < this.#maxQueued) return null;
     return aborted(

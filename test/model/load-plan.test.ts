@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { pieceBytes } from '#vitrine/model/load-plan.js';
+import { DTYPE_BYTES } from '#vitrine/model/dtype-bytes.js';
 import { prepareModel } from '#vitrine/model/prepare-model.js';
 import type { LoadPlan } from '#vitrine/native/addon.js';
 import { ENGINE_DEFAULTS, prepareReferenceModel, REFERENCE_MODELS } from '../reference/reference-files.js';
@@ -95,7 +95,7 @@ for (const model of REFERENCE_MODELS) {
     const pieces = loadPlan.parameters.flatMap(({ cols, pieces: own }) => own.map((piece) => ({ piece, cols })));
     for (const { piece, cols } of pieces.toSorted((a, b) => a.piece.offset - b.piece.offset)) {
       assert.ok(piece.offset >= ends[piece.file]!, piece.source);
-      ends[piece.file] = piece.offset + pieceBytes(piece, cols);
+      ends[piece.file] = piece.offset + piece.rows * cols * DTYPE_BYTES[piece.dtype];
     }
     for (const [file, { bytes }] of loadPlan.files.entries()) assert.equal(ends[file], bytes, 'every byte is used');
     for (const { name, rows, pieces: own } of loadPlan.parameters) {

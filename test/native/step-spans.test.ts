@@ -132,6 +132,13 @@ describe('spans of a step', () => {
       .filter((path) => path.startsWith('model.layers.1.block_sparse_moe'));
     const prefix = 'model.layers.1.block_sparse_moe';
     assert.deepEqual(modules, [prefix, `${prefix}.gate`, `${prefix}.topk`, `${prefix}.experts`]);
+    // The CPU has chosen before: 2 to 4 of the 4 experts, each with its three matrices.
+    const experts = spans.find((span) => span.module === `${prefix}.experts`)!;
+    const [rows, hidden, inner] = [3, 64, 96];
+    assert.deepEqual(experts.shapes, [[rows, hidden]]);
+    assert.equal(experts.flops, rows * 2 * 2 * 3 * hidden * inner);
+    const used = (experts.bytes - rows * 2 * hidden * 4) / (4 * 3 * hidden * inner);
+    assert.ok(Number.isInteger(used) && used >= 2 && used <= 4, `${used} experts`);
     engine.close();
   });
 

@@ -1,6 +1,6 @@
 // What a scheduler refuses, with which words, and that it goes on afterwards.
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import type { FinishReason } from '#vitrine/messages/outputs.js';
 import type { LogprobOptions, SamplingParams } from '#vitrine/messages/requests.js';
 import { expectedResult } from '../support/fake-model.js';
@@ -113,6 +113,43 @@ describe('values that the engine would choke on', () => {
     const same = generateMessage(PROMPT, { minNewTokens: 4, ignoreEos: true });
     assert.deepEqual((await harness.generate(message)).tokenIds, expectedResult(same).tokenIds);
     await harness.close();
+  });
+});
+
+describe('lists that a GPU has no room for', () => {
+  before(() => {
+    process.env.VITRINE_CUDA_LIBRARY = '/the/fake/needs/none.so';
+  });
+  const gpu = { engine: { gpu: {} }, scheduler: { device: 'cuda' } } as const;
+  const bias = (count: number) => ({ logitBias: Array.from({ length: count }, () => [7, 0.5] as const) });
+  const logprobs = { startLen: -1, topCount: 0, tokenIds: [] };
+
+  test('logit_bias, together with the stop tokens that min_new_tokens holds back', async () => {
+    await refuse(generateMessage(PROMPT, bias(1025)), gpu, 400, /logit_bias: .* at most 1024 .* got 1025\./);
+    const held = { ...bias(1000), minNewTokens: 1, ignoreEos: true };
+    const stopTokenIds = Array.from({ length: 25 }, (_, i) => 10 + i);
+    await refuse(generateMessage(PROMPT, { ...held, stopTokenIds }), gpu, 400, /got 1000 and 25 stop tokens/);
+  });
+
+  test('log-probabilities of more tokens than a row has room for', () =>
+    refuse(
+      generateMessage(PROMPT, {}, { ...logprobs, topCount: 50, tokenIds: Array.from({ length: 925 }, () => 7) }),
+      gpu,
+      400,
+      /2 \* top_logprobs_num .* at most 1024 .* got 50 and 925 ids/,
+    ));
+
+  test('just fit, and a CPU takes any', async () => {
+    for (const [options, count] of [
+      [gpu, 1024],
+      [{}, 5000],
+    ] as const) {
+      const harness = new SchedulerHarness(options);
+      const asked = { ...logprobs, topCount: 2, tokenIds: Array.from({ length: count - 4 }, () => 7) };
+      const result = await harness.generate(generateMessage(PROMPT, bias(count), asked));
+      assert.equal(result.finish?.type, 'length');
+      await harness.close();
+    }
   });
 });
 

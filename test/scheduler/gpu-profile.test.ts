@@ -130,7 +130,9 @@ describe('the GPU in a profile', () => {
     await h.generate(generateMessage(prompt(5), { maxNewTokens: 6 }));
     const { state, warnings, files } = await h.profileEnd();
     assert.deepEqual([state, warnings], ['done', ['Work of the GPU is missing: out of buffers.']]);
-    assert.equal(spansOf(readTrace(files[0]!.path), 'cpu_op').length, 3);
+    const trace = readTrace(files[0]!.path);
+    assert.equal(spansOf(trace, 'cpu_op').length, 3);
+    assert.deepEqual(trace.vitrine!.warnings, warnings, 'the file says so too');
     await h.close();
   });
 });

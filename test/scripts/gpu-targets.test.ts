@@ -30,6 +30,12 @@ describe('targets of gpu-check', () => {
       ],
     );
     assert.equal(copyRate(cases), 3e12);
+    const withoutLibrary = judge({ cases: [{ ...attention('r1 q16384 s16384', 5000, 27, 455_000), limit_gflops: 0 }] });
+    assert.deepEqual(
+      withoutLibrary.map(({ name, measured, met }) => [name.replace(/.* b16 /, ''), measured, met]),
+      [['r1 q16384 s16384: cublasLt was not found', null, false]],
+      'what cannot be judged is not passed over',
+    );
   });
 
   it('a decode step is set beside the time that its bytes take to copy', () => {
@@ -53,7 +59,7 @@ describe('targets of gpu-check', () => {
   });
 
   it('the GPU idles less than 20 µs between steps', () => {
-    const idle = (median: number) => judge({ serving: { device: { idleBetweenStepsUs: { median } } } });
+    const idle = (p50Us: number) => judge({ serving: { device: { idleBetweenSteps: { p50Us } } } });
     assert.deepEqual([idle(19.9)[0]?.met, idle(20)[0]?.met], [true, false]);
     assert.deepEqual(judge({ serving: { device: null } }), []);
     assert.deepEqual(judge({}), []);
@@ -82,15 +88,12 @@ describe('the GPU in a trace', () => {
   const kernelsOf = (all: Record<string, unknown>[]) => all.filter(({ cat }) => cat === 'kernel');
 
   it('is counted and found right', () => {
-    const { problems, kernels, named, busyShare, idleBetweenStepsUs } = describeDevice(events(), 2);
-    assert.deepEqual([problems, kernels, named], [[], 12, 12]);
-    assert.ok(Math.abs(busyShare! - 122 / 149) < 1e-9);
-    assert.deepEqual(idleBetweenStepsUs, { median: 15, longest: 15, steps: 1 });
+    assert.deepEqual(describeDevice(events(), 2), { problems: [], kernels: 12, copies: 2, named: 12 });
   });
 
   it('is found wrong: kernels that are missing, without names, without launches, or one over another', () => {
     assert.deepEqual(describeDevice([], 2), {
-      ...{ kernels: 0, copies: 0, named: 0, busyShare: null, idleBetweenStepsUs: null },
+      ...{ kernels: 0, copies: 0, named: 0 },
       problems: ['0 kernels in 2 steps'],
     });
     const nameless = events();

@@ -21,6 +21,8 @@ export interface ReadSpan {
   readonly end: number;
   readonly layer: number;
   readonly bytes: number;
+  /** 0: none, or its own schema says it. */
+  readonly flops: number;
   readonly module: string;
   readonly shapes: readonly (readonly number[])[];
   readonly kvTokens: number;
@@ -39,9 +41,14 @@ export function readSpans(chunk: ArrayBuffer, names: readonly string[]): ReadChu
   const spans: ReadSpan[] = [];
   for (let at = CHUNK_HEADER_BYTES; at < view.byteLength; at += RECORD_BYTES) {
     const kind = view.getUint8(at + RECORD_OFFSET.kind);
-    if (kind === RECORD_KIND.more && spans.length > 0) continue; // what attention computes
+    const span = readSpan(view, at, names);
+    const last = spans.at(-1);
+    if (kind === RECORD_KIND.more && last !== undefined) {
+      spans[spans.length - 1] = { ...last, bytes: last.bytes + span.bytes, flops: last.flops + span.flops };
+      continue;
+    }
     if (kind !== RECORD_KIND.span) throw new Error(`no span at ${at}`);
-    spans.push(readSpan(view, at, names));
+    spans.push(span);
   }
   return {
     baseNs: view.getBigInt64(CHUNK_HEADER.baseNs, true),
@@ -61,8 +68,8 @@ function readSpan(view: DataView, at: number, names: readonly string[]): ReadSpa
       shapes.push(Array.from({ length: size }, (_, i) => view.getInt32(word + 4 * i, true)));
       word += 4 * size;
     } else {
-      values.set(name, type === 'i64' ? Number(view.getBigInt64(word, true)) : view.getInt32(word, true));
-      word += type === 'i64' ? 8 : 4;
+      values.set(name, readNumber(view, word, type));
+      word += type === 'i64' || type === 'f64' ? 8 : 4;
     }
   }
   const module = values.get('module');
@@ -74,8 +81,14 @@ function readSpan(view: DataView, at: number, names: readonly string[]): ReadSpa
     end: Number(view.getBigInt64(at + RECORD_OFFSET.end, true)),
     layer: view.getInt16(at + RECORD_OFFSET.layer, true),
     bytes: values.get('bytes') ?? 0,
+    flops: values.get('flops') ?? 0,
     module: module === undefined ? '' : names[module]!,
     shapes,
     kvTokens: values.get('kv tokens') ?? 0,
   };
+}
+
+function readNumber(view: DataView, at: number, type: ArgumentField['type']): number {
+  if (type === 'i64') return Number(view.getBigInt64(at, true));
+  return type === 'f64' ? view.getFloat64(at, true) : view.getInt32(at, true);
 }

@@ -14,9 +14,10 @@ namespace {
 
 using cupti::library;
 
-/// Kernels first: what is enabled before a refusal is disabled again.
-constexpr int32_t kKinds[] = {cupti::kConcurrentKernel, cupti::kMemcpy, cupti::kMemset,
-                              cupti::kRuntime,          cupti::kDriver, cupti::kSynchronization};
+/// In the order of being enabled, one by one while others launch: calls before the work that they queue. Work whose
+/// call was not told would count as lost.
+constexpr int32_t kKinds[] = {cupti::kRuntime, cupti::kDriver, cupti::kSynchronization,
+                              cupti::kMemcpy,  cupti::kMemset, cupti::kConcurrentKernel};
 
 /// Calls that queue nothing and wait for nothing, made around each op, or again and again until a step is done.
 constexpr std::string_view kSilentCalls[] = {"cudaGetLastError", "cudaPeekAtLastError", "cudaGetDevice",

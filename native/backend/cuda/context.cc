@@ -5,10 +5,8 @@ namespace {
 
 /// The driver loads a kernel, of cublasLt too, into device memory when it first runs.
 constexpr size_t kLeastFree = size_t{256} << 20;
-/// Of a step, for lists of biases and watched tokens beside what a batch has anyway.
-constexpr size_t kListBytes = size_t{16} << 20;
-/// A row's log-probabilities with its most likely tokens, as many as users ask for.
-constexpr size_t kResultBytesPerRow = 256;
+/// What lies between parts of a step's inputs or results, all of which begin at multiples of 64 bytes.
+constexpr size_t kGaps = size_t{64} << 10;
 
 }  // namespace
 
@@ -17,8 +15,8 @@ void VitrineCudaContext::reserve(const VitrineStepLimits& limits) {
   conversion = vitrine::cuda::Scratch();  // weights are there
   const size_t plan_bytes = attention.reserve(limits);
   // The batch's own words, and the sampler's copies of some of them.
-  inputs.make_room(2 * static_cast<size_t>(limits.max_input_words) * sizeof(int32_t) + plan_bytes + kListBytes);
-  results.make_room(static_cast<size_t>(limits.max_tokens) * kResultBytesPerRow);
+  inputs.make_room(2 * static_cast<size_t>(limits.max_input_words) * sizeof(int32_t) + plan_bytes + kGaps);
+  results.make_room(static_cast<size_t>(limits.max_result_words) * sizeof(int32_t) + kGaps);
   sampler.reserve(limits.max_requests, limits.vocab_size);
   linear.reserve(limits.max_tokens, limits.max_requests);
   for (int32_t i = 0; i < limits.num_moe_layers; ++i) {

@@ -107,6 +107,7 @@ typedef struct VitrineStepLimits { /* pointers are host memory */
   int32_t max_requests;
   int32_t max_tokens;
   int64_t max_input_words;
+  int64_t max_result_words;
   int64_t vocab_size;
   VitrineAttentionShape attention;
   const int32_t* windows; /* each sliding window that a layer has, 0 = all */

@@ -409,7 +409,7 @@ __global__ void __launch_bounds__(kThreads, 1) logprobs_kernel(const T* logits, 
     batch.target_logprobs[blockIdx.x] = logprob(row.at(target));
   }
   for (int32_t i = threadIdx.x; i < job.watch_count; i += kThreads) {
-    batch.watch_logprobs[job.watch_first + i] = logprob(row.at(batch.watch_ids[job.watch_first + i]));
+    batch.watch_logprobs[job.watch_first + i] = logprob(row.at(batch.watch_ids[job.watch_ids_first + i]));
   }
   const Weigher unused{};
   uint64_t lo = key_of(bounds.most, 0);

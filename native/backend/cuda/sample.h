@@ -60,6 +60,7 @@ struct LogprobRow {
   int32_t target;  ///< -(i + 1): LogprobBatch::sampled[i]
   int32_t top_first, top_count;
   int32_t watch_first, watch_count;
+  int32_t watch_ids_first;  ///< in LogprobBatch::watch_ids
 };
 
 /// Device memory.

@@ -146,15 +146,21 @@ void Sampler::plan_logprobs(std::span<const VitrineLogprobRequest> requests) {
   logprob_rows_.clear();
   words_.clear();
   int32_t tops = 0;
+  int32_t watched = 0;
+  const int32_t* list = nullptr;  // all rows of a request watch the same one
   for (const VitrineLogprobRequest& request : requests) {
-    logprob_rows_.push_back({request.row, request.target, tops, request.top_count, static_cast<int32_t>(words_.size()),
-                             request.watch_count});
+    if (request.watch_count > 0 && request.watch_ids != list) {
+      list = request.watch_ids;
+      words_.insert(words_.end(), list, list + request.watch_count);
+    }
+    logprob_rows_.push_back({request.row, request.target, tops, request.top_count, watched, request.watch_count,
+                             static_cast<int32_t>(words_.size()) - request.watch_count});
     tops += request.top_count;
-    words_.insert(words_.end(), request.watch_ids, request.watch_ids + request.watch_count);
+    watched += request.watch_count;
   }
   const size_t count = requests.size();
   const auto top_total = static_cast<size_t>(tops);
-  const size_t total = 2 * count + 2 * top_total + words_.size();  // words, in the order of the struct
+  const size_t total = 2 * count + 2 * top_total + static_cast<size_t>(watched);  // words, in the order of the struct
   logprobs_.rows = upload(inputs_, logprob_rows_);
   logprobs_.watch_ids = upload(inputs_, words_);
 

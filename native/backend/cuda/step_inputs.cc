@@ -18,16 +18,7 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 StepInputs::StepInputs(cudaStream_t stream) : stream_(stream), arena_(kFirstArena) {
   staging_.reserve(kStagings);
-  for (size_t i = 0; i < kStagings; ++i) {
-    PinnedMemory memory(kFirstStaging);
-    cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-    staging_.push_back({std::move(memory), event});
-  }
-}
-
-StepInputs::~StepInputs() {
-  for (const Staging& staging : staging_) cudaEventDestroy(staging.copied);
+  for (size_t i = 0; i < kStagings; ++i) staging_.emplace_back(kFirstStaging);
 }
 
 void StepInputs::begin() {
@@ -62,11 +53,13 @@ void StepInputs::upload_to(int32_t* device, const int32_t* words, size_t count) 
 void StepInputs::flush() {
   if (gathered_.empty()) return;
   const size_t bytes = gathered_.size();
-  char* const pinned = next_staging(bytes);
+  current_ = (current_ + 1) % kStagings;
+  StagingBuffer& staging = staging_[current_];
+  char* const pinned = staging.take(bytes);
   std::memcpy(pinned, gathered_.data(), bytes);
   check(cudaMemcpyAsync(static_cast<char*>(arena_.data()) + used_, pinned, bytes, cudaMemcpyHostToDevice, stream_),
         "copy of a step's inputs");
-  check(cudaEventRecord(staging_[current_].copied, stream_), "cudaEventRecord");
+  staging.mark(stream_);
   used_ += aligned(bytes);
   gathered_.clear();
   scatter(parts_, stream_);
@@ -78,15 +71,6 @@ void StepInputs::make_room(size_t bytes) {
   begin();
   arena_ = DeviceMemory();  // free first: both together may not fit
   arena_ = DeviceMemory(bytes);
-}
-
-/// Pinned memory that no copy is reading. An event that was never recorded counts as done.
-char* StepInputs::next_staging(size_t bytes) {
-  current_ = (current_ + 1) % kStagings;
-  Staging& staging = staging_[current_];
-  check(cudaEventSynchronize(staging.copied), "cudaEventSynchronize");
-  if (staging.memory.bytes() < bytes) staging.memory = PinnedMemory(std::max(bytes, 2 * staging.memory.bytes()));
-  return staging.memory.data();
 }
 
 }  // namespace vitrine::cuda

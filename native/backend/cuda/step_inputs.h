@@ -2,20 +2,16 @@
 // the first op that may need it is queued. Engine thread.
 #pragma once
 
-#include <array>
 #include <vector>
 
-#include "backend/cuda/memory.h"
 #include "backend/cuda/rows.h"
+#include "backend/cuda/staging_buffer.h"
 
 namespace vitrine::cuda {
 
 class StepInputs {
  public:
   explicit StepInputs(cudaStream_t stream);
-  ~StepInputs();
-  StepInputs(const StepInputs&) = delete;
-  StepInputs& operator=(const StepInputs&) = delete;
 
   /// A new step: what was uploaded is of no more use. Kernels that are still running keep it: the next copy is queued
   /// behind them.
@@ -32,16 +28,8 @@ class StepInputs {
   bool empty() const { return gathered_.empty(); }
 
  private:
-  /// Pinned memory that a copy is made from; `copied`: it is done.
-  struct Staging {
-    PinnedMemory memory;
-    cudaEvent_t copied;
-  };
-
-  char* next_staging(size_t bytes);
-
   cudaStream_t stream_;
-  std::vector<Staging> staging_;
+  std::vector<StagingBuffer> staging_;
   size_t current_ = 0;
   DeviceMemory arena_;
   size_t used_ = 0;                    ///< of the arena, without what is gathered

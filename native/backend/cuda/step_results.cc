@@ -18,16 +18,7 @@ size_t aligned(size_t bytes) { return (std::max<size_t>(bytes, 1) + kAlignment -
 StepResults::StepResults(cudaStream_t stream) : stream_(stream) {
   pieces_.push_back({DeviceMemory(kFirstBytes)});
   targets_.reserve(kTargets);
-  for (size_t i = 0; i < kTargets; ++i) {
-    PinnedMemory memory(kFirstBytes);
-    cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-    targets_.push_back({std::move(memory), event});
-  }
-}
-
-StepResults::~StepResults() {
-  for (const Target& target : targets_) cudaEventDestroy(target.copied);
+  for (size_t i = 0; i < kTargets; ++i) targets_.emplace_back(kFirstBytes);
 }
 
 void StepResults::begin() {
@@ -57,17 +48,16 @@ void* StepResults::reserve(size_t bytes, Reader reader) {
 
 void StepResults::end() {
   require(unfinished_.size() < kTargets, "more than ", kTargets, " steps are unfinished");
-  Target& target = targets_[next_target_];
-  if (target.memory.bytes() < total_) target.memory = PinnedMemory(std::max(total_, 2 * target.memory.bytes()));
+  StagingBuffer& target = targets_[next_target_];
+  char* const pinned = target.take(total_);
   size_t offset = 0;
   for (const Piece& piece : pieces_) {
     if (piece.used == 0) continue;
-    check(cudaMemcpyAsync(target.memory.data() + offset, piece.memory.data(), piece.used, cudaMemcpyDeviceToHost,
-                          stream_),
+    check(cudaMemcpyAsync(pinned + offset, piece.memory.data(), piece.used, cudaMemcpyDeviceToHost, stream_),
           "copy of a step's results");
     offset += piece.used;
   }
-  check(cudaEventRecord(target.copied, stream_), "cudaEventRecord");
+  target.mark(stream_);
   unfinished_.push_back({next_target_, std::exchange(results_, {})});
   next_target_ = (next_target_ + 1) % kTargets;
 }
@@ -85,21 +75,15 @@ size_t StepResults::device_bytes() const {
   return total;
 }
 
-bool StepResults::done() const {
-  if (unfinished_.empty()) return true;
-  const cudaError_t code = cudaEventQuery(targets_[unfinished_.front().target].copied);
-  if (code == cudaSuccess) return true;
-  cudaGetLastError();  // or the next launch would take it for its own
-  return code != cudaErrorNotReady;
-}
+bool StepResults::done() const { return unfinished_.empty() || targets_[unfinished_.front().target].done(); }
 
 void StepResults::finish() {
   require(!unfinished_.empty(), "no step is unfinished");
   const Unfinished step = std::move(unfinished_.front());
   unfinished_.pop_front();
-  const Target& target = targets_[step.target];
-  check(cudaEventSynchronize(target.copied), "a step");
-  for (const Result& result : step.results) result.reader(target.memory.data() + result.offset);
+  const StagingBuffer& target = targets_[step.target];
+  target.wait("a step");
+  for (const Result& result : step.results) result.reader(target.data() + result.offset);
 }
 
 void StepResults::finish_all() {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "backend/cuda/memory.h"
+#include "backend/cuda/staging_buffer.h"
 
 namespace vitrine::cuda {
 
@@ -17,9 +17,6 @@ class StepResults {
   using Reader = std::function<void(const char* host)>;
 
   explicit StepResults(cudaStream_t stream);
-  ~StepResults();
-  StepResults(const StepResults&) = delete;
-  StepResults& operator=(const StepResults&) = delete;
 
   /// A new step; what the last one has was read by end(), or is of no use.
   void begin();
@@ -48,10 +45,6 @@ class StepResults {
     DeviceMemory memory;
     size_t used = 0;
   };
-  struct Target {
-    PinnedMemory memory;
-    cudaEvent_t copied;
-  };
   struct Unfinished {
     size_t target;
     std::vector<Result> results;
@@ -61,7 +54,7 @@ class StepResults {
   std::vector<Piece> pieces_;
   std::vector<Result> results_;
   size_t total_ = 0;
-  std::vector<Target> targets_;
+  std::vector<StagingBuffer> targets_;
   size_t next_target_ = 0;
   std::deque<Unfinished> unfinished_;  ///< oldest first
 };

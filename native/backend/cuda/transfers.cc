@@ -17,30 +17,18 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 Transfers::Transfers(cudaStream_t stream) : stream_(stream) {
   segments_.reserve(kSegments);
-  for (size_t i = 0; i < kSegments; ++i) {
-    cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-    segments_.push_back({PinnedMemory(kSegmentBytes), event});
-  }
-}
-
-Transfers::~Transfers() {
-  for (const Segment& segment : segments_) cudaEventDestroy(segment.copied);
-}
-
-/// One that is free from its beginning. An event that was never recorded counts as done.
-void Transfers::next_segment() {
-  check(cudaEventRecord(segments_[current_].copied, stream_), "cudaEventRecord");
-  current_ = (current_ + 1) % kSegments;
-  used_ = 0;
-  check(cudaEventSynchronize(segments_[current_].copied), "cudaEventSynchronize");
+  for (size_t i = 0; i < kSegments; ++i) segments_.emplace_back(kSegmentBytes);
 }
 
 void Transfers::write(void* device, const void* host, size_t bytes) {
   while (bytes > 0) {
-    if (used_ == kSegmentBytes) next_segment();
+    if (used_ == kSegmentBytes) {
+      segments_[current_].mark(stream_);
+      current_ = (current_ + 1) % kSegments;
+      used_ = 0;
+    }
+    char* const pinned = used_ == 0 ? segments_[current_].take(kSegmentBytes) : segments_[current_].data() + used_;
     const size_t part = std::min(bytes, kSegmentBytes - used_);
-    char* pinned = segments_[current_].memory.data() + used_;
     std::memcpy(pinned, host, part);
     check(cudaMemcpyAsync(device, pinned, part, cudaMemcpyHostToDevice, stream_), "copy to the device");
     used_ += std::min(aligned(part), kSegmentBytes - used_);

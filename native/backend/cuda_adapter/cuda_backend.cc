@@ -214,6 +214,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   DType activation_dtype() const override { return dtype_; }
+  int64_t mlp_slice_rows() const override { return INT64_MAX; }
   DeviceActivities* activities() override { return &activities_; }
   const Context& context() const { return context_; }
 
@@ -236,6 +237,7 @@ class CudaBackend final : public Backend {
     const VitrineStepLimits c_limits{limits.max_requests,
                                      limits.max_tokens,
                                      limits.max_input_words,
+                                     limits.max_result_words,
                                      limits.vocab_size,
                                      c(limits.attention),
                                      limits.windows.data(),

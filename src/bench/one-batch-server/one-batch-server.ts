@@ -1,12 +1,13 @@
 // The bench-one-batch-server program: each case of a sweep is one request with a whole batch, to an empty prefix cache.
 import { appendFile, writeFile } from 'node:fs/promises';
+import { PROFILER_DIR, profilerDirectory } from '../../config/profiler-directory.js';
 import type { OneBatchServerOptions } from '../../config/tables/one-batch-server-options.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { JsonObject } from '../../util/read-json.js';
 import { waitUntilReady } from '../http/wait-until-ready.js';
 import type { Point } from '../one-batch/latency-test.js';
 import { ProfileClient } from '../profile/profile-client.js';
-import { defaultOutputDir, PROFILER_DIR, ProfileRun } from '../profile/profile-run.js';
+import { ProfileRun } from '../profile/profile-run.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
 import type { WaitNotice } from '../terminal/wait-notice.js';
 import { CasePrompts } from './case-prompts.js';
@@ -181,7 +182,7 @@ class Sweep {
     const { output, environment, notice } = this.#deps;
     const { profilePrefix = '', profileByStage, profileSteps, profileOutputDir, waitTimeout } = this.#options;
     const settings = {
-      outputDir: profileOutputDir ?? defaultOutputDir(environment),
+      outputDir: profileOutputDir ?? profilerDirectory(environment),
       outputDirSource: profileOutputDir === undefined ? PROFILER_DIR : '--profile-output-dir',
       numSteps: profileSteps ?? DEFAULT_PROFILE_STEPS,
       activities: ['CPU', 'GPU'],

@@ -2,10 +2,11 @@
 // of a CUDA tool. What the recording costs is in no result.
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
+import { profilerDirectory } from '../../config/profiler-directory.js';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
-import { GpuCapture } from '../../engine/profiler/gpu-capture.js';
+import { GpuCapture, noGpuWarning } from '../../engine/profiler/gpu-capture.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
@@ -16,7 +17,6 @@ import { isFileNamePart, TRACE_SUFFIX } from '../../trace/trace-file-name.js';
 import { rankMetadata } from '../../trace/write/rank-metadata.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import { makeDirectory } from '../../util/make-directory.js';
-import { defaultOutputDir } from '../profile/profile-run.js';
 import { sum } from '../statistics/statistics.js';
 import type { Output } from '../terminal/output.js';
 import { renderKeyAverages } from './key-averages.js';
@@ -77,7 +77,7 @@ export class PointProfiler {
         `expected letters, digits or _ . + = @ -, got ${JSON.stringify(prefix)}`,
       );
     }
-    if (!usesCuda) await prepareDirectory(defaultOutputDir(deps.environment));
+    if (!usesCuda) await prepareDirectory(profilerDirectory(deps.environment));
     return new PointProfiler(options, deps, usesCuda);
   }
 
@@ -134,7 +134,7 @@ export class PointProfiler {
     const { batchSize, inputLen, outputLen } = point;
     const owner = { pid: process.pid, name: 'bench-one-batch', labels: runner.device.kind.toUpperCase(), sortIndex: 0 };
     const profileId = `${prefix}_batch${batchSize}_input${inputLen}_output${outputLen}`;
-    const path = join(defaultOutputDir(environment), `${profileId}_${stage}${TRACE_SUFFIX}`);
+    const path = join(profilerDirectory(environment), `${profileId}_${stage}${TRACE_SUFFIX}`);
     const trace = await StepTrace.open({
       path,
       ...rankMetadata({
@@ -185,7 +185,7 @@ export class PointProfiler {
       gpu.start();
       return gpu;
     } catch (thrown) {
-      this.#deps.output.warn(`The GPU's work is not recorded: ${toError(thrown).message}`);
+      this.#deps.output.warn(noGpuWarning(toError(thrown).message));
       return null;
     }
   }

@@ -21,14 +21,6 @@ export interface RunSettings extends ProfileSettings {
   readonly numSteps: number;
 }
 
-/** The variable of SGLang’s programs that says where traces go. */
-export const PROFILER_DIR = 'SGLANG_TORCH_PROFILER_DIR';
-
-/** Where traces go unless something else is said. */
-export function defaultOutputDir(environment: Readonly<Record<string, string | undefined>>): string {
-  return environment[PROFILER_DIR] || '/tmp';
-}
-
 export class ProfileRun {
   readonly #client: ProfileClient;
   readonly #directory: string;

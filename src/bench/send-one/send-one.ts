@@ -1,11 +1,12 @@
 // The send-one program: one request to a running server, its text, and how fast it came; on demand with a profile of it.
+import { PROFILER_DIR, profilerDirectory } from '../../config/profiler-directory.js';
 import type { SendOneOptions } from '../../config/tables/send-one-options.js';
 import { monotonicSeconds } from '../../util/clock.js';
 import type { JsonObject } from '../../util/read-json.js';
 import { HttpClient } from '../http/http-client.js';
 import { authorization, type Environment, hostAddress } from '../http/target.js';
 import { ProfileClient } from '../profile/profile-client.js';
-import { defaultOutputDir, PROFILER_DIR, ProfileRun } from '../profile/profile-run.js';
+import { ProfileRun } from '../profile/profile-run.js';
 import type { Output } from '../terminal/output.js';
 import type { WaitNotice } from '../terminal/wait-notice.js';
 import { borderedTable } from './bordered-table.js';
@@ -58,7 +59,7 @@ async function sendProfiled(
 ): Promise<void> {
   const { profileSteps: numSteps = DEFAULT_STEPS, profileByStage, profilePrefix } = options;
   const settings = { numSteps, profileByStage, profilePrefix, activities: ['CPU', 'GPU'], mergeProfiles: false };
-  const outputDir = defaultOutputDir(deps.environment);
+  const outputDir = profilerDirectory(deps.environment);
   const run = await ProfileRun.start(profiler, { ...settings, outputDir, outputDirSource: PROFILER_DIR }, deps.output);
   // A short answer has fewer steps than asked for, a failed one none: nobody else should find the profile armed.
   try {

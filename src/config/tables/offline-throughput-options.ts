@@ -1,5 +1,6 @@
 // Options of bench-offline-throughput: all requests of a dataset at once through an engine in this process.
 import type { Option, OptionsOf } from '../option.js';
+import { PROFILER_DIR } from '../profiler-directory.js';
 import { DATASET_OPTIONS } from './dataset-options.js';
 import { ROOFLINE_OPTIONS } from './roofline-options.js';
 import { SCHEDULER_OPTIONS } from './scheduler-options.js';
@@ -99,7 +100,7 @@ export const OFFLINE_THROUGHPUT_OPTIONS = [
     flag: 'profile-output-dir',
     key: 'profileOutputDir',
     type: 'string',
-    env: 'SGLANG_TORCH_PROFILER_DIR',
+    env: PROFILER_DIR,
     help: 'Folder for trace files.',
     group: PROFILING,
   },

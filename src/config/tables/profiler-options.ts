@@ -1,5 +1,6 @@
 // Options of the profiler: which steps of a running server are recorded, how, and whether to wait for the files.
 import type { Option, OptionsOf } from '../option.js';
+import { PROFILER_DIR } from '../profiler-directory.js';
 import { CLIENT_API_KEY_OPTION, WAIT_TIMEOUT_OPTION } from './shared-options.js';
 
 const SERVER = 'Server';
@@ -143,7 +144,7 @@ export const PROFILER_OPTIONS = [
     key: 'outputDir',
     type: 'string',
     default: '/tmp',
-    env: 'SGLANG_TORCH_PROFILER_DIR',
+    env: PROFILER_DIR,
     help: 'Directory, for this program and the server alike; the files go into a new one in it, named for the time.',
     group: FILES,
   },

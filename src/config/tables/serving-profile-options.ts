@@ -1,5 +1,6 @@
 // Options of bench-serving that have the server under test record a profile of the run.
 import type { Option } from '../option.js';
+import { PROFILER_DIR } from '../profiler-directory.js';
 
 const PROFILING = 'Profiling';
 
@@ -57,7 +58,7 @@ export const SERVING_PROFILE_OPTIONS = [
     flag: 'profile-output-dir',
     key: 'profileOutputDir',
     type: 'string',
-    env: 'SGLANG_TORCH_PROFILER_DIR',
+    env: PROFILER_DIR,
     help: 'Directory of the files, on the server’s machine. Default: the server’s own.',
     group: PROFILING,
   },

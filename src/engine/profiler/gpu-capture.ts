@@ -23,6 +23,8 @@ export function gpuProblem(tracing: DeviceTracing): string | null {
   }
 }
 
+export const noGpuWarning = (reason: string) => `The GPU's work is not recorded: ${reason}.`;
+
 export class GpuCapture {
   readonly #tracing: DeviceTracing;
   readonly #host: SpanFeed;

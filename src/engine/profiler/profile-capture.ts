@@ -10,7 +10,7 @@ import type { TraceFileInfo } from '../../trace/write/trace-document.js';
 import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
-import { type DeviceTracing, GpuCapture, gpuProblem } from './gpu-capture.js';
+import { type DeviceTracing, GpuCapture, gpuProblem, noGpuWarning } from './gpu-capture.js';
 import { MemoryCapture } from './memory-capture.js';
 import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
 import { ProfileWindow } from './profile-window.js';
@@ -80,13 +80,11 @@ export class ProfileCapture {
     try {
       for (const stage of request.stages ?? [null]) {
         const trace = writes
-          ? await openTrace(
-              request,
-              deps,
-              stage,
-              { process: deps.tracer.process, tables: deps.tables, threads: deps.writerThreads },
-              warnings,
-            )
+          ? await openTrace(request, deps, stage, {
+              process: deps.tracer.process,
+              tables: deps.tables,
+              threads: deps.writerThreads,
+            })
           : null;
         const memory = request.activities.includes('MEM') ? new MemoryCapture() : null;
         windows.push(new ProfileWindow(stage, request.numSteps, { trace, memory }));
@@ -254,7 +252,7 @@ export class ProfileCapture {
       this.#gpu?.start();
     } catch (thrown) {
       this.#gpu = null;
-      this.#warnings.push(noGpu(toError(thrown).message));
+      this.#warnings.push(noGpuWarning(toError(thrown).message));
     }
   }
 
@@ -280,7 +278,7 @@ export class ProfileCapture {
       return [];
     }
     const [traced, remembered] = await Promise.allSettled([
-      trace === null ? null : trace.finish(),
+      trace === null ? null : trace.finish(this.#warnings),
       memory === null ? null : this.#writeMemory(memory, stage),
     ]);
     if (traced.status === 'rejected') throw traced.reason;
@@ -332,8 +330,6 @@ export class ProfileCapture {
   }
 }
 
-const noGpu = (reason: string) => `The GPU's work is not recorded: ${reason}.`;
-
 /** As torch's profiler does, a GPU that cannot be recorded is a warning while there is something else to record. */
 function openGpu(request: ProfileRequest, { deviceTracing, tracer }: CaptureDeps) {
   const nothing: { gpu: GpuCapture | null; warnings: string[] } = { gpu: null, warnings: [] };
@@ -341,7 +337,7 @@ function openGpu(request: ProfileRequest, { deviceTracing, tracer }: CaptureDeps
   const problem = gpuProblem(deviceTracing);
   if (problem === null) return { gpu: new GpuCapture(deviceTracing, tracer.process), warnings: [] };
   if (request.activities.every((activity) => activity === 'GPU')) {
-    throw new VitrineError('INVALID_REQUEST', noGpu(problem), { param: 'activities' });
+    throw new VitrineError('INVALID_REQUEST', noGpuWarning(problem), { param: 'activities' });
   }
-  return { gpu: null, warnings: [noGpu(problem)] };
+  return { gpu: null, warnings: [noGpuWarning(problem)] };
 }

@@ -30,12 +30,7 @@ function fileName(
 }
 
 /** What a file says of its rank. */
-export function describeRank(
-  request: ProfileRequest,
-  { ranks, devices }: RankIdentity,
-  stage: ProfileStage | null,
-  warnings: readonly string[] = [],
-) {
+export function describeRank(request: ProfileRequest, { ranks, devices }: RankIdentity, stage: ProfileStage | null) {
   const { profileId, withStack, recordShapes } = request;
   const { deviceProperties, distributedInfo, metadata } = rankMetadata({
     ...{ devices, rank: 0, worldSize: 1, backend: 'none', withStack, recordShapes },
@@ -45,7 +40,6 @@ export function describeRank(
     vitrine: {
       ...{ version: packageVersion(), profileId, ranks, ...(stage === null ? {} : { stage }) },
       ...{ hostId: hostId(), monotonicToWallNs: String(monotonicToWallNs()) },
-      ...(warnings.length === 0 ? {} : { warnings }),
     },
   };
 }
@@ -60,10 +54,9 @@ export function openTrace(
   rank: RankIdentity,
   stage: ProfileStage | null,
   engine: { readonly process: SpanProcess; readonly tables: SpanTables; readonly threads: TraceWriterThreads },
-  warnings: readonly string[],
 ): Promise<StepTrace> {
   const { outputDir, activities, recordShapes, maxBytes } = request;
-  const { metadata, ...description } = describeRank(request, rank, stage, warnings);
+  const { metadata, ...description } = describeRank(request, rank, stage);
   return StepTrace.open({
     path: join(outputDir, traceFileName(fileName(request, rank, stage))),
     ...description,

@@ -133,10 +133,10 @@ export class StepTrace {
     this.#writer.writeCpuProfile(pid, thread, profile);
   }
 
-  /** Completes the file: synced, renamed, readable. */
-  finish(): Promise<TraceFileInfo> {
+  /** Completes the file: synced, renamed, readable. `warnings`: what it lacks, and why. */
+  finish(warnings: readonly string[] = []): Promise<TraceFileInfo> {
     this.#flush();
-    return this.#writer.finish();
+    return this.#writer.finish(warnings);
   }
 
   /** Gives up the file. */

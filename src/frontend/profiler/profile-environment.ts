@@ -1,5 +1,6 @@
 // What the environment says about profiles: SGLang's variables and their meanings. Read once, when a front end starts.
 import { homedir } from 'node:os';
+import { profilerDirectory } from '../../config/profiler-directory.js';
 import type { Log } from '../../util/log.js';
 
 export interface ProfileEnvironment {
@@ -14,11 +15,9 @@ export interface ProfileEnvironment {
   readonly workingDir: string;
 }
 
-const DEFAULT_DIR = '/tmp';
-
 export function profileEnvironment(env: NodeJS.ProcessEnv, log: Log): ProfileEnvironment {
   return {
-    outputDir: env.SGLANG_TORCH_PROFILER_DIR || DEFAULT_DIR,
+    outputDir: profilerDirectory(env),
     withStack: readBoolean(env, 'SGLANG_PROFILE_WITH_STACK', log),
     recordShapes: readBoolean(env, 'SGLANG_PROFILE_RECORD_SHAPES', log),
     homeDir: env.HOME || homedir(),

@@ -193,6 +193,9 @@ export const SPAN_SCHEMAS = {
   /** What the op reached: its bytes or operations over the time of all its work on the GPU, the same on each part of it. */
   gpuBandwidth: [field('GB/s', 'f32')],
   gpuRates: [field('GB/s', 'f32'), field('TFLOP/s', 'f32')],
+  gpuFlops: [field('TFLOP/s', 'f32')],
+  /** The experts of a mixture over rows of a matrix. `flops` follows, and `bytes` where it is known which experts run. */
+  experts: [dims(2), field('module', 'name')],
 } as const satisfies Record<string, readonly ArgumentField[]>;
 export type SpanSchema = keyof typeof SPAN_SCHEMAS;
 

@@ -1,5 +1,5 @@
 // A trace summary as text for a terminal of 100 columns.
-import type { TraceSummary } from './trace-summary.js';
+import type { GpuModuleSummary, GpuSummary, TraceSummary } from './trace-summary.js';
 
 const WIDTH = 100;
 const LAYER_NAME_WIDTH = 40;
@@ -150,14 +150,20 @@ const KERNELS_SHOWN = 2;
 
 function gpu({ gpu }: TraceSummary): string[] {
   if (gpu === null) return [];
-  const { busyUs, share, stepGaps, modules, otherModules } = gpu;
-  const busy = `  ${formatDuration(busyUs)} of work, ${percent(share)} of the time from first to last`;
-  const idle =
-    stepGaps === null
-      ? []
-      : [
-          `  idle between steps: ${stepGaps.count} gap${stepGaps.count === 1 ? '' : 's'}, ${formatDuration(stepGaps.totalUs)}; p50 ${formatDuration(stepGaps.p50Us)}, p99 ${formatDuration(stepGaps.p99Us)}, max ${formatDuration(stepGaps.maxUs)}`,
-        ];
+  const busy = `  ${formatDuration(gpu.busyUs)} of work, ${percent(gpu.share)} of the time from first to last`;
+  return ['', 'GPU', busy, ...gpuIdle(gpu), ...gpuModules(gpu), ...otherGpuModules(gpu)];
+}
+
+function gpuIdle({ stepGaps }: GpuSummary): string[] {
+  if (stepGaps === null) return [];
+  const { count, totalUs, p50Us, p99Us, maxUs } = stepGaps;
+  const [p50, p99, most] = [p50Us, p99Us, maxUs].map(formatDuration);
+  const total = `${count} gap${count === 1 ? '' : 's'}, ${formatDuration(totalUs)}`;
+  return [`  idle between steps: ${total}; p50 ${p50}, p99 ${p99}, max ${most}`];
+}
+
+/** A row for each module, and below it its kernels where they are not the module itself. */
+function gpuModules({ modules }: GpuSummary): string[] {
   const rate = (value: number | null, digits: number) => (value === null ? '-' : value.toFixed(digits));
   const columns = [left('module'), ...['time', 'share', 'calls', 'GB/s', 'TFLOP/s'].map(right)];
   const rows = modules.map((m) => [
@@ -165,22 +171,22 @@ function gpu({ gpu }: TraceSummary): string[] {
     ...[formatDuration(m.totalUs), percent(m.share), String(m.calls)],
     ...[rate(m.gigabytesPerSecond, 0), rate(m.teraflopsPerSecond, 1)],
   ]);
-  const lines = table(columns, rows).flatMap((line, i) => {
-    const kernels = i === 0 ? [] : modules[i - 1]!.kernels.filter(({ name }) => name !== modules[i - 1]!.module);
-    const shown = kernels.slice(0, KERNELS_SHOWN).map(({ name, calls, totalUs }) => {
-      const facts = `: ${calls} call${calls === 1 ? '' : 's'}, ${formatDuration(totalUs)}`;
-      return `      ${shorten(name, WIDTH - 6 - facts.length)}${facts}`;
-    });
-    const hidden = kernels.length - shown.length;
-    return [line, ...shown, ...(hidden > 0 ? [`      … ${hidden} more kernel${hidden === 1 ? '' : 's'}`] : [])];
+  const [head, ...lines] = table(columns, rows);
+  return [head!, ...lines.flatMap((line, i) => [line, ...gpuKernels(modules[i]!)])];
+}
+
+function gpuKernels({ module, kernels: all }: GpuModuleSummary): string[] {
+  const kernels = all.filter(({ name }) => name !== module);
+  const shown = kernels.slice(0, KERNELS_SHOWN).map(({ name, calls, totalUs }) => {
+    const facts = `: ${calls} call${calls === 1 ? '' : 's'}, ${formatDuration(totalUs)}`;
+    return `      ${shorten(name, WIDTH - 6 - facts.length)}${facts}`;
   });
-  const rest =
-    otherModules.count > 0
-      ? [
-          `  … ${otherModules.count} more module${otherModules.count === 1 ? '' : 's'}, ${formatDuration(otherModules.totalUs)}`,
-        ]
-      : [];
-  return ['', 'GPU', busy, ...idle, ...lines, ...rest];
+  const hidden = kernels.length - shown.length;
+  return hidden > 0 ? [...shown, `      … ${hidden} more kernel${hidden === 1 ? '' : 's'}`] : shown;
+}
+
+function otherGpuModules({ otherModules: { count, totalUs } }: GpuSummary): string[] {
+  return count > 0 ? [`  … ${count} more module${count === 1 ? '' : 's'}, ${formatDuration(totalUs)}`] : [];
 }
 
 function layers({ layers }: TraceSummary): string[] {

@@ -30,8 +30,8 @@ export interface TraceDocumentOptions {
   readonly distributedInfo?: DistributedInfo;
   /** More top-level keys, JSON values. */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** The file's own key; dropped records are added by the writer. */
-  readonly vitrine: Omit<VitrineMetadata, 'droppedRecords' | 'dropped'>;
+  /** The file's own key; what is known at its end alone is added then. */
+  readonly vitrine: Omit<VitrineMetadata, 'droppedRecords' | 'dropped' | 'warnings'>;
   /** Write the shapes of ops. */
   readonly recordShapes: boolean;
   /** Records that come once the compressed file has this size are dropped and counted; the file may end 1 MiB later. */
@@ -161,14 +161,17 @@ export class TraceDocument {
     if (count > 0) this.#dropped.set(reason, (this.#dropped.get(reason) ?? 0) + count);
   }
 
-  /** Completes the file and gives it its name. */
-  finish(): TraceFileInfo {
+  /** Completes the file and gives it its name. `warnings`: what it lacks, and why. */
+  finish(warnings: readonly string[] = []): TraceFileInfo {
     this.#writeArrows();
     this.#writeMetadataEvents();
     this.#writeWindow();
     const dropped = Object.fromEntries(this.#dropped);
     const droppedRecords = [...this.#dropped.values()].reduce((sum, count) => sum + count, 0);
-    const vitrine: VitrineMetadata = { ...this.#options.vitrine, droppedRecords, dropped };
+    const vitrine: VitrineMetadata = {
+      ...{ ...this.#options.vitrine, droppedRecords, dropped },
+      ...(warnings.length > 0 && { warnings }),
+    };
     this.#file.write(`\n],\n"vitrine":${JSON.stringify(vitrine)},\n"traceName":${quoteJson(this.#options.path)}}\n`);
     this.#file.commit();
     const { path } = this.#options;

@@ -10,7 +10,7 @@ export type ToTraceWriter =
   | { readonly kind: 'chunk'; readonly source: number; readonly chunk: SpanChunk }
   | { readonly kind: 'cpu-profile'; readonly pid: number; readonly thread: SpanThread; readonly profile: CpuProfile }
   | { readonly kind: 'dropped'; readonly reason: string; readonly count: number }
-  | { readonly kind: 'finish' }
+  | { readonly kind: 'finish'; readonly warnings: readonly string[] }
   | { readonly kind: 'discard' };
 
 export type FromTraceWriter =

@@ -53,7 +53,7 @@ function handle(message: ToTraceWriter): void {
       document.drop(message.reason, message.count);
       break;
     case 'finish':
-      say({ kind: 'finished', info: document.finish() });
+      say({ kind: 'finished', info: document.finish(message.warnings) });
       document = undefined;
       break;
     case 'discard':

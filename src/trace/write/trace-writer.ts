@@ -149,11 +149,11 @@ export class TraceWriter {
     this.#post({ kind: 'cpu-profile', pid, thread, profile });
   }
 
-  /** Completes the file: synced, renamed, readable. */
-  async finish(): Promise<TraceFileInfo> {
+  /** Completes the file: synced, renamed, readable. `warnings`: what it lacks, and why. */
+  async finish(warnings: readonly string[] = []): Promise<TraceFileInfo> {
     this.flush();
     if (this.#droppedWaiting > 0) this.#post({ kind: 'dropped', reason: 'slow_writer', count: this.#droppedWaiting });
-    this.#post({ kind: 'finish' });
+    this.#post({ kind: 'finish', warnings });
     const info = await this.#end();
     if (info === undefined) throw new VitrineError('ABORTED', 'The trace was discarded.');
     return info;
