@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,12 @@ struct ParameterPlan {
   std::vector<TensorPiece> pieces;
 };
 
+/// Where packed weights are kept for later processes.
+struct WeightCachePlan {
+  std::string directory;
+  std::string identity;  ///< of all that decides the weights' numbers
+};
+
 struct LoadPlan {
   struct File {
     std::string path;
@@ -32,6 +39,7 @@ struct LoadPlan {
   std::vector<File> files;
   std::vector<ParameterPlan> parameters;
   uint64_t dummy_seed = 0;
+  std::optional<WeightCachePlan> cache;
 };
 
 }  // namespace vitrine

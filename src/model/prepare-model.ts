@@ -14,6 +14,7 @@ import { buildModelSpec, readHeadSizes } from './model-spec.js';
 import { parameterTable } from './parameter-table.js';
 import { findArchitecture } from './registry.js';
 import { contextLengthOf, type RopeParameters, readRopeParameters } from './rope.js';
+import { checkWeightCache, planWeightCache } from './weight-cache.js';
 
 export interface PreparedModel {
   /** The folder that was read, absolute. */
@@ -47,6 +48,7 @@ const DTYPE_NAMES: Readonly<Record<string, DType>> = {
  * Errors: MODEL_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED, INVALID_OPTION.
  */
 export async function prepareModel(options: EngineOptions, log?: Log): Promise<PreparedModel> {
+  checkWeightCache(options);
   const dummy = options.loadFormat === 'dummy';
   const directory = await resolveModelDirectory(options.modelPath, {
     revision: options.revision,
@@ -67,6 +69,11 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
   const spec = buildModelSpec(config, architecture, heads, rope, dtype);
   const table = parameterTable(spec, architecture);
   const generationConfig = await readGenerationConfig(directory);
+  const loadPlan =
+    checkpoint === null
+      ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
+      : buildLoadPlan(table, checkpoint, spec);
+  const { weightCacheDir } = options;
   return {
     directory,
     config: config.values,
@@ -74,9 +81,9 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
     modelType: architecture.modelType,
     spec,
     loadPlan:
-      checkpoint === null
-        ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
-        : buildLoadPlan(table, checkpoint, spec),
+      weightCacheDir === undefined
+        ? loadPlan
+        : { ...loadPlan, cache: await planWeightCache(weightCacheDir, loadPlan, dtype) },
     contextLength: chooseContextLength(options.contextLength, config, rope),
     eosTokenIds: readEosTokenIds(
       Object.hasOwn(options.jsonModelOverrideArgs, 'eos_token_id') ? [config] : [generationConfig, config],

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/check.h"
+
 namespace vitrine {
 namespace {
 
@@ -109,11 +111,24 @@ PackedMatrix::PackedMatrix(int64_t rows, int64_t cols, DType dtype)
       cols_(cols),
       dtype_(dtype),
       panel_bytes_(panel_size(cols, dtype)),
-      buffer_(static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_bytes_)) {}
+      buffer_(packed_bytes(rows, cols, dtype)),
+      data_(static_cast<const char*>(buffer_.data())) {}
+
+PackedMatrix::PackedMatrix(int64_t rows, int64_t cols, DType dtype, const void* packed)
+    : rows_(rows),
+      cols_(cols),
+      dtype_(dtype),
+      panel_bytes_(panel_size(cols, dtype)),
+      data_(static_cast<const char*>(packed)) {}
+
+size_t PackedMatrix::packed_bytes(int64_t rows, int64_t cols, DType dtype) {
+  return static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_size(cols, dtype));
+}
 
 void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* source, DType stored,
                              const CpuKernels& kernels, ThreadPool& pool) {
   if (row_count == 0 || cols_ == 0) return;
+  require(buffer_.data() != nullptr, "load_rows: the weight's bytes are borrowed");
   const int64_t end_row = first_row + row_count;
   const int64_t first_panel = first_row / kPanelRows;
   const int64_t end_panel = (end_row + kPanelRows - 1) / kPanelRows;

@@ -4,6 +4,8 @@
 // Rows beyond the last, and the second of the last pair of an odd `cols`, are 0.
 #pragma once
 
+#include <string_view>
+
 #include "backend/backend.h"
 #include "backend/cpu/aligned_buffer.h"
 #include "backend/cpu/kernels.h"
@@ -11,18 +13,27 @@
 
 namespace vitrine {
 
+/// The layout below as Backend::weight_layout() names it, the same for every instruction set. Whatever changes a packed
+/// byte changes the number: files of packed weights outlive the program.
+inline constexpr std::string_view kPackedLayout = "cpu-panels-1";
+
 class PackedMatrix final : public Weight {
  public:
+  /// In memory of its own, all 0.
   PackedMatrix(int64_t rows, int64_t cols, DType dtype);
+  /// On packed bytes that outlive it.
+  PackedMatrix(int64_t rows, int64_t cols, DType dtype, const void* packed);
+  static size_t packed_bytes(int64_t rows, int64_t cols, DType dtype);
 
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
-  size_t bytes() const override { return buffer_.bytes(); }
+  size_t bytes() const override { return packed_bytes(rows_, cols_, dtype_); }
+  const void* packed() const override { return data_; }
   DType dtype() const { return dtype_; }
   int64_t panel_bytes() const { return panel_bytes_; }
-  const char* data() const { return static_cast<const char*>(buffer_.data()); }
+  const char* data() const { return data_; }
 
-  /// See Backend::load_rows.
+  /// See Backend::load_rows; not of borrowed bytes.
   void load_rows(int64_t first_row, int64_t row_count, const void* source, DType stored, const CpuKernels& kernels,
                  ThreadPool& pool);
   /// Row `row` as floats [cols].
@@ -36,22 +47,29 @@ class PackedMatrix final : public Weight {
   int64_t cols_;
   DType dtype_;
   int64_t panel_bytes_;
-  AlignedBuffer buffer_;
+  AlignedBuffer buffer_;  ///< empty: the bytes are borrowed
+  const char* data_;
 };
 
 /// Norm gains and biases: [n] float32.
 class PackedVector final : public Weight {
  public:
-  explicit PackedVector(int64_t size) : size_(size), buffer_(static_cast<size_t>(size) * sizeof(float)) {}
+  explicit PackedVector(int64_t size) : size_(size), buffer_(packed_bytes(size)), data_(floats()) {}
+  PackedVector(int64_t size, const void* packed) : size_(size), data_(static_cast<const float*>(packed)) {}
+  static size_t packed_bytes(int64_t size) { return static_cast<size_t>(size) * sizeof(float); }
 
   int64_t rows() const override { return size_; }
   int64_t cols() const override { return 1; }
-  size_t bytes() const override { return buffer_.bytes(); }
-  float* data() const { return static_cast<float*>(buffer_.data()); }
+  size_t bytes() const override { return packed_bytes(size_); }
+  const void* packed() const override { return data_; }
+  const float* data() const { return data_; }
+  /// To be filled; null where the bytes are borrowed.
+  float* floats() const { return static_cast<float*>(buffer_.data()); }
 
  private:
   int64_t size_;
   AlignedBuffer buffer_;
+  const float* data_;
 };
 
 }  // namespace vitrine
