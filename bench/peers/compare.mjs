@@ -1,14 +1,15 @@
 // Vitrine beside its peers: the same weights, the same prompts, two threads each, in turn.
 //
 //   npm run bench:peers -- [--models 1b,160m,260k] [--workloads 1x256,1x2048,8x256,32x256] [--output N] [--rounds N]
-//                          [--loads N] [--threads N] [--models-directory DIR] [--json FILE]
+//                          [--loads N] [--threads N] [--weight-cache] [--models-directory DIR] [--json FILE]
 //
 // Every engine is a process of its own that stays loaded; a round runs a workload once on each, one after the other, and the
 // ratio is taken round by round. The machine's limits are measured before and after each workload in a process of their own.
 // Loading has rounds of its own, each in a new process; `--workloads none` measures nothing else.
+// --weight-cache adds Vitrine with --weight-cache-dir: its first load, which writes the file, and the later ones that map it.
 // PEERS_PYTHON names a Python with torch and transformers; without it that column is left out.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,6 +28,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     loads: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
+    'weight-cache': { type: 'boolean', default: false },
     'models-directory': { type: 'string', default: join(tmpdir(), 'vitrine-peer-models') },
     json: { type: 'string' },
   },
@@ -46,8 +48,21 @@ for (const model of values.models.split(',')) {
 /** Real-time scheduling puts each new thread on an idle core: without it llama.cpp's two may share one. */
 const mayRealTime = spawnSync('chrt', ['-r', '1', 'true']).status === 0;
 const python = process.env.PEERS_PYTHON;
+const weightCacheDir = join(values['models-directory'], 'weight-cache');
+const OURS = { name: 'vitrine', ours: true, command: [process.execPath, here('run-vitrine.mjs')] };
+const CACHED = [
+  {
+    ...OURS,
+    name: 'vitrine, writing its cache',
+    settings: { weightCacheDir },
+    beforeLoad: () => rmSync(weightCacheDir, { recursive: true, force: true }),
+    loadsOnly: true,
+  },
+  { ...OURS, name: 'vitrine, mapping its cache', settings: { weightCacheDir } },
+];
 const ENGINES = [
-  { name: 'vitrine', command: [process.execPath, here('run-vitrine.mjs')] },
+  OURS,
+  ...(values['weight-cache'] ? CACHED : []),
   {
     name: 'node-llama-cpp',
     command: [...(mayRealTime ? ['chrt', '-r', '1'] : []), process.execPath, here('run-node-llama-cpp.mjs')],
@@ -65,8 +80,9 @@ class Engine {
   #waiting = [];
   #errors = '';
 
-  constructor({ name, command }) {
+  constructor({ name, command, settings }) {
     this.name = name;
+    this.settings = settings;
     this.#child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'pipe'], cwd: here('.') });
     this.#child.stderr.on('data', (text) => {
       this.#errors = (this.#errors + text).slice(-2000);
@@ -185,9 +201,10 @@ async function compareLoads(available, settings) {
   const runs = new Map(available.map(({ name }) => [name, []]));
   for (let round = 0; round <= loads; round++) {
     for (const description of round % 2 === 0 ? available : [...available].reverse()) {
+      description.beforeLoad?.();
       const engine = new Engine(description);
       try {
-        const { loadMs } = await engine.ask({ type: 'load', ...settings });
+        const { loadMs } = await engine.ask({ type: 'load', ...settings, ...engine.settings });
         const { runMs, peakBytes } = await engine.ask({ type: 'run', ...prompt });
         if (round > 0) runs.get(engine.name).push({ loadMs, readyMs: loadMs + runMs, peakBytes });
       } finally {
@@ -195,11 +212,12 @@ async function compareLoads(available, settings) {
       }
     }
   }
-  const ours = runs.get(available[0].name);
-  return available.map(({ name }, i) => {
+  const variants = available.filter(({ ours }) => ours);
+  return available.map(({ name, ours }) => {
     const theirs = runs.get(name);
-    const ratio = (key) => (i === 0 ? undefined : median(theirs.map((run, round) => ours[round][key] / run[key])));
-    const of = (key) => ({ values: theirs.map((run) => run[key]), oursOverTheirs: ratio(key) });
+    const ratios = (key) =>
+      variants.map((variant) => median(theirs.map((run, round) => runs.get(variant.name)[round][key] / run[key])));
+    const of = (key) => ({ values: theirs.map((run) => run[key]), oursOverTheirs: ours ? [] : ratios(key) });
     return { engine: name, load: of('loadMs'), ready: of('readyMs'), peak: of('peakBytes') };
   });
 }
@@ -209,7 +227,8 @@ function showLoads(rows) {
     const [low, middle, high] = [Math.min(...values), median(values), Math.max(...values)].map((each) =>
       number(each / unit),
     );
-    return `${middle} (${low} to ${high})${oursOverTheirs === undefined ? '' : `, ours ${oursOverTheirs.toFixed(2)}x`}`;
+    const ratios = oursOverTheirs.map((ratio) => `${ratio.toFixed(2)}x`).join(' / ');
+    return `${middle} (${low} to ${high})${ratios === '' ? '' : `, ours ${ratios}`}`;
   };
   show(
     rows.map(({ engine, load, ready, peak }) => ({
@@ -235,14 +254,15 @@ async function compareModel(shape) {
   for (const { name, missing: reason } of missing) console.log(`${name}: left out (${reason})`);
   const loadRows = loads > 0 ? await compareLoads(available, settings) : [];
   if (loads > 0) showLoads(loadRows);
-  const results = workloads.length > 0 ? await compareWorkloads(available, shape, settings) : [];
+  const lasting = available.filter(({ loadsOnly }) => !loadsOnly);
+  const results = workloads.length > 0 ? await compareWorkloads(lasting, shape, settings) : [];
   return { shape: shape.name, loads: loadRows, results };
 }
 
 async function compareWorkloads(available, shape, settings) {
   const engines = available.map((engine) => new Engine(engine));
   try {
-    for (const engine of engines) await engine.ask({ type: 'load', ...settings });
+    for (const engine of engines) await engine.ask({ type: 'load', ...settings, ...engine.settings });
     const results = [];
     for (const workload of workloads) results.push(...(await compareWorkload(engines, shape, workload)));
     const range = ({ slowest, fastest }) => `${number(slowest)} to ${number(fastest)}`;

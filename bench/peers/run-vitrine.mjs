@@ -12,7 +12,7 @@ let runner;
 let vocab;
 
 serve({
-  async load({ directory, shape, threads, maxTokens, maxBatch }) {
+  async load({ directory, shape, threads, maxTokens, maxBatch, weightCacheDir }) {
     vocab = shape.vocab;
     const options = resolveOptions(SCHEDULER_OPTIONS, {
       modelPath: directory,
@@ -22,6 +22,7 @@ serve({
       maxTotalTokens: maxTokens,
       maxRunningRequests: maxBatch,
       chunkedPrefillSize: maxTokens,
+      ...(weightCacheDir !== undefined && { weightCacheDir }),
     });
     const model = await prepareModel(options, silentLog);
     runner = ModelRunner.create({ addon: loadAddon(), model, options, log: silentLog });

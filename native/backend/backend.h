@@ -43,6 +43,8 @@ class Weight {
   virtual int64_t rows() const = 0;
   virtual int64_t cols() const = 0;
   virtual size_t bytes() const = 0;
+  /// Its bytes() as the backend laid them out, for borrow_weight(); null where weights are not in host memory.
+  virtual const void* packed() const { return nullptr; }
 };
 
 enum class WeightKind : uint8_t {
@@ -273,6 +275,21 @@ class Backend {
   /// As load_rows(), for a float8 weight from rows that are float8 already, with their `scales` [row_count].
   virtual void load_quantized_rows(Weight& weight, int64_t first_row, int64_t row_count, const void* source,
                                    const float* scales) = 0;
+  /// Names how weights lie in memory: bytes packed under one name may be borrowed under it by any later process. Empty
+  /// where weights cannot be borrowed, and then the next two are not called.
+  virtual std::string_view weight_layout() const { return {}; }
+  /// Weight::bytes() of such a weight.
+  virtual size_t packed_bytes(WeightKind kind, int64_t rows, int64_t cols, DType dtype) const {
+    (void)kind, (void)rows, (void)cols, (void)dtype;
+    return 0;
+  }
+  /// A weight on bytes that Weight::packed() gave, on a cache line and outliving it. They are only read, and count as
+  /// memory in use: a mapped file's pages may not be had by allocate().
+  virtual std::unique_ptr<Weight> borrow_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype,
+                                                const void* packed) {
+    (void)kind, (void)rows, (void)cols, (void)dtype, (void)packed;
+    return nullptr;
+  }
 
   // --- ops ------------------------------------------------------------------------------------------------------
   /// ids[i] >= 0 stays; -(s+1) becomes last_sampled[s]. In place into `out` [T].

@@ -63,6 +63,18 @@ void with_code(Napi::Env env, Body body) {
   }
 }
 
+Napi::Value to_object(Napi::Env env, const WeightOrigin& origin) {
+  const auto result = Napi::Object::New(env);
+  switch (origin.place) {
+    case WeightOrigin::Place::kMemory: result.Set("place", "memory"); break;
+    case WeightOrigin::Place::kMapped: result.Set("place", "mapped"); break;
+    case WeightOrigin::Place::kWritten: result.Set("place", "written"); break;
+  }
+  result.Set("path", origin.path);
+  result.Set("problem", origin.problem);
+  return result;
+}
+
 Napi::Value to_object(Napi::Env env, const SpanTables& tables) {
   const auto names = Napi::Array::New(env, tables.names.size());
   for (uint32_t i = 0; i < tables.names.size(); ++i) names.Set(i, tables.names[i]);
@@ -195,9 +207,11 @@ void AddonEngine::count_pending(Napi::Env env, int change) {
   }
 }
 
-void AddonEngine::load_weights(const Napi::CallbackInfo& info) {
+Napi::Value AddonEngine::load_weights(const Napi::CallbackInfo& info) {
   require(engine_ != nullptr, "loadWeights: the engine is closed");
-  with_code(info.Env(), [&] { engine_->load_weights(read_load_plan(info[0])); });
+  WeightOrigin origin;
+  with_code(info.Env(), [&] { origin = engine_->load_weights(read_load_plan(info[0])); });
+  return to_object(info.Env(), origin);
 }
 
 void AddonEngine::init_cache(const Napi::CallbackInfo& info) {

@@ -23,7 +23,7 @@ class AddonEngine : public Napi::ObjectWrap<AddonEngine> {
   static void deliver(Napi::Env env, Napi::Function callback, AddonEngine* self, Step* step);
   using Announcer = Napi::TypedThreadSafeFunction<AddonEngine, Step, deliver>;
 
-  void load_weights(const Napi::CallbackInfo& info);
+  Napi::Value load_weights(const Napi::CallbackInfo& info);
   void init_cache(const Napi::CallbackInfo& info);
   void submit(const Napi::CallbackInfo& info);
   Napi::Value memory_info(const Napi::CallbackInfo& info);

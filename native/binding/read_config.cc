@@ -174,6 +174,9 @@ LoadPlan read_load_plan(Napi::Value value) {
     item["pieces"].each([&](const ValueReader& piece) { parameter.pieces.push_back(read_piece(piece, num_files)); });
   });
   plan.dummy_seed = static_cast<uint64_t>(reader["dummySeed"].integer(0, kMaxSafeInteger));
+  if (const ValueReader cache = reader["cache"]; !cache.is_undefined()) {
+    plan.cache = WeightCachePlan{cache["directory"].string(), cache["identity"].string()};
+  }
   return plan;
 }
 

@@ -32,7 +32,7 @@ MappedFile::MappedFile(std::string path, int64_t expected_bytes) : path_(std::mo
   try {
     check_size();
     if (bytes_ == 0) return;
-    void* mapping = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ, MAP_PRIVATE, descriptor_, 0);
+    void* mapping = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ, MAP_SHARED, descriptor_, 0);
     require(mapping != MAP_FAILED, "cannot map ", path_, ": ", std::strerror(errno));
     data_ = static_cast<char*>(mapping);
   } catch (...) {

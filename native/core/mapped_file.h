@@ -17,6 +17,7 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   int64_t bytes() const { return bytes_; }
+  const void* data() const { return data_; }
 
   /// Brings a range into memory and returns it. Throws Error where a plain read of the mapping would kill the process:
   /// the file was truncated, or its device fails.

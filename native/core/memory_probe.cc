@@ -43,9 +43,12 @@ size_t read_keyed(const std::string& path, std::string_view wanted) {
 
 }  // namespace
 
-size_t MemoryProbe::total_bytes() const { return std::min(meminfo("MemTotal:"), cgroup_room().limit); }
+size_t MemoryProbe::total_bytes() const { return std::min(meminfo("MemTotal:"), cgroup_room(0).limit); }
 
-size_t MemoryProbe::available_bytes() const { return std::min(meminfo("MemAvailable:"), cgroup_room().left); }
+size_t MemoryProbe::available_bytes(size_t kept_file_bytes) const {
+  const size_t available = meminfo("MemAvailable:");
+  return std::min(available - std::min(available, kept_file_bytes), cgroup_room(kept_file_bytes).left);
+}
 
 size_t MemoryProbe::resident_bytes() const {
   std::ifstream file(root_ + "/proc/self/statm");
@@ -67,7 +70,7 @@ size_t MemoryProbe::meminfo(const std::string& key) const {
   return 0;
 }
 
-MemoryProbe::CgroupRoom MemoryProbe::cgroup_room() const {
+MemoryProbe::CgroupRoom MemoryProbe::cgroup_room(size_t kept_file_bytes) const {
   CgroupRoom room{kUnlimited, kUnlimited};
   std::ifstream memberships(root_ + "/proc/self/cgroup");  // lines "hierarchy:controllers:path"
   std::string line;
@@ -92,7 +95,9 @@ MemoryProbe::CgroupRoom MemoryProbe::cgroup_room() const {
       const std::string group = files.mount + (path == "/" ? "" : path) + "/";
       if (const auto limit = read_number(group + std::string(files.limit))) {
         const size_t usage = read_number(group + std::string(files.usage)).value_or(0);
-        const size_t reclaimable = read_keyed(group + "memory.stat", files.reclaimable);
+        // The kept pages may be among these or not: another group may have brought them in, or they are active.
+        const size_t inactive = read_keyed(group + "memory.stat", files.reclaimable);
+        const size_t reclaimable = inactive - std::min(inactive, kept_file_bytes);
         const size_t used = usage - std::min(usage, reclaimable);
         room.limit = std::min(room.limit, *limit);
         room.left = std::min(room.left, *limit - std::min(*limit, used));

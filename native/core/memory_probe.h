@@ -14,8 +14,8 @@ class MemoryProbe {
   /// The smaller of the machine's memory and the tightest cgroup limit.
   size_t total_bytes() const;
   /// The smaller of the machine's available memory and what the tightest cgroup leaves; file cache that can be dropped
-  /// counts as available.
-  size_t available_bytes() const;
+  /// counts as available, but for `kept_file_bytes` of it, which this process needs.
+  size_t available_bytes(size_t kept_file_bytes = 0) const;
   /// Resident memory of this process.
   size_t resident_bytes() const;
 
@@ -24,7 +24,7 @@ class MemoryProbe {
     size_t limit;
     size_t left;
   };
-  CgroupRoom cgroup_room() const;
+  CgroupRoom cgroup_room(size_t kept_file_bytes) const;
   size_t meminfo(const std::string& key) const;
 
   std::string root_;

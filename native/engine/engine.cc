@@ -142,19 +142,22 @@ void Engine::call(const char* what, const std::function<void()>& task) {
   done.get_future().get();
 }
 
-void Engine::load_weights(const LoadPlan& plan) {
+WeightOrigin Engine::load_weights(const LoadPlan& plan) {
   require(!has_weights_, "loadWeights: the weights are loaded already");
+  WeightOrigin origin;
   call("loadWeights", [&] {
     try {
       weights_ = vitrine::load_weights(spec_, plan, *backend_, *pool_);
     } catch (const OutOfMemory& error) {
       throw OutOfMemory(sentence("loadWeights: ", error.what(), "; ", mib(available_bytes()), " MiB are free"));
     }
+    origin = weights_->origin;
     memory_.weight_bytes = weights_->bytes();
     const KvLayer shape{nullptr, nullptr, spec_.kv_cache.dtype, 0, 0, spec_.num_kv_heads, spec_.head_dim};
     memory_.kv_bytes_per_token = PagedKvCache::bytes_per_token(spec_.num_layers(), shape);
   });
   has_weights_ = true;
+  return origin;
 }
 
 void Engine::init_cache(const CacheConfig& config) {

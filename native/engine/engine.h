@@ -51,7 +51,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   /// Blocks. Once; an engine whose load failed may try again. Throws OutOfMemory when the device is full.
-  void load_weights(const LoadPlan& plan);
+  WeightOrigin load_weights(const LoadPlan& plan);
   /// Blocks. Once, after load_weights. No step allocates device memory afterwards. Throws OutOfMemory with the numbers
   /// when the device has no room for all that steps need.
   void init_cache(const CacheConfig& config);

@@ -34,6 +34,12 @@ struct ParameterPlan {
   std::vector<TensorPiece> pieces;
 };
 
+/// Where packed weights are kept for later processes.
+struct WeightCachePlan {
+  std::string directory;
+  std::string identity;  ///< of all that decides the weights' numbers
+};
+
 struct LoadPlan {
   struct File {
     std::string path;
@@ -42,6 +48,7 @@ struct LoadPlan {
   std::vector<File> files;
   std::vector<ParameterPlan> parameters;
   uint64_t dummy_seed = 0;
+  std::optional<WeightCachePlan> cache;
 };
 
 }  // namespace vitrine

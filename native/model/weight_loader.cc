@@ -7,10 +7,13 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "core/check.h"
 #include "core/mapped_file.h"
 #include "model/dummy_weights.h"
+#include "model/weight_cache.h"
 
 namespace vitrine {
 namespace {
@@ -42,7 +45,7 @@ class WeightLoader {
     for (const LoadPlan::File& file : plan.files) files_.emplace_back(file.path, file.bytes);
   }
 
-  void load(const ParameterPlan& parameter, const ParameterSlot& slot) {
+  WeightPtr load(const ParameterPlan& parameter, const ParameterSlot& slot) {
     require(parameter.rows == slot.rows && parameter.cols == slot.cols, "parameter ", parameter.name,
             sources(parameter), ": expected shape [", slot.rows, ", ", slot.cols, "], got [", parameter.rows, ", ",
             parameter.cols, "]");
@@ -64,7 +67,7 @@ class WeightLoader {
       }
       first_row += piece.rows;
     }
-    *slot.slot = std::move(weight);
+    return weight;
   }
 
  private:
@@ -160,24 +163,69 @@ class WeightLoader {
   std::vector<float> numbers_;
 };
 
-}  // namespace
-
-Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool) {
-  Weights weights;
-  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
-  std::unordered_map<std::string_view, const ParameterSlot*> by_name;
-  for (const ParameterSlot& slot : slots) by_name.emplace(slot.name, &slot);
+/// keep(slot, weight) of every parameter, in the order of the plan.
+template <class Keep>
+void load_parameters(const std::vector<ParameterSlot>& slots, const LoadPlan& plan, Backend& backend, ThreadPool& pool,
+                     Keep keep) {
+  std::unordered_map<std::string_view, const ParameterSlot*> missing;
+  for (const ParameterSlot& slot : slots) missing.emplace(slot.name, &slot);
+  std::unordered_set<std::string_view> loaded;
 
   WeightLoader loader(plan, backend, pool);
   for (const ParameterPlan& parameter : plan.parameters) {
-    const auto found = by_name.find(parameter.name);
-    require(found != by_name.end(), "parameter ", parameter.name, ": the model has no such parameter");
-    require(*found->second->slot == nullptr, "parameter ", parameter.name, ": it is in the plan twice");
-    loader.load(parameter, *found->second);
+    require(!loaded.contains(parameter.name), "parameter ", parameter.name, ": it is in the plan twice");
+    const auto found = missing.find(parameter.name);
+    require(found != missing.end(), "parameter ", parameter.name, ": the model has no such parameter");
+    const ParameterSlot& slot = *found->second;
+    keep(slot, loader.load(parameter, slot));
+    missing.erase(found);
+    loaded.insert(parameter.name);
   }
   for (const ParameterSlot& slot : slots) {
-    require(*slot.slot != nullptr, "parameter ", slot.name, " [", slot.rows, ", ", slot.cols, "]: missing in the plan");
+    require(!missing.contains(slot.name), "parameter ", slot.name, " [", slot.rows, ", ", slot.cols,
+            "]: missing in the plan");
   }
+}
+
+/// All weights borrowed from the plan's cache file, which is written first where there is none that holds them. Throws
+/// WeightCacheError where that cannot be.
+Weights load_through_cache(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool) {
+  Weights weights;
+  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  WeightCache cache(*plan.cache, slots, backend);
+  weights.origin = {WeightOrigin::Place::kMapped, cache.path(), {}};
+  weights.mapping = cache.map();
+  if (weights.mapping == nullptr) {
+    cache.lock();
+    weights.mapping = cache.map();  // who had the lock may have written it
+  }
+  if (weights.mapping == nullptr) {
+    weights.origin.place = WeightOrigin::Place::kWritten;
+    cache.create();
+    load_parameters(slots, plan, backend, pool,
+                    [&](const ParameterSlot& slot, const WeightPtr& weight) { cache.write(slot, *weight); });
+    weights.mapping = cache.publish();
+  }
+  weights.origin.problem = cache.problem();
+  for (const ParameterSlot& slot : slots) *slot.slot = cache.borrow(slot, *weights.mapping);
+  return weights;
+}
+
+}  // namespace
+
+Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool) {
+  WeightOrigin origin;
+  if (plan.cache) {
+    try {
+      return load_through_cache(spec, plan, backend, pool);
+    } catch (const WeightCacheError& error) {
+      origin.problem = error.what();
+    }
+  }
+  Weights weights;
+  weights.origin = std::move(origin);
+  load_parameters(parameter_slots(spec, weights), plan, backend, pool,
+                  [](const ParameterSlot& slot, WeightPtr weight) { *slot.slot = std::move(weight); });
   return weights;
 }
 

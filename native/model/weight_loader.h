@@ -1,4 +1,5 @@
-// Brings a model's parameters from mapped checkpoint files (or out of nothing, for dummy weights) into the backend.
+// Brings a model's parameters from mapped checkpoint files (or out of nothing, for dummy weights) into the backend, or
+// has it borrow them from a cache of packed weights.
 #pragma once
 
 #include "backend/backend.h"
@@ -10,8 +11,9 @@
 namespace vitrine {
 
 /// Throws Error naming file, parameter and tensor: a file of another size, a missing, surplus or doubled parameter, a
-/// wrong shape, a piece outside its file, a scale that is none. The pages of the files do not stay resident. Called by
-/// the engine thread.
+/// wrong shape, a piece outside its file, a scale that is none. The pages of the files do not stay resident. Where the
+/// plan has a cache that cannot be used the weights are packed into memory, and their origin says why. Called by the
+/// engine thread.
 Weights load_weights(const ModelSpec& spec, const LoadPlan& plan, Backend& backend, ThreadPool& pool);
 
 }  // namespace vitrine

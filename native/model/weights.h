@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "core/mapped_file.h"
 #include "model/model_spec.h"
 
 namespace vitrine {
@@ -29,7 +30,22 @@ struct LayerWeights {
   std::vector<ExpertParameters> experts;
 };
 
+/// Where the bytes of loaded weights are.
+struct WeightOrigin {
+  enum class Place : uint8_t {
+    kMemory,   ///< of this process alone
+    kMapped,   ///< in a cache file that was there
+    kWritten,  ///< in a cache file that this process wrote
+  };
+  Place place = Place::kMemory;
+  std::string path;     ///< of the cache file
+  std::string problem;  ///< why the cache is not used, or what was wrong with the file that was replaced
+};
+
 struct Weights {
+  WeightOrigin origin;
+  std::unique_ptr<const MappedFile> mapping;  ///< what the others borrow, if it is not null: it goes last
+
   WeightPtr embed_tokens;
   WeightPtr norm;
   WeightPtr lm_head;  ///< null when tied: embed_tokens is the head

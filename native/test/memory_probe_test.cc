@@ -41,6 +41,8 @@ TEST("memory_probe: without cgroups the machine's numbers count") {
   const FakeRoot root;
   CHECK_EQ(root.probe().total_bytes(), 1000 * kKiB);
   CHECK_EQ(root.probe().available_bytes(), 600 * kKiB);
+  CHECK_EQ(root.probe().available_bytes(250 * kKiB), 350 * kKiB);
+  CHECK_EQ(root.probe().available_bytes(700 * kKiB), size_t{0});
 }
 
 TEST("memory_probe: cgroup v2, the tightest ancestor, file cache is free") {
@@ -54,6 +56,8 @@ TEST("memory_probe: cgroup v2, the tightest ancestor, file cache is free") {
              "anon 5\ninactive_file " + std::to_string(50 * kKiB) + "\nactive_file 7\n");
   CHECK_EQ(root.probe().total_bytes(), 300 * kKiB);
   CHECK_EQ(root.probe().available_bytes(), 150 * kKiB);
+  CHECK_EQ(root.probe().available_bytes(20 * kKiB), 130 * kKiB);
+  CHECK_EQ(root.probe().available_bytes(70 * kKiB), 100 * kKiB);  // not all of them can be among the 50
 }
 
 TEST("memory_probe: in a container the path may be the host's") {

@@ -25,6 +25,7 @@ import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
 import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-writer.js';
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
 import { GPU_LISTS, type ListLimits, UNBOUNDED_LISTS } from './list-limits.js';
+import { loadWeights } from './load-weights.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
@@ -100,7 +101,7 @@ export class ModelRunner {
     try {
       const atStart = this.#engine.memoryInfo().availableBytes;
       if (info.kind === 'cuda') checkWeightsFit(storedBytes(model), atStart);
-      this.#engine.loadWeights(model.loadPlan);
+      loadWeights(this.#engine, model.loadPlan, log);
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
       const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);

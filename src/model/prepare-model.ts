@@ -16,6 +16,7 @@ import { parameterTable } from './parameter-table.js';
 import { readQuantization, withFloat8 } from './quantization.js';
 import { findArchitecture } from './registry.js';
 import { contextLengthOf, type RopeParameters, readRopeParameters } from './rope.js';
+import { checkWeightCache, planWeightCache } from './weight-cache.js';
 
 export interface PreparedModel {
   /** The folder that was read, absolute. */
@@ -49,6 +50,7 @@ const DTYPE_NAMES: Readonly<Record<string, DType>> = {
  * Errors: MODEL_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED, INVALID_OPTION.
  */
 export async function prepareModel(options: EngineOptions, log?: Log): Promise<PreparedModel> {
+  checkWeightCache(options);
   const dummy = options.loadFormat === 'dummy';
   const directory = await resolveModelDirectory(options.modelPath, {
     revision: options.revision,
@@ -72,6 +74,11 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
   const spec = withFloat8(plainSpec, quantization, config.source);
   const table = parameterTable(spec, architecture);
   const generationConfig = await readGenerationConfig(directory);
+  const loadPlan =
+    checkpoint === null
+      ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
+      : buildLoadPlan(table, checkpoint, spec, quantization?.stored ?? false);
+  const { weightCacheDir } = options;
   return {
     directory,
     config: config.values,
@@ -79,9 +86,9 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
     modelType: architecture.modelType,
     spec,
     loadPlan:
-      checkpoint === null
-        ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
-        : buildLoadPlan(table, checkpoint, spec, quantization?.stored ?? false),
+      weightCacheDir === undefined
+        ? loadPlan
+        : { ...loadPlan, cache: await planWeightCache(weightCacheDir, loadPlan, spec) },
     contextLength: chooseContextLength(options.contextLength, config, rope),
     eosTokenIds: readEosTokenIds(
       Object.hasOwn(options.jsonModelOverrideArgs, 'eos_token_id') ? [config] : [generationConfig, config],

@@ -137,6 +137,24 @@ export interface LoadPlan {
   readonly parameters: readonly ParameterPlan[];
   /** Dummy pieces are filled with N(0, 0.02) from it (norm weights with 1). */
   readonly dummySeed: number;
+  /** Default: the weights are packed into memory of this process. */
+  readonly cache?: WeightCachePlan;
+}
+
+/** Packed weights are mapped from a file, shared by all processes that do, and written to it by the first of them. */
+export interface WeightCachePlan {
+  /** Must be there. */
+  readonly directory: string;
+  /** Stands for all that decides the weights' numbers; part of the file's name. */
+  readonly identity: string;
+}
+
+export interface WeightOrigin {
+  readonly place: 'memory' | 'mapped' | 'written';
+  /** Of the cache file; '' for 'memory'. */
+  readonly path: string;
+  /** Why a cache could not be used ('memory'), or what was wrong with the file that was replaced ('written'); else ''. */
+  readonly problem: string;
 }
 
 export interface EngineConfig {
@@ -296,9 +314,9 @@ export type StepCallback = (error: Error | null, output: ArrayBuffer | null, spa
 export interface NativeEngine {
   /**
    * Blocks until all weights are packed. Throws an Error that names file and tensor; with the code OUT_OF_MEMORY, here
-   * and in initCache, when the device has no memory left.
+   * and in initCache, when the device has no memory left. A cache that cannot be used is not an error.
    */
-  loadWeights(plan: LoadPlan): void;
+  loadWeights(plan: LoadPlan): WeightOrigin;
   /** Allocates the paged KV cache and all that steps need: none allocates device memory later. Once, after loadWeights. */
   initCache(config: CacheConfig): void;
   /**

@@ -50,6 +50,7 @@ export const ENGINE_DEFAULTS = {
   modelPath: '',
   revision: 'main',
   loadFormat: 'auto',
+  weightCacheDir: undefined,
   jsonModelOverrideArgs: {},
   contextLength: undefined,
   dtype: 'auto',

@@ -30,6 +30,7 @@ import type {
   NativeEngine,
   SpanTables,
   StepCallback,
+  WeightOrigin,
 } from '#vitrine/native/addon.js';
 import {
   CATEGORY_ID,
@@ -105,9 +106,10 @@ class FakeEngine implements NativeEngine {
     this.#onStep = onStep;
   }
 
-  loadWeights(_plan: LoadPlan): void {
+  loadWeights(_plan: LoadPlan): WeightOrigin {
     if (this.#loaded) throw new Error('loadWeights: the weights are loaded already');
     this.#loaded = true;
+    return { place: 'memory', path: '', problem: '' };
   }
 
   initCache(config: CacheConfig): void {

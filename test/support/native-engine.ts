@@ -1,7 +1,7 @@
 // A real native engine for tests: one reference model, its steps as promises.
 import { REQUEST_FLAG } from '#vitrine/engine/forward-batch-layout.js';
 import type { PreparedModel } from '#vitrine/model/prepare-model.js';
-import type { CacheConfig, EngineConfig, NativeEngine } from '#vitrine/native/addon.js';
+import type { CacheConfig, EngineConfig, NativeEngine, WeightOrigin } from '#vitrine/native/addon.js';
 import { loadAddon } from '#vitrine/native/load.js';
 import { prepareReferenceModel } from '../reference/reference-files.js';
 import { type RawBatchOptions, type RawRequest, RawStepOutput, rawForwardBatch } from './raw-forward-batch.js';
@@ -25,6 +25,8 @@ interface Waiter {
 
 export class TestEngine {
   readonly engine: NativeEngine;
+  /** Of its weights. */
+  readonly origin: WeightOrigin;
   readonly blockSize: number;
   readonly #waiters: Waiter[] = [];
 
@@ -41,7 +43,7 @@ export class TestEngine {
       if (output !== null) waiter.resolve(new RawStepOutput(output, spans === null ? null : spans.slice().buffer));
       else waiter.reject(error ?? new Error('onStep got neither error nor output'));
     });
-    this.engine.loadWeights(model.loadPlan);
+    this.origin = this.engine.loadWeights(model.loadPlan);
     this.engine.initCache({ ...SMALL_CACHE, ...cache });
   }
 

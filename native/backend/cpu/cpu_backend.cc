@@ -42,7 +42,7 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<AlignedBuffer>(bytes); }
   bool prefault(void* data, size_t bytes) override { return vitrine::prefault(data, bytes); }
-  size_t available_bytes() const override { return MemoryProbe().available_bytes(); }
+  size_t available_bytes() const override { return MemoryProbe().available_bytes(borrowed_bytes_); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override {
     std::memcpy(to, from.data, static_cast<size_t>(from.rows * from.cols) * sizeof(float));
@@ -62,7 +62,9 @@ class CpuBackend final : public Backend {
       require(stored != DType::kFloat8E4M3, "rows of float8 are loaded with their scales");
       packed->load_rows(first_row, row_count, source, stored, kernels_, pool_);
     } else {
-      kernels_.load_row(source, stored, row_count, static_cast<PackedVector&>(weight).data() + first_row);
+      float* to = static_cast<PackedVector&>(weight).floats();
+      require(to != nullptr, "load_rows: the weight's bytes are borrowed");
+      kernels_.load_row(source, stored, row_count, to + first_row);
     }
   }
 
@@ -73,6 +75,18 @@ class CpuBackend final : public Backend {
             "quantized rows are loaded into float8 weights");
     check_rows(weight, first_row, row_count);
     packed->load_quantized_rows(first_row, row_count, source, scales, kernels_, pool_);
+  }
+
+  std::string_view weight_layout() const override { return kPackedLayout; }
+  size_t packed_bytes(WeightKind kind, int64_t rows, int64_t cols, DType dtype) const override {
+    return kind == WeightKind::kMatrix ? PackedMatrix::packed_bytes(rows, cols, dtype)
+                                       : PackedVector::packed_bytes(rows);
+  }
+  std::unique_ptr<Weight> borrow_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype,
+                                        const void* packed) override {
+    borrowed_bytes_ += packed_bytes(kind, rows, cols, dtype);
+    if (kind == WeightKind::kMatrix) return std::make_unique<PackedMatrix>(rows, cols, dtype, packed);
+    return std::make_unique<PackedVector>(rows, packed);
   }
 
   void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out) override {
@@ -210,6 +224,7 @@ class CpuBackend final : public Backend {
   std::vector<TokenSampler> samplers_;  ///< one per lane
   std::vector<SampleRequest> samples_;  ///< planned
   std::vector<LogprobRequest> logprobs_;
+  size_t borrowed_bytes_ = 0;  ///< of weights; written before available_bytes() is asked
 };
 
 }  // namespace

@@ -119,13 +119,35 @@ PackedMatrix::PackedMatrix(int64_t rows, int64_t cols, DType dtype)
       cols_(cols),
       dtype_(dtype),
       panel_bytes_(panel_size(cols, dtype)),
-      buffer_(static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_bytes_)),
-      row_scales_(dtype == DType::kFloat8E4M3 ? static_cast<size_t>(rows) : 0) {}
+      buffer_(packed_bytes(rows, cols, dtype)),
+      data_(static_cast<const char*>(buffer_.data())) {}
+
+PackedMatrix::PackedMatrix(int64_t rows, int64_t cols, DType dtype, const void* packed)
+    : rows_(rows),
+      cols_(cols),
+      dtype_(dtype),
+      panel_bytes_(panel_size(cols, dtype)),
+      data_(static_cast<const char*>(packed)) {}
+
+size_t PackedMatrix::panels_bytes(int64_t rows, int64_t cols, DType dtype) {
+  return static_cast<size_t>((rows + kPanelRows - 1) / kPanelRows * panel_size(cols, dtype));
+}
+
+size_t PackedMatrix::packed_bytes(int64_t rows, int64_t cols, DType dtype) {
+  const size_t scales = dtype == DType::kFloat8E4M3 ? static_cast<size_t>(rows) * sizeof(float) : 0;
+  return panels_bytes(rows, cols, dtype) + scales;
+}
+
+/// Not of borrowed bytes.
+float* PackedMatrix::scales_to_fill() const {
+  return reinterpret_cast<float*>(static_cast<char*>(buffer_.data()) + panels_bytes(rows_, cols_, dtype_));
+}
 
 /// load(panel) for each that has some of the rows.
 template <class LoadPanel>
 void PackedMatrix::for_panels(int64_t first_row, int64_t row_count, ThreadPool& pool, LoadPanel load) const {
   if (row_count == 0 || cols_ == 0) return;
+  require(buffer_.data() != nullptr, "load_rows: the weight's bytes are borrowed");
   const int64_t first_panel = first_row / kPanelRows;
   const int64_t end_panel = (first_row + row_count + kPanelRows - 1) / kPanelRows;
   const int64_t step = std::max<int64_t>(1, kTaskBytes / panel_bytes_);
@@ -149,7 +171,8 @@ void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* s
 
 void PackedMatrix::load_quantized_rows(int64_t first_row, int64_t row_count, const void* source, const float* scales,
                                        const CpuKernels& kernels, ThreadPool& pool) {
-  std::copy_n(scales, row_count, row_scales_.begin() + first_row);
+  require(buffer_.data() != nullptr, "load_quantized_rows: the weight's bytes are borrowed");
+  std::copy_n(scales, row_count, scales_to_fill() + first_row);
   for_panels(first_row, row_count, pool, [&](int64_t panel) {
     load_panel(panel, first_row, first_row + row_count, static_cast<const char*>(source), dtype_, kernels);
   });
@@ -165,7 +188,7 @@ void PackedMatrix::quantize_panel(int64_t panel, int64_t first_row, int64_t end_
   std::vector<char> codes(static_cast<size_t>((end - begin) * cols_));
   for (int64_t row = begin; row < end; ++row) {
     kernels.load_row(source + (row - first_row) * row_bytes, stored, cols_, floats.data());
-    row_scales_[static_cast<size_t>(row)] = kernels.quantize_row(floats.data(), cols_, floats.data());
+    scales_to_fill()[row] = kernels.quantize_row(floats.data(), cols_, floats.data());
     kernels.store_row(floats.data(), cols_, dtype_, codes.data() + (row - begin) * cols_);
   }
   load_panel(panel, begin, end, codes.data(), dtype_, kernels);

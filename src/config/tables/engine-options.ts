@@ -33,6 +33,13 @@ export const ENGINE_OPTIONS = [
     group: MODEL,
   },
   {
+    flag: 'weight-cache-dir',
+    key: 'weightCacheDir',
+    type: 'string',
+    help: 'CPU: folder for files of packed weights. The first load of a checkpoint writes one, later loads map it: no copying, and one copy in memory for all processes. Files of checkpoints that are no longer used can be deleted at any time. Default: weights are packed into memory at each load.',
+    group: MODEL,
+  },
+  {
     flag: 'json-model-override-args',
     key: 'jsonModelOverrideArgs',
     type: 'json',

@@ -1,0 +1,136 @@
+// Naming, checking and writing of cache files.
+#include "model/weight_cache.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace vitrine {
+namespace {
+
+constexpr int64_t kAlignment = 4096;
+constexpr int64_t kMostWritten = int64_t{1} << 30;  // one call writes less than 2 GiB
+
+template <class... Parts>
+[[noreturn]] void give_up(const Parts&... parts) {
+  throw WeightCacheError(sentence(parts...));
+}
+
+int64_t aligned(int64_t offset) { return (offset + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+WeightCache::WeightCache(const WeightCachePlan& plan, const std::vector<ParameterSlot>& slots, Backend& backend)
+    : slots_(slots), backend_(backend), directory_(plan.directory) {
+  const std::string layout(backend.weight_layout());
+  if (layout.empty()) give_up("the weights of ", backend.name(), " cannot be mapped from a file");
+  path_ = directory_ + "/" + plan.identity + "." + layout + ".weights";
+  part_path_ = path_ + ".part";
+
+  std::string table;
+  int64_t end = 0;  // of the weights, counted from the end of the header
+  for (const ParameterSlot& slot : slots) {
+    const auto bytes = static_cast<int64_t>(backend.packed_bytes(slot.kind, slot.rows, slot.cols, slot.dtype));
+    places_.push_back({end, bytes});
+    table += sentence(slot.name, " ", dtype_name(slot.dtype), " [", slot.rows, ", ", slot.cols, "] ", bytes,
+                      " bytes at +", end, "\n");
+    end = aligned(end + bytes);
+  }
+  header_ = sentence("vitrine packed weights\nlayout ", layout, "\nidentity ", plan.identity, "\n", slots.size(),
+                     " parameters:\n", table);
+  const int64_t first = aligned(static_cast<int64_t>(header_.size()));
+  header_.resize(static_cast<size_t>(first), '\n');
+  for (Place& place : places_) place.offset += first;
+  bytes_ = first + end;
+}
+
+WeightCache::~WeightCache() {
+  if (file_ >= 0) {
+    close(file_);
+    unlink(part_path_.c_str());
+  }
+  if (lock_ >= 0) close(lock_);
+}
+
+std::unique_ptr<const MappedFile> WeightCache::map() {
+  struct stat status;
+  const bool there = stat(path_.c_str(), &status) == 0;
+  if (!there && errno == ENOENT) return nullptr;
+  if (there && (!S_ISREG(status.st_mode) || status.st_size != bytes_)) {
+    problem_ = sentence(path_, ": expected a file of ", bytes_, " bytes, got ",
+                        S_ISREG(status.st_mode) ? "" : "something else of ", status.st_size);
+    return nullptr;
+  }
+  try {
+    auto file = std::make_unique<const MappedFile>(path_, bytes_);
+    const auto header_bytes = static_cast<int64_t>(header_.size());
+    if (std::memcmp(file->fetch(0, header_bytes), header_.data(), header_.size()) == 0) {
+      file->fetch(0, bytes_);
+      return file;
+    }
+    problem_ = path_ + ": its header is not that of these weights";
+  } catch (const Error& error) {
+    problem_ = error.what();
+  }
+  return nullptr;
+}
+
+WeightPtr WeightCache::borrow(const ParameterSlot& slot, const MappedFile& file) const {
+  return backend_.borrow_weight(slot.kind, slot.rows, slot.cols, slot.dtype,
+                                static_cast<const char*>(file.data()) + place(slot).offset);
+}
+
+void WeightCache::lock() {
+  const std::string path = directory_ + "/.lock";
+  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) give_up("cannot open ", path, ": ", std::strerror(errno));
+  while (flock(lock_, LOCK_EX) != 0) {
+    if (errno != EINTR) give_up("cannot lock ", path, ": ", std::strerror(errno));
+  }
+}
+
+void WeightCache::create() {
+  file_ = open(part_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file_ < 0) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
+  // Reserves the space; where the file system cannot, a full disk shows later.
+  if (fallocate(file_, 0, 0, bytes_) != 0) {
+    if (errno != EOPNOTSUPP) give_up("no room for ", bytes_, " bytes in ", directory_, ": ", std::strerror(errno));
+    if (ftruncate(file_, bytes_) != 0) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
+  }
+  write_bytes(header_.data(), static_cast<int64_t>(header_.size()), 0);
+}
+
+void WeightCache::write(const ParameterSlot& slot, const Weight& weight) {
+  write_bytes(weight.packed(), place(slot).bytes, place(slot).offset);
+}
+
+void WeightCache::write_bytes(const void* bytes, int64_t count, int64_t offset) {
+  for (int64_t done = 0; done < count;) {
+    const auto part = static_cast<size_t>(std::min(kMostWritten, count - done));
+    const ssize_t written = pwrite(file_, static_cast<const char*>(bytes) + done, part, offset + done);
+    if (written < 0 && errno != EINTR) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
+    done += std::max<ssize_t>(0, written);
+  }
+  sync_file_range(file_, offset, count, SYNC_FILE_RANGE_WRITE);  // the disk starts while the next weight is packed
+}
+
+std::unique_ptr<const MappedFile> WeightCache::publish() {
+  if (fsync(file_) != 0 || rename(part_path_.c_str(), path_.c_str()) != 0) {
+    give_up("cannot write ", path_, ": ", std::strerror(errno));
+  }
+  close(file_);
+  file_ = -1;
+  const std::string before = std::move(problem_);
+  problem_.clear();
+  auto file = map();
+  if (file == nullptr) give_up(problem_.empty() ? path_ + " was removed at once" : problem_);
+  problem_ = before;
+  return file;
+}
+
+}  // namespace vitrine
