@@ -37,9 +37,10 @@ StepLimits DecoderModel::step_limits(const DecoderLimits& decoder) const {
   StepLimits limits;
   limits.max_requests = decoder.max_requests;
   limits.max_tokens = decoder.max_tokens;
-  // Token histories hold what was generated, and so no more than the cache.
-  limits.max_input_words = 6 * int64_t{decoder.max_tokens} + (32 + blocks + lists) * decoder.max_requests +
-                           cache.num_blocks * cache.block_size;
+  // Token histories hold what was generated, and so no more than the cache or all contexts.
+  const int64_t history =
+      std::min(cache.num_blocks * cache.block_size, int64_t{decoder.max_requests} * decoder.max_positions);
+  limits.max_input_words = 6 * int64_t{decoder.max_tokens} + (32 + blocks + lists) * decoder.max_requests + history;
   // Of a row a status and the target's log-probability, of a request a status and its token.
   limits.max_result_words =
       (2 + int64_t{decoder.max_row_logprobs}) * decoder.max_tokens + 2 * int64_t{decoder.max_requests};
