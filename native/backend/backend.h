@@ -80,7 +80,7 @@ struct KvLayer {
   int32_t block_size = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: what is stored is the value divided by it
+  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: what is stored is the value times 1 / scale
   float v_scale = 1.0f;
 };
 

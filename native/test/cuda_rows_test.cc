@@ -91,8 +91,8 @@ void check_rope(DType dtype, DType cache_dtype, int32_t heads, int32_t kv_heads,
                               with_norm ? k_gain.data() : nullptr,
                               positions.data(),
                               slots.data(),
-                              k_scale,
-                              v_scale};
+                              1 / k_scale,
+                              1 / v_scale};
   const unsigned blocks = static_cast<unsigned>(kTokens * (heads + 2 * kv_heads) + rope_kernels::kWarps - 1) /
                           static_cast<unsigned>(rope_kernels::kWarps);
   cuda_emulator::launch({blocks}, {rope_kernels::kWarps * 32}, 0, 8,

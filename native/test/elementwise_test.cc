@@ -138,7 +138,7 @@ OP_TEST("elementwise: V is stored with exact rounding, special values included")
       backend.rope_and_store(tensor_of(qkv, 1, 3 * count), 1, {&no_rope, 1, 0}, nullptr, nullptr, 1e-5f, &zero, &zero,
                              {k.data(), v.data(), dtype, 1, 1, 1, count, 1.0f, scale});
       std::vector<float> scaled = rounded(values, backend.activation_dtype());
-      for (float& value : scaled) value /= scale;
+      for (float& value : scaled) value *= 1 / scale;
       const EncodedRows expected(scaled, dtype);
       for (size_t i = 0; i < scaled.size(); ++i) {
         if (std::isnan(scaled[i]) && dtype != DType::kFloat8E4M3) continue;  // others have many codes for it

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <vector>
+
 #include "backend/cpu/aligned_buffer.h"
 #include "backend/cpu/cpu_backend.h"
 #include "core/check.h"
@@ -45,7 +47,7 @@ bool kernel_can() {
 TEST("kv_prefaulter: stays ahead of the slots in use, in every layer, and goes no further") {
   ThreadPool pool(2);
   const auto backend = make_cpu_backend(best_cpu_isa(supported_cpu_isas()), pool);
-  const PagedKvCache cache(*backend, kLayers, shape());
+  const PagedKvCache cache(*backend, std::vector<KvLayer>(kLayers, shape()));
   KvPrefaulter prefaulter(cache, *backend, pool);
   check_all(cache, kMiB, false);
   if (!kernel_can()) {
@@ -78,7 +80,7 @@ TEST("kv_prefaulter: does nothing for a device that has its memory at once") {
   const auto backend = make_staged_backend(*host);
   KvLayer small = shape();
   small.num_blocks = 4;
-  const PagedKvCache cache(*backend, kLayers, small);
+  const PagedKvCache cache(*backend, std::vector<KvLayer>(kLayers, small));
   KvPrefaulter prefaulter(cache, *backend, pool);
   CHECK(!prefaulter.advance());
 }

@@ -250,8 +250,8 @@ class ReferenceBackend : public Backend {
         const float* v = k + cache.num_kv_heads * size;
         const size_t at = cache_index(cache, kv_slots[t], head);
         for (int32_t d = 0; d < size; ++d) {
-          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d] / cache.k_scale);
-          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d] / cache.v_scale);
+          store_element(cache.k, at + static_cast<size_t>(d), cache.dtype, k[d] * (1 / cache.k_scale));
+          store_element(cache.v, at + static_cast<size_t>(d), cache.dtype, v[d] * (1 / cache.v_scale));
         }
       }
     }

@@ -29,8 +29,9 @@ interface Tolerance {
 const ROUNDED = {
   bfloat16: { cosine: 0.98, logprob: 0.3 },
   float16: { cosine: 0.9995, logprob: 0.05 },
-  // A number of float8 is off by 2^-4 of itself at most, and by half of that in the mean.
-  float8Cache: { cosine: 0.98, logprob: 0.3 },
+  // Numbers that are off by up to 2^-4 of themselves in each layer, and sometimes another expert for that: room for both. What
+  // float8 may make of a model without experts, test/reference/float8-cache.test.ts bounds more strictly.
+  float8Cache: { cosine: 0.95, logprob: 0.7 },
   // Models of random weights are sensitive: what float8 weights and activations give is compared with the float64 decoder.
   float8: { cosine: 0.85, logprob: 1 },
 } as const satisfies Record<string, Tolerance>;

@@ -9,10 +9,11 @@ namespace {
 
 constexpr int64_t kChunk = 256;  // even: a pair of channels is never split
 
-/// numbers / scale.
-const float* scaled(const float* numbers, int64_t count, float scale, float (&room)[kChunk]) {
+/// numbers times 1 / scale.
+const float* unscaled(const float* numbers, int64_t count, float scale, float (&room)[kChunk]) {
   if (scale == 1.0f) return numbers;
-  for (int64_t i = 0; i < count; ++i) room[i] = numbers[i] / scale;
+  const float factor = 1 / scale;
+  for (int64_t i = 0; i < count; ++i) room[i] = numbers[i] * factor;
   return room;
 }
 
@@ -42,9 +43,9 @@ void store_narrow(const CpuKernels& kernels, const KvLayer& cache, int64_t head,
   Element channels[kChunk];
   for (int64_t first = 0; first < head_dim; first += kChunk) {
     const int64_t count = std::min(kChunk, head_dim - first);
-    kernels.store_row(scaled(k + first, count, cache.k_scale, room), count, cache.dtype, channels);
+    kernels.store_row(unscaled(k + first, count, cache.k_scale, room), count, cache.dtype, channels);
     store_channels(channels, first, count, head_dim, cache.block_size, offset, cache.dtype == DType::kBFloat16, keys);
-    kernels.store_row(scaled(v + first, count, cache.v_scale, room), count, cache.dtype, values + first);
+    kernels.store_row(unscaled(v + first, count, cache.v_scale, room), count, cache.dtype, values + first);
   }
 }
 

@@ -22,9 +22,10 @@ constexpr size_t general_shared_bytes(int32_t head_dim) {
 }
 
 /// Grid (any, kv heads), kGeneralWarps * 32 threads. C: elements of the cache, T or Float8. kColumns: of a lane, at
-/// least head_dim / 32.
+/// least head_dim / 32. Told how many blocks are to share a multiprocessor, ptxas spills no registers.
 template <class T, class C, int kColumns>
-__global__ void __launch_bounds__(128) attention_general_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
+__global__ void __launch_bounds__(128, kColumns <= 8 ? 4 : 3)
+    attention_general_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
   const int head_dim = args.head_dim;
   const int stride = general_stride(head_dim);
   float* const queries = reinterpret_cast<float*>(dynamic_shared());

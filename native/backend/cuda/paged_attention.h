@@ -55,10 +55,10 @@ class PagedAttention {
 
   StepInputs& inputs_;
   const bool& fixed_;
+  AttentionTypes types_;  ///< the cache's is that of the shape
   const int multiprocessors_;
   const bool portable_;  ///< as the environment asks
   VitrineAttentionShape shape_{};
-  AttentionTypes types_;
   AttentionTiling tiling_;
   AttentionLauncher run_short_ = nullptr;
   AttentionLauncher run_long_ = nullptr;

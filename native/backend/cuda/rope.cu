@@ -17,9 +17,9 @@ void rope_and_store(const VitrineTensor& qkv, int32_t num_heads, const VitrineRo
   const int64_t warps = qkv.rows * (num_heads + 2 * int64_t{cache.num_kv_heads});
   const int64_t blocks = ceil_div<int64_t>(warps, kWarps);
   require(blocks <= kMaxGridX, "rope_and_store: ", qkv.rows, " tokens are too many for one launch");
-  const Job job{qkv.rows,         num_heads, cache.num_kv_heads, cache.head_dim, rope.rotary_dim,
-                cache.block_size, eps,       rope.cos_sin,       q_norm,         k_norm,
-                positions,        kv_slots,  cache.k_scale,      cache.v_scale};
+  const Job job{qkv.rows,         num_heads, cache.num_kv_heads, cache.head_dim,   rope.rotary_dim,
+                cache.block_size, eps,       rope.cos_sin,       q_norm,           k_norm,
+                positions,        kv_slots,  1 / cache.k_scale,  1 / cache.v_scale};
   for_dtype(qkv.dtype, [&](auto type) {
     const auto launch = [&](auto stored) {
       using C = decltype(stored);

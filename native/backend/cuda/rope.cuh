@@ -22,8 +22,8 @@ struct Job {
   const float* k_norm;
   const int32_t* positions;
   const int32_t* kv_slots;
-  float k_scale;  ///< of a cache of Float8
-  float v_scale;
+  float k_factor;  ///< 1 / scale, of a cache of Float8
+  float v_factor;
 };
 
 /// Where a token's K or V of one head lies in the cache.
@@ -34,10 +34,10 @@ __device__ int64_t cache_offset(const Job& job, int64_t token, int32_t kv_head) 
   return ((block * job.num_kv_heads + kv_head) * job.block_size + offset) * job.head_dim;
 }
 
-/// What the cache holds of a value: narrow numbers are kept divided by a scale.
+/// What the cache holds of a value.
 template <class C>
-__device__ C to_cached(float value, float scale) {
-  if constexpr (std::is_same_v<C, Float8>) value /= scale;
+__device__ C to_cached(float value, float factor) {
+  if constexpr (std::is_same_v<C, Float8>) value *= factor;
   return from_float<C>(value);
 }
 
@@ -57,7 +57,7 @@ __device__ void rotate_head(const Job& job, T* head, const float* gain, const fl
   const auto store = [&](int32_t i, float value) {
     const T rounded = from_float<T>(value);
     head[i] = rounded;
-    if (stored != nullptr) stored[i] = to_cached<C>(to_float(rounded), job.k_scale);
+    if (stored != nullptr) stored[i] = to_cached<C>(to_float(rounded), job.k_factor);
   };
   const int32_t half = job.rotary_dim / 2;
   __syncwarp();  // lanes write below what others have read for the sum
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kWarps * 32) rope_kernel(Job job, T* qkv, C* k
     rotate_head<T, C>(job, data, job.k_norm, cos_sin, lane, stored);
   } else {
     C* stored = v_cache + cache_offset(job, token, head - job.num_heads - job.num_kv_heads);
-    for (int32_t i = lane; i < job.head_dim; i += 32) stored[i] = to_cached<C>(to_float(data[i]), job.v_scale);
+    for (int32_t i = lane; i < job.head_dim; i += 32) stored[i] = to_cached<C>(to_float(data[i]), job.v_factor);
   }
 }
 
