@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <vector>
+
 #include "backend/cpu/aligned_buffer.h"
 #include "backend/cpu/cpu_backend.h"
 #include "core/check.h"
