@@ -42,6 +42,6 @@ test('a folder that cannot be made is a warning, a GPU an error', async (t) => {
   assert.equal(warned.code, 0, warned.err);
   assert.match(warned.err, /Weights loaded without --weight-cache-dir: EEXIST: .*mkdir/);
   const refused = await generate(file, ['--device', 'cuda']);
-  assert.equal(refused.code, 1);
+  assert.equal(refused.code, 2);
   assert.match(refused.err, /--weight-cache-dir cannot be used with --device cuda/);
 });
