@@ -171,6 +171,7 @@ void PackedMatrix::load_rows(int64_t first_row, int64_t row_count, const void* s
 
 void PackedMatrix::load_quantized_rows(int64_t first_row, int64_t row_count, const void* source, const float* scales,
                                        const CpuKernels& kernels, ThreadPool& pool) {
+  if (row_count == 0) return;
   require(buffer_.data() != nullptr, "load_quantized_rows: the weight's bytes are borrowed");
   std::copy_n(scales, row_count, scales_to_fill() + first_row);
   for_panels(first_row, row_count, pool, [&](int64_t panel) {
