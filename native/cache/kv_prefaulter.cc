@@ -8,15 +8,17 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{2} << 20;    // a huge page
-constexpr int64_t kAheadBytes = int64_t{128} << 20;  // of all regions together: a long prompt
+constexpr int64_t kMostAheadBytes = int64_t{128} << 20;  // of all regions together, but for whole pieces
+constexpr int64_t kStepsAhead = 2;
 
 }  // namespace
 
-KvPrefaulter::KvPrefaulter(const PagedKvCache& cache, Backend& backend, ThreadPool& pool)
+KvPrefaulter::KvPrefaulter(const PagedKvCache& cache, Backend& backend, ThreadPool& pool, int32_t step_tokens)
     : cache_(cache), backend_(backend), pool_(pool), regions_(2 * int64_t{cache.num_layers()}) {
   const KvLayer& layer = cache.layer(0);
   bytes_per_slot_ = int64_t{layer.num_kv_heads} * layer.head_dim * static_cast<int64_t>(dtype_size(layer.dtype));
   region_bytes_ = bytes_per_slot_ * layer.num_blocks * layer.block_size;
+  ahead_bytes_ = std::min(kMostAheadBytes / regions_, kStepsAhead * step_tokens * bytes_per_slot_);
 }
 
 void KvPrefaulter::step_uses(std::span<const int32_t> kv_slots) {
@@ -24,7 +26,10 @@ void KvPrefaulter::step_uses(std::span<const int32_t> kv_slots) {
 }
 
 bool KvPrefaulter::advance() {
-  const int64_t wanted = std::min(region_bytes_, used_slots_ * bytes_per_slot_ + kAheadBytes / regions_);
+  if (used_slots_ == 0) return false;
+  const int64_t used_bytes = used_slots_ * bytes_per_slot_;
+  next_piece_ = std::max(next_piece_, used_bytes / kPieceBytes * regions_);  // steps got those themselves
+  const int64_t wanted = std::min(region_bytes_, used_bytes + ahead_bytes_);
   const int64_t end = (wanted + kPieceBytes - 1) / kPieceBytes * regions_;
   if (!supported_ || next_piece_ >= end) return false;
   const int64_t count = std::min<int64_t>(pool_.size(), end - next_piece_);

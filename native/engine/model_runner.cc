@@ -49,7 +49,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec, const Weights& weights, Backend&
       lay_out_output_(phase_site(tracer, "lay_out_output")),
       plan_sampling_(phase_site(tracer, "plan_sampling")),
       cache_(backend, kv_layers(spec, config, backend.queues_steps())),
-      prefaulter_(cache_, backend, pool),
+      prefaulter_(cache_, backend, pool, config.max_batch_tokens),
       model_(spec, weights, cache_, backend, pool, tracer,
              {config.max_batch_tokens, config.max_requests, config.max_context_length, config.max_bias_ids,
               config.max_row_logprobs}),

@@ -48,8 +48,10 @@ TEST("kv_prefaulter: stays ahead of the slots in use, in every layer, and goes n
   ThreadPool pool(2);
   const auto backend = make_cpu_backend(best_cpu_isa(supported_cpu_isas()), pool);
   const PagedKvCache cache(*backend, std::vector<KvLayer>(kLayers, shape()));
-  KvPrefaulter prefaulter(cache, *backend, pool);
+  KvPrefaulter prefaulter(cache, *backend, pool, 32768);
+  CHECK(!prefaulter.advance());  // nothing before the first step
   check_all(cache, kMiB, false);
+  prefaulter.step_uses(std::vector<int32_t>{0});
   if (!kernel_can()) {
     CHECK(!prefaulter.advance());
     return;
@@ -68,7 +70,7 @@ TEST("kv_prefaulter: stays ahead of the slots in use, in every layer, and goes n
   check_all(cache, 71 * kMiB, true);
   check_all(cache, 100 * kMiB, false);
 
-  prefaulter.step_uses(std::vector<int32_t>{8192 * kBlockSize - 1});
+  prefaulter.step_uses(std::vector<int32_t>{120 * 1024});
   while (prefaulter.advance()) {
   }
   check_all(cache, 128 * kMiB - 1, true);
@@ -81,7 +83,8 @@ TEST("kv_prefaulter: does nothing for a device that has its memory at once") {
   KvLayer small = shape();
   small.num_blocks = 4;
   const PagedKvCache cache(*backend, std::vector<KvLayer>(kLayers, small));
-  KvPrefaulter prefaulter(cache, *backend, pool);
+  KvPrefaulter prefaulter(cache, *backend, pool, 512);
+  prefaulter.step_uses(std::vector<int32_t>{0});
   CHECK(!prefaulter.advance());
 }
 

@@ -28,7 +28,7 @@ export function refusal(
     promptProblem(message.inputIds, limits.vocabSize) ??
     samplingProblem(message.sampling, limits.vocabSize) ??
     logprobProblem(message.logprobs, message.inputIds.length, limits.vocabSize) ??
-    listProblem(message, limits.lists, eosTokenIds);
+    listProblem(message, limits.lists, eosTokenIds, limits.vocabSize);
   return problem === null ? null : aborted(problem, 400, 'BadRequestError');
 }
 
@@ -102,10 +102,12 @@ function listProblem(
   { sampling, logprobs }: GenerateMessage,
   { biasIds, rowLogprobs }: ListLimits,
   eosTokenIds: readonly number[],
+  vocabSize: number,
 ): string | null {
   const { logitBias, minNewTokens, stopTokenIds, ignoreEos } = sampling;
-  const stops = new Set([...stopTokenIds, ...(ignoreEos ? [] : eosTokenIds)]);
-  const heldBack = minNewTokens > 0 ? stops.size : 0;
+  const biased = new Set(logitBias.map(([id]) => id));
+  const stops = new Set([...stopTokenIds, ...(ignoreEos ? [] : eosTokenIds)].filter((id) => id < vocabSize));
+  const heldBack = minNewTokens > 0 ? [...stops].filter((id) => !biased.has(id)).length : 0;
   if (logitBias.length + heldBack > biasIds) {
     const withStops = heldBack > 0 ? ` and ${heldBack} stop tokens, which min_new_tokens holds back` : '';
     return `logit_bias: expected at most ${biasIds} ids on a GPU, got ${logitBias.length}${withStops}.`;

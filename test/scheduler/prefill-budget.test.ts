@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { SchedulerOptions } from '#vitrine/config/tables/scheduler-options.js';
+import type { ScheduleBatch } from '#vitrine/engine/schedule-batch.js';
+import { PrefillBudget } from '#vitrine/scheduler/prefill-budget.js';
 import type { FakeStep } from '../support/fake-engine.js';
 import { expectedResult } from '../support/fake-model.js';
 import { generateMessage, SchedulerHarness } from '../support/scheduler-harness.js';
@@ -74,5 +76,46 @@ describe('prefill chunks beside decodes', () => {
     await harness.close();
     const counts = steps.map((step) => step.counts);
     assert.deepEqual(counts.slice(-2), [[256], [44]]);
+  });
+});
+
+describe('the budget of prompt tokens, while prompts keep coming', () => {
+  const seconds = (rows: number, tokens: number) => 0.083 + 0.005 * rows + 0.0072 * tokens;
+
+  /** Steps of so many decode rows: the tokens that each was given. A step ends when the next one has been put together. */
+  function steps(budget: PrefillBudget, rows: number, count: number, prompts = true): number[] {
+    const given: number[] = [];
+    for (let i = 0; i < count; i++) {
+      given.push(prompts ? budget.tokens(rows) : 0);
+      const prefillTokens = given.at(-2);
+      if (prefillTokens === undefined) continue;
+      budget.stepDone({ decodeRows: rows, prefillTokens } as ScheduleBatch, seconds(rows, prefillTokens));
+    }
+    return given;
+  }
+  const stretches = (given: readonly number[], rows: number) => given.map((n) => seconds(rows, n) / seconds(rows, 0));
+
+  test('is that of many decodes, also when only one ran before', () => {
+    const budget = new PrefillBudget(2, 512);
+    steps(budget, 1, 40, false);
+    const given = steps(budget, 64, 200);
+    const affordable = Math.floor(seconds(64, 0) / 0.0072);
+    assert.ok(Math.max(...stretches(given, 64)) < 2.1, `tokens ${given}`);
+    const late = given.slice(20).filter((n) => n > 0);
+    assert.ok(Math.min(...late) >= 0.9 * affordable, `of ${affordable} affordable: ${given}`);
+    assert.ok(late.length > 150, 'most steps have prompt tokens');
+  });
+
+  test('is that of one decode, also when many ran before', () => {
+    const budget = new PrefillBudget(2, 512);
+    steps(budget, 64, 40, false);
+    steps(budget, 64, 40);
+    const given = steps(budget, 1, 100).slice(1); // the first was put together when nothing was known of one
+    assert.ok(Math.max(...stretches(given.slice(8), 1)) < 2.1, `tokens ${given}`);
+  });
+
+  test('asks for a step of decodes alone before it is known what they cost', () => {
+    const budget = new PrefillBudget(2, 512);
+    assert.deepEqual(steps(budget, 3, 4), [0, 0, 16, 16]);
   });
 });
