@@ -48,8 +48,8 @@ class Weight {
 };
 
 enum class WeightKind : uint8_t {
-  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype, or, for linear() and experts
-            ///< alone, in float8_e4m3fn with a float32 scale for each row
+  kMatrix,  ///< [rows, cols], used by linear() and embed(); held in the model dtype, or, for linear()
+            ///< alone, not experts, in float8_e4m3fn with a float32 scale for each row
   kVector,  ///< norm gains and biases, [n, 1]; held in float32
 };
 
@@ -82,7 +82,7 @@ struct KvLayer {
   int32_t block_size = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: what is stored is the value times 1 / scale
+  float k_scale = 1.0f;  ///< of a layer of kFloat8E4M3: kept divided by it (times 1 / scale)
   float v_scale = 1.0f;
 };
 

@@ -258,7 +258,7 @@ function cacheConfig(options: DeviceOptions, contextLength: number, memory: Size
   return { numBlocks, blockSize, maxRequests, maxBatchTokens, maxContextLength: contextLength };
 }
 
-/** Of all parameters, in the dtypes that they are held in. */
+/** Bytes of all parameters in the dtypes that they are held in. */
 function storedBytes({ spec, loadPlan }: PreparedModel): number {
   return loadPlan.parameters.reduce((sum, { name, rows, cols }) => {
     return sum + matrixBytes(heldDType(spec, name), rows, cols);

@@ -43,7 +43,7 @@ export async function readKvCacheSpec(
   return { dtype: chosen, scales: await readScales(checkpoint, layers) };
 }
 
-/** Of each layer, or none at all. Where a layer has one scale for both, or only one of the two, it is that of both. */
+/** Of all layers, or none at all. Where a layer has one scale for both, or only one of the two, it is that of both. */
 async function readScales(checkpoint: Checkpoint, layers: number): Promise<KvScales[]> {
   const found = Array.from({ length: layers }, (): { k?: number; v?: number } => ({}));
   for (const { path, tensors } of checkpoint.files) {
@@ -57,15 +57,27 @@ async function readScales(checkpoint: Checkpoint, layers: number): Promise<KvSca
         const place = found[layer];
         if (place === undefined)
           throw invalid(path, tensor, `is of a layer that the model with ${layers} does not have`);
-        if (of !== 'v') place.k = scale;
-        if (of !== 'k') place.v = scale;
+        for (const part of of === 'both' ? (['k', 'v'] as const) : [of]) {
+          const other = place[part];
+          if (other !== undefined && other !== scale) {
+            throw invalid(path, tensor, `is ${scale}, and another tensor says ${other} of the same ${part} scale`);
+          }
+          place[part] = scale;
+        }
       }
     } finally {
       await handle.close();
     }
   }
-  if (found.every(({ k, v }) => k === undefined && v === undefined)) return [];
-  return found.map(({ k, v }) => ({ k: k ?? v ?? 1, v: v ?? k ?? 1 }));
+  const without = found.flatMap(({ k, v }, layer) => (k === undefined && v === undefined ? [layer] : []));
+  if (without.length === layers) return [];
+  if (without.length > 0) {
+    throw new VitrineError(
+      'MODEL_INVALID',
+      `The checkpoint has scales of the KV cache (k_scale, v_scale) for some layers, and none for ${without.join(', ')}.`,
+    );
+  }
+  return found.map(({ k, v }) => ({ k: (k ?? v)!, v: (v ?? k)! }));
 }
 
 function scaleOf(name: string): { readonly layer: number; readonly of: 'k' | 'v' | 'both' } | undefined {
@@ -94,6 +106,10 @@ async function readScale(file: FileHandle, path: string, tensor: StoredTensor): 
   const scale = read(bytes);
   if (!(scale > 0 && scale < Number.POSITIVE_INFINITY)) {
     throw invalid(path, tensor, `must be a positive number, got ${scale}`);
+  }
+  // Values are stored times the reciprocal.
+  if (Math.fround(1 / scale) === Number.POSITIVE_INFINITY) {
+    throw invalid(path, tensor, `must have a reciprocal that is finite in float32, got ${scale}`);
   }
   return scale;
 }

@@ -26,10 +26,12 @@ const COMPATIBLE: Readonly<Record<string, readonly string[]>> = { 'compressed-te
 
 /** Errors: MODEL_UNSUPPORTED, MODEL_INVALID; INVALID_OPTION where the option contradicts the checkpoint. */
 export function readQuantization(config: HfConfig, option: string | undefined): Quantization | null {
-  if (!config.has('quantization_config')) return ofOption(config, option);
-  const settings = config.object('quantization_config');
+  // compressed-tensors has had a key of its own.
+  const key = ['quantization_config', 'compression_config'].find((name) => config.has(name));
+  if (key === undefined) return ofOption(config, option);
+  const settings = config.object(key);
   const method = settings.string('quant_method').toLowerCase().replace('_tensors', '-tensors');
-  const quantization = read(settings, method);
+  const quantization = ofCheckpoint(settings, method);
   if (option !== undefined && option !== method && !COMPATIBLE[method]?.includes(option)) {
     throw new VitrineError(
       'INVALID_OPTION',
@@ -54,7 +56,7 @@ function ofOption(config: HfConfig, option: string | undefined): Quantization | 
   return { stored: false, ignores: () => false };
 }
 
-function read(settings: HfConfig, method: string): Quantization {
+function ofCheckpoint(settings: HfConfig, method: string): Quantization {
   switch (method) {
     case 'fp8':
       return readFp8(settings);
@@ -82,13 +84,15 @@ function readFp8(settings: HfConfig): Quantization {
     );
   }
   const key = ['ignored_layers', 'modules_to_not_convert'].find((name) => settings.has(name));
-  // Checkpoints name modules with and without `model.` before them.
-  const bare = (module: string): string => module.replace(/^model\./, '');
-  const ignored = new Set(key === undefined ? [] : settings.strings(key).map(bare));
-  return { stored: true, ignores: (module) => ignored.has(bare(module)) };
+  // Names match whole parts between dots, wherever they are: `self_attn` and `layers.0` are all that is in them.
+  const ignored = (key === undefined ? [] : settings.strings(key)).map((name) => `.${name.replace(/\.+$/, '')}.`);
+  return { stored: true, ignores: (module) => ignored.some((name) => `.${module}.`.includes(name)) };
 }
 
 function readCompressedTensors(settings: HfConfig): Quantization {
+  if (settings.has('transform_config') && Object.keys(settings.object('transform_config').values).length > 0) {
+    throw unsupported(settings, 'transform_config', 'transforms of weights or activations are not supported');
+  }
   if (settings.has('format')) expectOneOf(settings, 'format', ['float-quantized', 'naive-quantized']);
   const groups = settings.object('config_groups');
   const names = Object.keys(groups.values);
@@ -108,6 +112,9 @@ function readCompressedTensors(settings: HfConfig): Quantization {
   expectOneOf(weights, 'strategy', ['channel', 'tensor']);
   if (!group.has('input_activations')) {
     throw unsupported(group, 'input_activations', 'activations that are not quantized are not supported');
+  }
+  if (group.has('output_activations')) {
+    throw unsupported(group, 'output_activations', 'outputs that are quantized are not supported');
   }
   expectFloat8(group.object('input_activations'));
   expectOneOf(group.object('input_activations'), 'strategy', ['token', 'tensor']);
@@ -149,12 +156,12 @@ function unsupported({ source }: HfConfig, key: string, problem: string): Vitrin
 export function withFloat8(spec: ModelSpec, quantization: Quantization | null, source: string): ModelSpec {
   if (quantization === null) return spec;
   if (spec.layers.some(({ moe }) => moe !== null)) {
-    throw new VitrineError(
-      'MODEL_UNSUPPORTED',
-      `${source}: float8 weights are not supported for mixtures of experts. Choose a checkpoint that is not quantized, ` +
-        'without --quantization.',
-      { param: '--quantization' },
-    );
+    const problem = `${source}: float8 weights are not supported for mixtures of experts.`;
+    throw quantization.stored
+      ? new VitrineError('MODEL_UNSUPPORTED', `${problem} Choose a checkpoint that is not quantized.`, {
+          param: 'quantization_config',
+        })
+      : new VitrineError('MODEL_UNSUPPORTED', `${problem} Leave out --quantization.`, { param: '--quantization' });
   }
   const layers = spec.layers.map((layer, index) => {
     const float8 = (Object.keys(MODULES) as Float8Linear[]).filter((linear) => {

@@ -83,7 +83,7 @@ describe('flags', () => {
     refused(() => serving(['--speed-bench-c', 'x']), /--speed-bench-c \(--speed-bench-category\) is an SGLang option/);
     refused(() => oneBatch(['--tp', '2']), /^--tp \(--tp-size\) is an SGLang option/);
     const quantization = (name: string) => () => server(['--quantization', name]);
-    refused(quantization('awq'), /^--quantization: 'awq' is not supported; fp8 and w8a8_fp8 are$/);
+    refused(quantization('awq'), /^--quantization: 'awq' is not supported; fp8, w8a8_fp8 and compressed-tensors are$/);
     refused(quantization('int3'), /^--quantization: expected one of fp8, w8a8_fp8, compressed-tensors, got 'int3'$/);
   });
 

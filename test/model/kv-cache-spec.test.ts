@@ -45,7 +45,6 @@ test('auto keeps the dtype of the weights; others are chosen by SGLang’s names
 
 describe('scales', () => {
   test('by each of their names', async (t) => {
-    const ones = { k: 1, v: 1 };
     const pairs = [
       ['k_scale', 'v_scale'],
       ['attn.k_scale', 'attn.v_scale'],
@@ -55,8 +54,13 @@ describe('scales', () => {
       const scales = [
         { name: `1.self_attn.${k}`, bytes: float(0.25) },
         { name: `1.self_attn.${v}`, bytes: float(0.5), shape: [1] },
+        { name: `0.self_attn.${k}`, bytes: float(4) },
+        { name: `0.self_attn.${v}`, bytes: float(5) },
       ];
-      assert.deepEqual((await specOf(t, scales)).scales, [ones, { k: 0.25, v: 0.5 }]);
+      assert.deepEqual((await specOf(t, scales)).scales, [
+        { k: 4, v: 5 },
+        { k: 0.25, v: 0.5 },
+      ]);
     }
     const shared = [
       { name: '0.self_attn.kv_scale', bytes: float(2) },
@@ -114,6 +118,38 @@ describe('scales', () => {
       'MODEL_INVALID',
       /layers\.2\.self_attn\.k_scale" is of a layer that the model with 2 does not have/,
     );
+  });
+
+  test('whose reciprocal is not finite in float32 is refused', async (t) => {
+    const both = (value: number) => [
+      { name: '0.self_attn.kv_scale', bytes: float(value) },
+      { name: '1.self_attn.kv_scale', bytes: float(1) },
+    ];
+    await assert.rejects(specOf(t, both(2 ** -128)), {
+      code: 'MODEL_INVALID',
+      message: /layers\.0\.self_attn\.kv_scale" must have a reciprocal that is finite in float32, got 2\.9/,
+    });
+    assert.equal((await specOf(t, both(2 ** -127))).scales[0]!.k, 2 ** -127);
+  });
+
+  test('of some layers and not of others are refused', async (t) => {
+    await assert.rejects(specOf(t, [{ name: '1.self_attn.k_scale', bytes: float(2) }]), {
+      code: 'MODEL_INVALID',
+      message: /scales of the KV cache .* for some layers, and none for 0\.$/,
+    });
+  });
+
+  test('of one thing under two names must agree', async (t) => {
+    const scales = (second: number) => [
+      { name: '0.self_attn.k_scale', bytes: float(2) },
+      { name: '0.self_attn.k_proj.k_scale', bytes: float(second) },
+      { name: '1.self_attn.kv_scale', bytes: float(3) },
+    ];
+    assert.deepEqual((await specOf(t, scales(2))).scales[0], { k: 2, v: 2 });
+    await assert.rejects(specOf(t, scales(4)), {
+      code: 'MODEL_INVALID',
+      message: /k_scale" is \d, and another tensor says \d of the same k scale/,
+    });
   });
 
   test('a name that is like one is still a surplus tensor', async (t) => {

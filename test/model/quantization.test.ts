@@ -122,6 +122,30 @@ describe('checkpoints that are quantized', () => {
     }
   });
 
+  test('fp8: names of modules match whole parts between dots', async (t) => {
+    const attention = [0, 1].map((layer) => `model.layers.${layer}.self_attn`);
+    const mlp = ['gate_up_proj', 'down_proj'];
+    for (const [ignored, left, expected] of [
+      [['self_attn'], attention, [mlp, mlp]],
+      [['model.layers.0'], ['model.layers.0'], [[], ALL]],
+      [['layers.0.'], ['model.layers.0'], [[], ALL]],
+      [['mlp.gate', 'attn', 'ayers'], [], [ALL, ALL]],
+    ] as const) {
+      const { spec } = await prepare(t, { ...FP8, modules_to_not_convert: ignored }, perTensor(left));
+      assert.deepEqual(
+        spec.layers.map(({ float8 }) => float8),
+        expected,
+      );
+    }
+  });
+
+  test('compressed-tensors: under its own key, too', async (t) => {
+    const directory = await temporaryDirectory(t);
+    await writeModel(directory, { ...TINY_LLAMA, compression_config: COMPRESSED }, perRow());
+    const { spec } = await prepareModel({ ...ENGINE_DEFAULTS, modelPath: directory });
+    assert.deepEqual(spec.layers[0]!.float8, ALL);
+  });
+
   test('a part of what is one matrix cannot be left out', async (t) => {
     await assert.rejects(prepare(t, { ...FP8, ignored_layers: ['model.layers.1.mlp.up_proj'] }), {
       code: 'MODEL_UNSUPPORTED',
@@ -189,6 +213,11 @@ describe('what is not supported is refused by name', () => {
       { ...COMPRESSED, config_groups: { a: { ...GROUP, targets: ['re:.*down_proj'] } } },
       /targets: only \["Linear"\] is supported/,
     ],
+    transforms: [{ ...COMPRESSED, transform_config: { config_groups: {} } }, /transform_config: transforms of weights/],
+    'outputs in 8 bits': [
+      { ...COMPRESSED, config_groups: { a: { ...GROUP, output_activations: FLOAT } } },
+      /output_activations: outputs that are quantized/,
+    ],
     'weights alone': [
       { ...COMPRESSED, config_groups: { a: { ...GROUP, input_activations: null } } },
       /input_activations: activations that are not quantized/,
@@ -201,7 +230,13 @@ describe('what is not supported is refused by name', () => {
   test('a mixture of experts', async () => {
     await assert.rejects(prepareReferenceModel('tiny-mixtral', { quantization: 'fp8' }), {
       code: 'MODEL_UNSUPPORTED',
-      message: /float8 weights are not supported for mixtures of experts/,
+      message: /float8 weights are not supported for mixtures of experts\. Leave out --quantization\.$/,
+    });
+    const overrides = { jsonModelOverrideArgs: { quantization_config: FP8 } };
+    await assert.rejects(prepareReferenceModel('tiny-mixtral', overrides), {
+      code: 'MODEL_UNSUPPORTED',
+      param: 'quantization_config',
+      message: /for mixtures of experts\. Choose a checkpoint that is not quantized\.$/,
     });
   });
 

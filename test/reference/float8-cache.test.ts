@@ -83,6 +83,7 @@ const SCALES: Record<string, Record<string, number>> = {
     ]),
   ),
   'small scales: much is cut at 448': {
+    [`${attention(0)}.kv_scale`]: 1,
     [`${attention(1)}.k_proj.k_scale`]: 0.003,
     [`${attention(1)}.v_proj.v_scale`]: 0.002,
   },

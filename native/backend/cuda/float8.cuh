@@ -1,5 +1,5 @@
-// float8_e4m3fn on the device: the processor's own conversions from compute capability 8.9 on, before them the same
-// numbers by arithmetic.
+// float8_e4m3fn on the device: the processor's own conversions in code that is compiled for compute capability 8.9
+// or more, in other code the same numbers by arithmetic.
 #pragma once
 
 #include <cuda_fp8.h>

@@ -7,9 +7,9 @@
 
 namespace vitrine::cuda {
 
-/// Where tensor cores have no float8: as two products of halves, which hold every code. Each register has four codes
-/// that are neighbours along k; the first product takes the first two of every register, the second one the others.
-/// Which k a product takes does not matter as long as both operands agree.
+/// In code for tensor cores without float8 (below 8.9): as two products of halves, which hold every code. Each register
+/// has four codes that are neighbours along k; the first product takes the first two of every register, the second one
+/// the others. Which k a product takes does not matter as long as both operands agree.
 __device__ inline void mma_float8_by_halves(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #pragma unroll
   for (int shift = 0; shift < 32; shift += 16) {

@@ -103,6 +103,8 @@ void Linear::reserve(int64_t max_tokens, int64_t max_requests) {
 
 bool Linear::multiply_by_library(const Gemm& job, const void* bias, cudaStream_t stream) {
   if (handle_ == nullptr || job.m == 0 || job.n == 0 || job.k == 0) return false;
+  // Beside float8 operands cublasLt takes the bias of a float32 output for bfloat16.
+  if (job.dtype == VITRINE_FLOAT8_E4M3 && job.out_dtype == VITRINE_FLOAT32 && bias != nullptr) return false;
   Plan& plan = plan_for(job, bias);
   if (!plan.usable) return false;
   const lt::Library& library = lt::library();

@@ -52,10 +52,10 @@ __global__ void __launch_bounds__(1024)
       to[i] = from_float<Float8>(to_float(row[i]) / scale);
     } else {
       const Vec16<T> values = load16(row + i);
-      Float8 packed[kVec];
+      using Word = std::conditional_t<kVec == 8, uint2, uint32_t>;
+      alignas(Word) Float8 packed[kVec];
 #pragma unroll
       for (int j = 0; j < kVec; ++j) packed[j] = from_float<Float8>(to_float(values.at[j]) / scale);
-      using Word = std::conditional_t<kVec == 8, uint2, uint32_t>;
       static_assert(sizeof(Word) == sizeof packed);
       *reinterpret_cast<Word*>(to + i) = *reinterpret_cast<const Word*>(packed);
     }

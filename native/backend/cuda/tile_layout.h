@@ -1,5 +1,6 @@
-// Where elements of 16-bit matrix tiles lie: in shared memory (16-byte chunks, swizzled), in the registers of
-// mma.sync.m16n8k16, and how wgmma is told of it. Host and device code: native_tests prove these maps without a GPU.
+// Where elements of matrix tiles (of 16 bits, or pairs of float8) lie: in shared memory (16-byte chunks, swizzled), in
+// the registers of mma.sync.m16n8k16, and how wgmma is told of it. Host and device code: native_tests prove these maps
+// without a GPU.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr float kMinusInfinity = -INFINITY;
 
 /// Row of the cache, in units of head_dim elements, where a key of a request and kv head lies. 32 bits reach far: 2^32
-/// rows of the smallest fast head_dim (64) are 512 GiB.
+/// rows of the smallest fast head_dim (64) are 512 GiB of 16 bits, 256 GiB of
+/// float8.
 struct KeyRows {
   static constexpr uint32_t kNone = 0xffffffffu;
 

@@ -79,7 +79,7 @@ export const ENGINE_OPTIONS = [
     type: 'string',
     choices: ['fp8', 'w8a8_fp8', 'compressed-tensors'],
     refused: Object.fromEntries(
-      UNSUPPORTED_QUANTIZATIONS.map((name) => [name, 'is not supported; fp8 and w8a8_fp8 are']),
+      UNSUPPORTED_QUANTIZATIONS.map((name) => [name, 'is not supported; fp8, w8a8_fp8 and compressed-tensors are']),
     ),
     help: 'fp8, w8a8_fp8: hold the linear layers in 8 bits (e4m3, a scale for each row) and quantize their inputs for each token. Default: as the checkpoint is; one that is quantized so needs no option.',
     group: MODEL,
