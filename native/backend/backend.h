@@ -283,11 +283,12 @@ class Backend {
     (void)kind, (void)rows, (void)cols, (void)dtype;
     return 0;
   }
-  /// A weight on bytes that Weight::packed() gave, on a cache line and outliving it. They are only read, and count as
-  /// memory in use: a mapped file's pages may not be had by allocate().
+  /// A weight on bytes that Weight::packed() gave, on a cache line and outliving it. They are only read.
+  /// `seems_available`: they lie in the system's file cache of a disk, which it counts as memory that can be had,
+  /// though not by allocate().
   virtual std::unique_ptr<Weight> borrow_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype,
-                                                const void* packed) {
-    (void)kind, (void)rows, (void)cols, (void)dtype, (void)packed;
+                                                const void* packed, bool seems_available) {
+    (void)kind, (void)rows, (void)cols, (void)dtype, (void)packed, (void)seems_available;
     return nullptr;
   }
 

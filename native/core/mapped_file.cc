@@ -2,8 +2,10 @@
 #include "core/mapped_file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -58,6 +60,11 @@ void MappedFile::check_size() const {
   require(S_ISREG(status.st_mode) && status.st_size == bytes_, path_, ": expected a file of ", bytes_,
           " bytes (as when its header was read), got ", S_ISREG(status.st_mode) ? "" : "something else of ",
           status.st_size, " bytes");
+}
+
+bool MappedFile::lies_in_memory() const {
+  struct statfs system;
+  return fstatfs(descriptor_, &system) == 0 && (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC);
 }
 
 const void* MappedFile::fetch(int64_t offset, int64_t length) const {

@@ -18,6 +18,8 @@ class MappedFile {
   const std::string& path() const { return path_; }
   int64_t bytes() const { return bytes_; }
   const void* data() const { return data_; }
+  /// Of tmpfs or ramfs: its pages are in memory as long as the file is there.
+  bool lies_in_memory() const;
 
   /// Brings a range into memory and returns it. Throws Error where a plain read of the mapping would kill the process:
   /// the file was truncated, or its device fails.

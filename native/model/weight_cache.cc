@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <random>
+#include <system_error>
 
 namespace vitrine {
 namespace {
@@ -30,7 +33,7 @@ WeightCache::WeightCache(const WeightCachePlan& plan, const std::vector<Paramete
   const std::string layout(backend.weight_layout());
   if (layout.empty()) give_up("the weights of ", backend.name(), " cannot be mapped from a file");
   path_ = directory_ + "/" + plan.identity + "." + layout + ".weights";
-  part_path_ = path_ + ".part";
+  lock_path_ = path_ + ".lock";
 
   std::string table;
   int64_t end = 0;  // of the weights, counted from the end of the header
@@ -54,7 +57,9 @@ WeightCache::~WeightCache() {
     close(file_);
     unlink(part_path_.c_str());
   }
-  if (lock_ >= 0) close(lock_);
+  if (lock_ < 0) return;
+  if (lock_has_its_name()) unlink(lock_path_.c_str());
+  close(lock_);
 }
 
 std::unique_ptr<const MappedFile> WeightCache::map() {
@@ -82,27 +87,49 @@ std::unique_ptr<const MappedFile> WeightCache::map() {
 
 WeightPtr WeightCache::borrow(const ParameterSlot& slot, const MappedFile& file) const {
   return backend_.borrow_weight(slot.kind, slot.rows, slot.cols, slot.dtype,
-                                static_cast<const char*>(file.data()) + place(slot).offset);
+                                static_cast<const char*>(file.data()) + place(slot).offset, !file.lies_in_memory());
 }
 
 void WeightCache::lock() {
-  const std::string path = directory_ + "/.lock";
-  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) give_up("cannot open ", path, ": ", std::strerror(errno));
-  while (flock(lock_, LOCK_EX) != 0) {
-    if (errno != EINTR) give_up("cannot lock ", path, ": ", std::strerror(errno));
-  }
+  // The file that was waited for is removed by who held it, or with the folder: then it locks nobody out.
+  do {
+    if (lock_ >= 0) close(lock_);
+    lock_ = open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (lock_ < 0) give_up("cannot open ", lock_path_, ": ", std::strerror(errno));
+    while (flock(lock_, LOCK_EX) != 0) {
+      if (errno != EINTR) give_up("cannot lock ", lock_path_, ": ", std::strerror(errno));
+    }
+  } while (!lock_has_its_name());
+}
+
+bool WeightCache::lock_has_its_name() const {
+  struct stat held;
+  struct stat named;
+  return fstat(lock_, &held) == 0 && stat(lock_path_.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
+         held.st_ino == named.st_ino;
 }
 
 void WeightCache::create() {
-  file_ = open(part_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  remove_leftovers();
+  // No two processes write under one name, whatever becomes of the lock: what one of them names is its own.
+  std::random_device random;
+  part_path_ = sentence(path_, ".part.", getpid(), ".", random());
+  file_ = open(part_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file_ < 0) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
   // Reserves the space; where the file system cannot, a full disk shows later.
   if (fallocate(file_, 0, 0, bytes_) != 0) {
     if (errno != EOPNOTSUPP) give_up("no room for ", bytes_, " bytes in ", directory_, ": ", std::strerror(errno));
     if (ftruncate(file_, bytes_) != 0) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
   }
-  write_bytes(header_.data(), static_cast<int64_t>(header_.size()), 0);
+}
+
+void WeightCache::remove_leftovers() const {
+  const std::string begin = std::filesystem::path(path_).filename().string() + ".part";
+  std::error_code error;  // what cannot be removed is only in the way of space
+  std::filesystem::directory_iterator entry(directory_, error);
+  for (const std::filesystem::directory_iterator end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().filename().string().starts_with(begin)) unlink(entry->path().c_str());
+  }
 }
 
 void WeightCache::write(const ParameterSlot& slot, const Weight& weight) {
@@ -119,10 +146,15 @@ void WeightCache::write_bytes(const void* bytes, int64_t count, int64_t offset) 
   sync_file_range(file_, offset, count, SYNC_FILE_RANGE_WRITE);  // the disk starts while the next weight is packed
 }
 
+void WeightCache::sync() {
+  if (fsync(file_) != 0) give_up("cannot write ", part_path_, ": ", std::strerror(errno));
+}
+
 std::unique_ptr<const MappedFile> WeightCache::publish() {
-  if (fsync(file_) != 0 || rename(part_path_.c_str(), path_.c_str()) != 0) {
-    give_up("cannot write ", path_, ": ", std::strerror(errno));
-  }
+  sync();
+  write_bytes(header_.data(), static_cast<int64_t>(header_.size()), 0);
+  sync();
+  if (rename(part_path_.c_str(), path_.c_str()) != 0) give_up("cannot write ", path_, ": ", std::strerror(errno));
   close(file_);
   file_ = -1;
   const std::string before = std::move(problem_);

@@ -2,8 +2,8 @@
 // file cache, nothing to convert. Of the engine thread.
 //
 // The file: a header in text that says whose bytes follow and where each parameter's lie, then these, each from the
-// start of a page. A file is right when its size and header are those that this process would write. It gets its name
-// when all of it is on the disk, and is never changed under it.
+// start of a page. A file is right when its size and header are those that this process would write. The header comes
+// last, and the file gets its name when all of it is on the disk; it is never changed under it.
 #pragma once
 
 #include <memory>
@@ -42,9 +42,9 @@ class WeightCache {
   WeightPtr borrow(const ParameterSlot& slot, const MappedFile& file) const;
 
   // --- writing: in this order. All throw WeightCacheError --------------------------------------------------------
-  /// Waits for other processes that write into the folder; held until the end of this.
+  /// Waits for another process that writes the file; held until the end of this.
   void lock();
-  /// Starts a file of the right size under another name.
+  /// Starts a file of the right size under a name of its own, and removes those of processes that died.
   void create();
   void write(const ParameterSlot& slot, const Weight& weight);
   /// Names the file, once the disk has it, and maps it.
@@ -56,12 +56,16 @@ class WeightCache {
     int64_t bytes;
   };
   const Place& place(const ParameterSlot& slot) const { return places_[static_cast<size_t>(&slot - slots_.data())]; }
+  bool lock_has_its_name() const;
+  void remove_leftovers() const;
   void write_bytes(const void* bytes, int64_t count, int64_t offset);
+  void sync();
 
   const std::vector<ParameterSlot>& slots_;
   Backend& backend_;
   std::string directory_;
   std::string path_;
+  std::string lock_path_;  ///< there while somebody holds or awaits it
   std::string part_path_;  ///< the file's name until it is complete
   std::string header_;
   std::vector<Place> places_;  ///< of each slot

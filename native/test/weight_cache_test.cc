@@ -2,9 +2,12 @@
 // what cannot be cached is loaded all the same.
 #include "model/weight_cache.h"
 
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -35,11 +38,11 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::string& path() const { return path_; }
-  /// Names of what is in it, but for the lock.
+  /// Names of what is in it.
   std::vector<std::string> files() const {
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(path_)) {
-      if (entry.path().filename() != ".lock") names.push_back(entry.path().filename());
+      names.push_back(entry.path().filename());
     }
     return names;
   }
@@ -122,7 +125,9 @@ std::vector<TinyModel> tiny_models() {
   biases.qkv_bias = biases.output_bias = biases.mlp_bias = biases.qk_norm = biases.tie_word_embeddings = true;
   ModelSpec experts = tiny_spec();
   experts.layers[1].moe = MoeSpec{5, 2, true, 24};
-  return {{"plain", tiny_spec()}, {"biases, norms, tied", biases}, {"experts", experts}};
+  ModelSpec float8 = tiny_spec();
+  for (LayerSpec& layer : float8.layers) layer.float8 = {true, true, true, true};
+  return {{"plain", tiny_spec()}, {"biases, norms, tied", biases}, {"experts", experts}, {"float8", float8}};
 }
 
 }  // namespace
@@ -171,6 +176,15 @@ TEST("weight_cache: packed bytes are those that the layout's name stands for") {
   CHECK_EQ(hash(WeightKind::kMatrix, 45, 37, DType::kFloat16), 0xf58abaa16a8b2cfeull);
   CHECK_EQ(hash(WeightKind::kMatrix, 45, 37, DType::kBFloat16), 0x0261f06f360ab248ull);
   CHECK_EQ(hash(WeightKind::kVector, 45, 1, DType::kFloat32), 0x2e616351dfdf9425ull);
+
+  std::vector<uint8_t> codes(45 * 37);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i * 7 % 127);
+  std::vector<float> scales(45);
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.25f * static_cast<float>(i + 1);
+  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
+  const auto stored = backend->create_weight(WeightKind::kMatrix, 45, 37, DType::kFloat8E4M3);
+  backend->load_quantized_rows(*stored, 0, 45, codes.data(), scales.data());
+  CHECK_EQ(fnv1a(stored->packed(), stored->bytes()), 0x8b0ce6aa34d7d53dull);
 }
 
 TEST("weight_cache: pages are shared, and not counted as memory that can still be had") {
@@ -191,7 +205,13 @@ TEST("weight_cache: pages are shared, and not counted as memory that can still b
   }
   CHECK(first->available_bytes() > 0);
   const int64_t more_than_there_is = int64_t{1} << 38;
-  CHECK(first->borrow_weight(WeightKind::kMatrix, more_than_there_is, 64, DType::kFloat32, one.norm->packed()));
+  const auto borrow = [&](bool seems_available) {
+    return first->borrow_weight(WeightKind::kMatrix, more_than_there_is, 64, DType::kFloat32, one.norm->packed(),
+                                seems_available);
+  };
+  CHECK(borrow(false));  // of tmpfs: the system counts it as used
+  CHECK(first->available_bytes() > 0);
+  CHECK(borrow(true));
   CHECK_EQ(first->available_bytes(), size_t{0});
   const std::vector<float> row(40);
   CHECK_THROWS_WITH(first->load_rows(*one.embed_tokens, 0, 1, row.data(), DType::kFloat32), "bytes are borrowed");
@@ -230,7 +250,7 @@ TEST("weight_cache: a file that is not the right one is replaced, and its proble
   CHECK(other != path);
   fs::rename(other, path);  // the right size and layout, another identity
   replaced("its header is not that of these weights");
-  std::ofstream(path + ".part", std::ios::binary) << "left by a process that died";
+  std::ofstream(path + ".part.12.345", std::ios::binary) << "left by a process that died";
   fs::remove(path);
   CHECK_EQ(load().origin.place, Place::kWritten);
   CHECK_EQ(folder.files().size(), size_t{1});
@@ -256,6 +276,79 @@ TEST("weight_cache: who maps a file keeps it when it is replaced or deleted") {
   CHECK_EQ(second.origin.place, Place::kWritten);
   CHECK(same_bytes(first, packed));
   CHECK(same_bytes(second, packed));
+}
+
+TEST("weight_cache: what one writer names is its own file, also when its folder was deleted under it") {
+  const TemporaryFolder folder;
+  const std::string directory = folder.path() + "/cache";
+  const ModelSpec spec = tiny_spec();
+  ThreadPool pool(1);
+  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
+  Weights weights;
+  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  const WeightCachePlan plan{directory, "id"};
+  fs::create_directory(directory);
+  WeightCache first(plan, slots, *backend);
+  first.lock();
+  first.create();
+  fs::remove_all(directory);
+  fs::create_directory(directory);
+  WeightCache second(plan, slots, *backend);
+  second.lock();
+  second.create();
+  CHECK_THROWS_WITH(first.publish(), "cannot write ");
+  CHECK(second.map() == nullptr);
+  CHECK_EQ(second.problem(), "");
+  CHECK(second.publish() != nullptr);
+}
+
+TEST("weight_cache: who writes one file keeps nobody from another") {
+  const TemporaryFolder folder;
+  const ModelSpec spec = tiny_spec();
+  ThreadPool pool(1);
+  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
+  Weights weights;
+  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  WeightCache first({folder.path(), "one"}, slots, *backend);
+  first.lock();
+  first.create();
+  const Weights other = load_weights(spec, cached_plan(spec, folder.path(), "two"), *backend, pool);
+  CHECK_EQ(other.origin.place, Place::kWritten);
+  CHECK(first.publish() != nullptr);
+}
+
+TEST("weight_cache: a file has no header before all else is written") {
+  const TemporaryFolder folder;
+  const ModelSpec spec = tiny_spec();
+  ThreadPool pool(1);
+  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
+  Weights weights;
+  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  WeightCache cache({folder.path(), "id"}, slots, *backend);
+  cache.lock();
+  cache.create();
+  for (const std::string& name : folder.files()) {
+    if (name.find(".part.") == std::string::npos) continue;
+    fs::copy_file(folder.path() + "/" + name, cache.path());  // what a crash or a rename may make of it
+  }
+  CHECK(cache.map() == nullptr);
+  CHECK_MESSAGE(cache.problem().find("its header is not that of these weights") != std::string::npos, cache.problem());
+}
+
+TEST("weight_cache: a file of tmpfs lies in memory") {
+  std::string path = "/dev/shm/vitrine-mapped-XXXXXX";
+  struct statfs system;
+  if (statfs("/dev/shm", &system) != 0 || system.f_type != TMPFS_MAGIC) return;
+  const int file = mkstemp(path.data());
+  CHECK(file >= 0);
+  CHECK_EQ(ftruncate(file, 4096), 0);
+  close(file);
+  CHECK(MappedFile(path, 4096).lies_in_memory());
+  fs::remove(path);
+  const std::string program = fs::canonical("/proc/self/exe");
+  CHECK_EQ(statfs(program.c_str(), &system), 0);
+  const bool in_memory = system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
+  CHECK_EQ(MappedFile(program, static_cast<int64_t>(fs::file_size(program))).lies_in_memory(), in_memory);
 }
 
 TEST("weight_cache: of engines that start at once one writes") {
@@ -296,7 +389,7 @@ TEST("weight_cache: without a folder, without space or without a layout the weig
   };
   const std::string nowhere = folder.path() + "/gone";
   const Weights without_folder = load_weights(spec, cached_plan(spec, nowhere), *backend, pool);
-  refused(without_folder, "cannot open " + nowhere + "/.lock: No such file or directory");
+  refused(without_folder, ".weights.lock: No such file or directory");
   CHECK(same_bytes(without_folder, packed));
 
   rlimit before;

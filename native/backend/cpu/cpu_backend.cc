@@ -42,7 +42,7 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override { return std::make_unique<AlignedBuffer>(bytes); }
   bool prefault(void* data, size_t bytes) override { return vitrine::prefault(data, bytes); }
-  size_t available_bytes() const override { return MemoryProbe().available_bytes(borrowed_bytes_); }
+  size_t available_bytes() const override { return MemoryProbe().available_bytes(file_cache_bytes_); }
   const int32_t* upload(std::span<const int32_t> words) override { return words.data(); }
   void download(const Tensor& from, float* to) override {
     std::memcpy(to, from.data, static_cast<size_t>(from.rows * from.cols) * sizeof(float));
@@ -82,9 +82,9 @@ class CpuBackend final : public Backend {
     return kind == WeightKind::kMatrix ? PackedMatrix::packed_bytes(rows, cols, dtype)
                                        : PackedVector::packed_bytes(rows);
   }
-  std::unique_ptr<Weight> borrow_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype,
-                                        const void* packed) override {
-    borrowed_bytes_ += packed_bytes(kind, rows, cols, dtype);
+  std::unique_ptr<Weight> borrow_weight(WeightKind kind, int64_t rows, int64_t cols, DType dtype, const void* packed,
+                                        bool seems_available) override {
+    if (seems_available) file_cache_bytes_ += packed_bytes(kind, rows, cols, dtype);
     if (kind == WeightKind::kMatrix) return std::make_unique<PackedMatrix>(rows, cols, dtype, packed);
     return std::make_unique<PackedVector>(rows, packed);
   }
@@ -224,7 +224,7 @@ class CpuBackend final : public Backend {
   std::vector<TokenSampler> samplers_;  ///< one per lane
   std::vector<SampleRequest> samples_;  ///< planned
   std::vector<LogprobRequest> logprobs_;
-  size_t borrowed_bytes_ = 0;  ///< of weights; written before available_bytes() is asked
+  size_t file_cache_bytes_ = 0;  ///< of borrowed weights; written before available_bytes() is asked
 };
 
 }  // namespace
