@@ -28,6 +28,10 @@ struct Options {
 };
 
 constexpr const char* kAttentionVariable = "VITRINE_CUDA_ATTENTION";
+constexpr const char* kUsage =
+    "kernel_bench [--device cpu|cuda] [--dtype NAME] [--filter TEXT] [--isa NAME] [--threads N]\n"
+    "  [--cases bench|test] [--seconds S] [--json]\n"
+    "Times every op family of a backend beside what the device can do. --filter: part of the names of the cases.\n";
 constexpr const char* kFlags = "; flags: --device --dtype --filter --isa --threads --cases --seconds --json";
 
 template <class Number>
@@ -43,6 +47,10 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
+    if (flag == "--help") {
+      std::fputs(kUsage, stdout);
+      std::exit(0);
+    }
     if (flag == "--json") {
       options.bench.json = true;
       continue;

@@ -169,8 +169,11 @@ void Engine::init_cache(const CacheConfig& config) {
       memory_.kv_bytes_per_token * static_cast<size_t>(config.num_blocks) * static_cast<size_t>(config.block_size);
   require(!closed(), "initCache: the engine is closed");
   const size_t available = available_bytes();
-  require(wanted <= available, "initCache: the KV cache of ", config.num_blocks, " blocks of ", config.block_size,
-          " tokens takes ", wanted, " bytes, but only ", available, " are available; ask for fewer blocks");
+  if (wanted > available) {
+    throw OutOfMemory(sentence("initCache: out of memory: the KV cache of ",
+                               int64_t{config.num_blocks} * config.block_size, " tokens takes ", mib(wanted),
+                               " MiB, but only ", mib(available), " MiB are free"));
+  }
   call("initCache", [&] {
     const auto refuse = [&](const char* why) {
       throw OutOfMemory(sentence("initCache: out of memory (", why, "): beside the weights (",

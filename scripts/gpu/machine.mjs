@@ -39,10 +39,17 @@ export function pythonLibraryFolders() {
   const found = ask(python, ['-c', FIND_PACKAGES]);
   const packages = found.ok ? found.stdout.split('\n').filter((path) => path !== '' && existsSync(path)) : [];
   return packages
-    .flatMap((path) => readdirSync(path).map((name) => join(path, name, 'lib')))
-    .filter(
-      (folder) => existsSync(folder) && readdirSync(folder).some((file) => /^lib(cublasLt|cupti)\.so/.test(file)),
-    );
+    .flatMap((path) => namesIn(path).map((name) => join(path, name, 'lib')))
+    .filter((folder) => namesIn(folder).some((file) => /^lib(cublasLt|cupti)\.so/.test(file)));
+}
+
+/** None where there is no folder, or none that may be read. */
+function namesIn(folder) {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 /** For the programs that are started from here on, behind what is there already. */

@@ -11,6 +11,7 @@ const llama = join(root, 'test/fixtures/configs/llama-3.1-8b');
 const stories = join(root, 'test/fixtures/models/stories260K');
 /** On a GPU with kernels of its own for attention, the others would not run at all. */
 const PORTABLE_ATTENTION = { VITRINE_CUDA_ATTENTION: 'portable' };
+const NO_TIME = { ok: false, reason: 'no time was left for it' };
 const SANITIZER_FOLDERS = ['/usr/local/cuda/bin', '/usr/local/cuda/compute-sanitizer'];
 
 /** `minutes`: its limit. `quick`: part of --quick. Each run gets { seconds: its limit, caseSeconds, quick, report }. */
@@ -35,12 +36,15 @@ function build({ seconds }) {
   if (existsSync(join(root, 'PREBUILT'))) return { ok: true, skipped: 'built where the bundle was made' };
   const results = [];
   const until = Date.now() + seconds * 1000;
-  const step = (args) => results.push(run(process.execPath, args, { seconds: (until - Date.now()) / 1000 }));
+  const step = (args) => {
+    const left = (until - Date.now()) / 1000;
+    results.push(left < 1 ? NO_TIME : run(process.execPath, args, { seconds: left }));
+  };
   step(['scripts/build-native.cjs', '--cuda']);
   step(['scripts/build-native.cjs', '--tests']);
   step(['scripts/build-native.cjs']);
   if (!existsSync(main)) step(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
-  return { ok: results.every(({ ok }) => ok), steps: results.map(summaryOf) };
+  return { ...verdictOf(results), steps: results.map(summaryOf) };
 }
 
 function nativeTestsPart(filter, env, seconds) {
@@ -61,8 +65,19 @@ function models({ seconds }) {
 async function steps({ seconds }) {
   const until = Date.now() + seconds * 1000;
   const runs = [];
-  for (const quantization of [undefined, 'fp8']) runs.push(await stepsOf(quantization, (until - Date.now()) / 1000));
-  return { ok: runs.every(({ ok }) => ok), runs, rows: runs.flatMap(({ rows }) => rows) };
+  for (const quantization of [undefined, 'fp8']) {
+    const left = (until - Date.now()) / 1000;
+    runs.push(left < 1 ? { ...NO_TIME, rows: [] } : await stepsOf(quantization, left));
+  }
+  return { ...verdictOf(runs), runs, rows: runs.flatMap(({ rows }) => rows) };
+}
+
+/** Of a part with several runs: why the first of those failed that did. */
+export function verdictOf(runs) {
+  const failed = runs.find(({ ok }) => !ok);
+  if (failed === undefined) return { ok: true };
+  const { error, reason = error, tail } = failed;
+  return { ok: false, ...(reason && { reason }), ...(tail && { tail }) };
 }
 
 async function stepsOf(quantization, seconds) {
@@ -124,7 +139,8 @@ function sanitizer(check, { seconds }) {
   if (/device not supported/i.test(all.tail.join('\n'))) {
     return { ok: true, skipped: 'compute-sanitizer does not support this device (a virtual machine, perhaps)' };
   }
-  const portable = run(tool, [...args, 'attention'], { seconds: (until - Date.now()) / 1000, env: PORTABLE_ATTENTION });
-  const failed = [all, portable].find(({ ok }) => !ok);
-  return { ok: failed === undefined, tail: failed?.tail, runs: [all, portable].map(summaryOf) };
+  const left = (until - Date.now()) / 1000;
+  const portable = left < 1 ? NO_TIME : run(tool, [...args, 'attention'], { seconds: left, env: PORTABLE_ATTENTION });
+  const runs = [all, portable].map(summaryOf);
+  return { ...verdictOf(runs), runs };
 }

@@ -163,4 +163,4 @@ export const PROGRAMS: readonly Program[] = [
 ];
 
 /** SGLang programs without a counterpart here, with dashes. */
-export const UNSUPPORTED_PROGRAMS: readonly string[] = ['bench-offline-throughput', 'launch-router'];
+export const UNSUPPORTED_PROGRAMS: readonly string[] = ['launch-router'];

@@ -44,6 +44,9 @@ export interface RunnerLimits {
   readonly lists: ListLimits;
   readonly weightBytes: number;
   readonly kvCacheBytes: number;
+  readonly graphBytes: number;
+  /** Of the captured CUDA graphs, ascending. */
+  readonly graphBatchSizes: readonly number[];
   readonly loadSeconds: number;
 }
 
@@ -118,7 +121,8 @@ export class ModelRunner {
       const { vocabSize } = model.spec;
       this.limits = {
         ...{ numBlocks, blockSize, maxRequests, maxBatchTokens, contextLength, vocabSize, lists },
-        ...{ weightBytes, kvCacheBytes, loadSeconds },
+        ...{ weightBytes, kvCacheBytes, graphBytes, loadSeconds },
+        graphBatchSizes: graphs.batchSizes.slice(0, graphCount),
       };
       if (deps.ownThread) this.#engine.keepThreadOff();
     } catch (thrown) {
@@ -203,10 +207,12 @@ export class ModelRunner {
     } catch (thrown) {
       if (!hasCode(thrown, 'OUT_OF_MEMORY')) throw thrown;
       const { memFractionStatic, chunkedPrefillSize } = this.options;
+      const onGpu = this.device.kind === 'cuda';
       throw new VitrineError(
         'OUT_OF_MEMORY',
         `${toError(thrown).message}. Lower --mem-fraction-static (${memFractionStatic} now), --chunked-prefill-size ` +
-          `(${chunkedPrefillSize} now), --max-running-requests (${cache.maxRequests} now) or --cuda-graph-max-bs.`,
+          `(${chunkedPrefillSize} now)${onGpu ? ',' : ' or'} --max-running-requests (${cache.maxRequests} now)` +
+          `${onGpu ? ' or --cuda-graph-max-bs' : ''}.`,
         { param: '--mem-fraction-static', cause: thrown },
       );
     }

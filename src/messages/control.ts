@@ -49,7 +49,14 @@ export interface RankInfo {
   readonly vocabSize: number;
   readonly weightBytes: number;
   readonly kvCacheBytes: number;
+  readonly graphBytes: number;
   readonly dtype: string;
+  /** As the engine names it. */
+  readonly kvCacheDtype: string;
+  /** How linear layers are held and multiplied; null: in dtype. */
+  readonly quantization: 'w8a8_fp8' | null;
+  /** Decode batches that have a CUDA graph, ascending; none on a CPU. */
+  readonly cudaGraphBatchSizes: readonly number[];
   readonly device: string;
   /** CPU instruction set in use or GPU name. */
   readonly deviceName: string;

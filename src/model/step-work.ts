@@ -14,10 +14,10 @@ export interface Work {
 interface LayerKind {
   readonly layer: LayerSpec;
   readonly count: number;
-  /** Elements of the matrices that every token meets, of one expert, and of all experts that a token meets. */
+  /** Elements of the matrices that every token meets, and what they take as they are held. */
   readonly dense: number;
-  /** Of the matrices that every token meets. */
   readonly denseBytes: number;
+  /** Elements of the matrices of one expert, and of all experts that a token meets. */
   readonly expert: number;
   readonly expertsPerToken: number;
 }

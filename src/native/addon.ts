@@ -321,7 +321,8 @@ export interface NativeEngine {
   initCache(config: CacheConfig): void;
   /**
    * Queues a step and returns at once; steps run in order on the engine thread, on a GPU with the next one's ops queued
-   * before this one is done. The buffer must not be changed until its step has completed. A step that fails marks the engine dead: it and every later step report an error.
+   * before this one is done. The buffer is copied
+   * and free again when it returns. A step that fails marks the engine dead: it and every later step report an error.
    * K and V of a layer are stored for the whole batch before its attention runs: a request may read blocks that an
    * earlier one of the same batch fills.
    */

@@ -9,7 +9,5 @@ declare module 'fastify' {
     dialect?: Dialect;
     /** Asks for the admin key where there is one. */
     admin?: boolean;
-    /** Answers in every phase of the server's life. */
-    always?: boolean;
   }
 }

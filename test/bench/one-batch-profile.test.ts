@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
+import { before, describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { renderKeyAverages } from '#vitrine/bench/one-batch/key-averages.js';
 import type { LatencyRow } from '#vitrine/bench/one-batch/latency-test.js';
@@ -131,6 +131,28 @@ describe('traces', () => {
     assert.equal(rows.length, 2);
     assert.equal(readdirSync(directory).length, 4);
   });
+});
+
+describe('a GPU that cannot be recorded', () => {
+  const flags = [...point(3, 8), '--device', 'cuda', '--profile', '--profile-stage', 'prefill'];
+
+  before(() => {
+    process.env.VITRINE_CUDA_LIBRARY = '/the/fake/needs/none.so';
+  });
+
+  for (const [gpu, warning] of [
+    [{ problem: 'another profiler is attached' }, "The GPU's work is not recorded: another profiler is attached."],
+    [{ failure: 'out of buffers' }, 'Work of the GPU is missing: out of buffers.'],
+  ] as const) {
+    test(`costs the file its work and nothing else: ${Object.keys(gpu)}`, async (t) => {
+      const { warned, directory } = await run(t, flags, () => createFakeAddon({ gpu }));
+      const [name] = readdirSync(directory);
+      const trace = readTrace(join(directory, name!));
+      assert.deepEqual(trace.vitrine!.warnings, [warning]);
+      assert.equal(spansOf(trace, 'cpu_op').length, 1);
+      assert.deepEqual(warned, [warning]);
+    });
+  }
 });
 
 describe('CUDA_PROFILER', () => {

@@ -3,6 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import type { RankProfile } from '#vitrine/messages/profile.js';
+import type { NativeAddon } from '#vitrine/native/addon.js';
+import { silentLog } from '#vitrine/util/log.js';
+import { createFakeAddon } from '../support/fake-engine.js';
 import { profileRequest } from '../support/profile-request.js';
 import { generateMessage, type HarnessOptions, SchedulerHarness } from '../support/scheduler-harness.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
@@ -274,6 +278,34 @@ describe('ends and errors', () => {
     await h.generate(generateMessage(prompt(5), { maxNewTokens: 400 }));
     const done = await h.stopProfile().catch(() => h.profileEnd());
     assert.equal(done.endedBy, 'max_bytes');
+    await h.close();
+  });
+
+  test('one that is refused while steps run begins once, and who stops it meanwhile is answered', async (t) => {
+    const directory = await temporaryDirectory(t);
+    let begun = 0;
+    let stopped: Promise<unknown> | undefined;
+    const addon: NativeAddon = {
+      ...createFakeAddon(),
+      cudaProfilerStart: () => {
+        begun += 1;
+        stopped ??= h.stopProfile();
+        throw new Error('there is no CUDA');
+      },
+    };
+    const errors: string[] = [];
+    const h = harness({ addon, log: { ...silentLog, error: (line: string) => errors.push(line) } });
+    const running = h.generate(generateMessage(prompt(5), { maxNewTokens: 3000 }));
+    const request = profileRequest(directory, { activities: ['CPU', 'CUDA_PROFILER'] });
+    await assert.rejects(h.startProfile(request), { code: 'INVALID_REQUEST', message: /there is no CUDA/ });
+    const [stop] = await Promise.allSettled([stopped]);
+    assert.ok(stop!.status === 'rejected' || (stop!.value as RankProfile).state === 'failed');
+    await running;
+    assert.equal(begun, 1);
+    assert.deepEqual([errors, h.profileUpdates, readdirSync(directory)], [[], [], []]);
+    await h.startProfile(profileRequest(directory, { numSteps: 1 }));
+    await h.generate(generateMessage(prompt(6), { maxNewTokens: 2 }));
+    assert.equal((await h.profileEnd()).state, 'done');
     await h.close();
   });
 

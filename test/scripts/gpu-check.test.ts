@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { pythonLibraryFolders } from '../../scripts/gpu/machine.mjs';
-import { PARTS } from '../../scripts/gpu/parts.mjs';
+import { PARTS, verdictOf } from '../../scripts/gpu/parts.mjs';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 
 const noPython = spawnSync('python3', ['--version']).status === 0 ? false : 'python3 is not on this machine';
@@ -21,6 +21,20 @@ describe('parts of gpu-check', () => {
     assert.match(await commandOf('native-tests'), /^\S*native_tests --device cuda$/);
     assert.ok(PARTS['portable-attention'].quick, 'the quick check has no less');
   });
+
+  it('of several runs, the first that failed tells the reason', () => {
+    const good = { ok: true, tail: ['fine'] };
+    const late = { ok: false, reason: 'ran past its limit of 3 s', tail: ['slow'] };
+    assert.deepEqual(verdictOf([good, late, { ok: false, tail: ['worse'] }]), late);
+    assert.deepEqual(verdictOf([good, { ok: false, tail: ['worse'] }]), { ok: false, tail: ['worse'] });
+    assert.deepEqual(verdictOf([good, good]), { ok: true });
+  });
+
+  it('no run begins without time left', async () => {
+    const { ok, reason, runs } = await PARTS.steps.run({ seconds: 0 });
+    assert.deepEqual([ok, reason], [false, 'no time was left for it']);
+    assert.ok(runs.every((run: object) => !('command' in run)));
+  });
 });
 
 describe('libraries of CUDA on a machine without a toolkit', () => {
@@ -33,6 +47,8 @@ describe('libraries of CUDA on a machine without a toolkit', () => {
       mkdirSync(join(folder, 'nvidia', name, 'lib'), { recursive: true });
       writeFileSync(join(folder, 'nvidia', name, 'lib', file), '');
     }
+    mkdirSync(join(folder, 'nvidia', 'strange'));
+    writeFileSync(join(folder, 'nvidia', 'strange', 'lib'), 'no folder');
     process.env.PYTHONPATH = folder;
     t.after(() => delete process.env.PYTHONPATH);
     const found = pythonLibraryFolders();

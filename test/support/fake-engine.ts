@@ -168,13 +168,18 @@ class FakeEngine implements NativeEngine {
 
   /** Late: the last two steps are kept back. */
   takeDeviceTrace(): DeviceTraceBatch {
-    const failure = this.#options.gpu?.failure;
-    if (failure !== undefined) throw new Error(failure);
+    this.#checkDeviceBuffers();
     return this.#deviceBatch(this.#deviceSteps!.splice(0, Math.max(0, this.#deviceSteps!.length - 2)));
   }
 
   finishDeviceTrace(): DeviceTraceBatch {
+    this.#checkDeviceBuffers();
     return this.#deviceBatch(this.#deviceSteps!.splice(0));
+  }
+
+  #checkDeviceBuffers(): void {
+    const failure = this.#options.gpu?.failure;
+    if (failure !== undefined) throw new Error(failure);
   }
 
   stopDeviceTrace(): void {

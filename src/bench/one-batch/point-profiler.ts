@@ -6,7 +6,7 @@ import { profilerDirectory } from '../../config/profiler-directory.js';
 import type { OneBatchOptions } from '../../config/tables/one-batch-options.js';
 import { ONE_BATCH_PROFILE_OPTIONS } from '../../config/tables/one-batch-profile-options.js';
 import type { ModelRunner } from '../../engine/model-runner.js';
-import { GpuCapture, noGpuWarning } from '../../engine/profiler/gpu-capture.js';
+import { GpuCapture, missingGpuWarning, noGpuWarning } from '../../engine/profiler/gpu-capture.js';
 import { StepTrace } from '../../engine/profiler/step-trace.js';
 import type { StepOutput } from '../../engine/step-output.js';
 import type { NativeAddon } from '../../native/addon.js';
@@ -153,7 +153,8 @@ export class PointProfiler {
       process: owner,
       tables: runner.spanTables(),
     });
-    const gpu = this.#openGpu(runner, owner);
+    const warnings = new Set<string>();
+    const gpu = this.#openGpu(runner, owner, warnings);
     try {
       const mode = stage === 'prefill' ? 'extend' : 'decode';
       for (let i = 0; i < steps; i++) {
@@ -163,21 +164,22 @@ export class PointProfiler {
         const nothing = { cachedTokens: 0, waiting: 0, flowIds: [] };
         trace.addStep({ stepId, mode, batchSize, tokens, ...nothing, output: step });
       }
-      gpu?.finish();
+      attempt(warnings, () => gpu?.finish());
     } catch (thrown) {
       await trace.discard();
       throw thrown;
     } finally {
-      gpu?.stop();
+      attempt(warnings, () => gpu?.stop());
     }
-    const { droppedRecords } = await trace.finish();
+    const { droppedRecords } = await trace.finish([...warnings]);
+    for (const warning of warnings) output.warn(warning);
     for (const line of renderKeyAverages(await summariseTrace(path, Number.MAX_SAFE_INTEGER))) output.print(line);
     if (droppedRecords > 0) output.warn(`${droppedRecords} records were dropped: the times above are too low`);
     output.print(`torch profiler chrome trace for ${stage} saved to ${path}`);
   }
 
-  /** Records what the GPU does from here on; null where there is none, or none that can be recorded, of which it warns. */
-  #openGpu(runner: ModelRunner, owner: SpanProcess): GpuCapture | null {
+  /** Records what the GPU does from here on; null where there is none, or none that can be recorded: a warning then. */
+  #openGpu(runner: ModelRunner, owner: SpanProcess, warnings: Set<string>): GpuCapture | null {
     const { deviceTracing } = runner;
     if (deviceTracing === null || !(this.#options.profileActivities ?? DEFAULT_ACTIVITIES).includes('GPU')) return null;
     const gpu = new GpuCapture(deviceTracing, owner);
@@ -185,9 +187,18 @@ export class PointProfiler {
       gpu.start();
       return gpu;
     } catch (thrown) {
-      this.#deps.output.warn(noGpuWarning(toError(thrown).message));
+      warnings.add(noGpuWarning(toError(thrown).message));
       return null;
     }
+  }
+}
+
+/** A GPU that fails to tell of its work costs the file that work and nothing else. */
+function attempt(warnings: Set<string>, call: () => void): void {
+  try {
+    call();
+  } catch (thrown) {
+    warnings.add(missingGpuWarning(toError(thrown).message));
   }
 }
 

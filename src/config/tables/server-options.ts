@@ -93,7 +93,7 @@ export const SERVER_OPTIONS = [
     flag: 'admin-api-key',
     key: 'adminApiKey',
     type: 'string',
-    help: 'Bearer token of the admin routes (/flush_cache, /abort_request); the normal key is refused there then.',
+    help: 'Bearer token of the admin routes (/flush_cache, /abort_request, /start_profile, /stop_profile, /end_profile); the normal key is refused there then.',
     group: HTTP,
   },
   {

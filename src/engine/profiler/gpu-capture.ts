@@ -25,6 +25,8 @@ export function gpuProblem(tracing: DeviceTracing): string | null {
 
 export const noGpuWarning = (reason: string) => `The GPU's work is not recorded: ${reason}.`;
 
+export const missingGpuWarning = (reason: string) => `Work of the GPU is missing: ${reason}.`;
+
 export class GpuCapture {
   readonly #tracing: DeviceTracing;
   readonly #host: SpanFeed;

@@ -10,7 +10,7 @@ import type { TraceFileInfo } from '../../trace/write/trace-document.js';
 import type { TraceWriterThreads } from '../../trace/write/trace-writer-threads.js';
 import { toError, VitrineError } from '../../util/errors.js';
 import type { ForwardMode } from '../forward-batch-layout.js';
-import { type DeviceTracing, GpuCapture, gpuProblem, noGpuWarning } from './gpu-capture.js';
+import { type DeviceTracing, GpuCapture, gpuProblem, missingGpuWarning, noGpuWarning } from './gpu-capture.js';
 import { MemoryCapture } from './memory-capture.js';
 import { checkWritable, describeRank, memoryPath, openTrace, type RankIdentity } from './profile-files.js';
 import { ProfileWindow } from './profile-window.js';
@@ -262,7 +262,7 @@ export class ProfileCapture {
     try {
       call(this.#gpu);
     } catch (thrown) {
-      const warning = `Work of the GPU is missing: ${toError(thrown).message}.`;
+      const warning = missingGpuWarning(toError(thrown).message);
       if (!this.#warnings.includes(warning)) this.#warnings.push(warning); // each step may fail
     }
   }

@@ -69,9 +69,7 @@ export class ProfilerSession {
       try {
         this.#begin(active);
       } catch (error) {
-        this.#stopCapture(active.capture);
-        await active.capture.discard();
-        this.#active = null;
+        await this.#refuse(active, toError(error));
         throw error;
       }
     }
@@ -209,6 +207,17 @@ export class ProfilerSession {
     active.timer = setTimeout(() => this.#expire(active), maxSeconds * 1000).unref();
     this.#deps.log.debug(`Profiling starts. Traces will be saved to: ${outputDir} (with profile id: ${profileId})`);
     this.#deps.onUpdate(this.#describe(active));
+  }
+
+  /** One that cannot begin is an error of start() alone; who stops it meanwhile waits until its files are gone. */
+  async #refuse(active: Active, error: Error): Promise<void> {
+    active.state = 'flushing'; // a step may be built meanwhile, and would begin it again
+    active.capture.end('error');
+    this.#stopCapture(active.capture);
+    await active.capture.discard();
+    active.state = 'failed';
+    this.#active = null;
+    active.resolve(this.#describe(active, [], error));
   }
 
   #expire(active: Active): void {

@@ -17,11 +17,11 @@ export interface RequestedProfile extends Omit<ProfileRequest, 'profileId'> {
   readonly mergeProfiles: boolean;
 }
 
-/** Ten minutes and 2 GiB: far more than anybody looks at, and less than what a forgotten profile fills a disk with. */
-export /** What a timer can count. */
+/** What a timer can count. */
 const MAX_SECONDS = 2_147_483;
+/** Ten minutes and 2 GiB: far more than anybody looks at, and less than what a forgotten profile fills a disk with. */
 const DEFAULT_MAX_SECONDS = 600;
-export const DEFAULT_MAX_BYTES = 2 * 2 ** 30;
+const DEFAULT_MAX_BYTES = 2 * 2 ** 30;
 const DEFAULT_ACTIVITIES: readonly ProfileActivity[] = ['CPU', 'GPU'];
 /** SGLang's words in any case, and the endings of file names. */
 const STAGES: Readonly<Record<string, ProfileStage>> = { prefill: 'EXTEND', extend: 'EXTEND', decode: 'DECODE' };
