@@ -7,7 +7,7 @@
 namespace vitrine {
 namespace {
 
-constexpr int64_t kPieceBytes = int64_t{2} << 20;    // a huge page
+constexpr int64_t kPieceBytes = int64_t{2} << 20;        // a huge page
 constexpr int64_t kMostAheadBytes = int64_t{128} << 20;  // of all regions together, but for whole pieces
 constexpr int64_t kStepsAhead = 2;
 

@@ -31,7 +31,7 @@ class KvPrefaulter {
   int64_t regions_;         ///< K and V of every layer
   int64_t bytes_per_slot_;  ///< of a region
   int64_t region_bytes_;
-  int64_t ahead_bytes_;  ///< of a region
+  int64_t ahead_bytes_;     ///< of a region
   int64_t used_slots_ = 0;  ///< all that were ever used lie below: low blocks are handed out first
   int64_t next_piece_ = 0;  ///< pieces in order of their offset in a region, region by region
   bool supported_ = true;

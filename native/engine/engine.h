@@ -86,7 +86,8 @@ class Engine {
 
  private:
   void thread_main(std::promise<void>& started);
-  /// Between steps: what later ones would wait for, until the next is there; a bounded part of it if it is there already.
+  /// Between steps: what later ones would wait for, until the next is there; a bounded part of it if it is there
+  /// already.
   void prepare_ahead();
   void launch(std::unique_ptr<Step> step);
   void finish_oldest();
