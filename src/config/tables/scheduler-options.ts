@@ -66,7 +66,7 @@ export const SCHEDULER_OPTIONS = [
     type: 'number',
     default: 2,
     min: 0,
-    help: 'Prefill chunks that share a step with decodes are cut so that the step takes at most this many times a step of decodes alone. 0: only --chunked-prefill-size counts.',
+    help: 'Prefill chunks that share a step with decodes are cut so that the step takes about this many times a step of those decodes alone, at the cost of longer prefills and lower throughput. 0: only --chunked-prefill-size counts.',
     group: SCHEDULING,
   },
   {
