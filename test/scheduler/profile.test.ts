@@ -294,7 +294,10 @@ describe('ends and errors', () => {
       },
     };
     const errors: string[] = [];
-    const h = harness({ addon, log: { ...silentLog, error: (line: string) => errors.push(line) } });
+    const h = harness({
+      addon,
+      log: Object.assign(Object.create(silentLog), { error: (line: string) => errors.push(line) }),
+    });
     const running = h.generate(generateMessage(prompt(5), { maxNewTokens: 3000 }));
     const request = profileRequest(directory, { activities: ['CPU', 'CUDA_PROFILER'] });
     await assert.rejects(h.startProfile(request), { code: 'INVALID_REQUEST', message: /there is no CUDA/ });
