@@ -26,5 +26,6 @@ test('work and time are summed by kind of step', async () => {
       { steps: 0, flops: 0, bytes: 0 },
     ],
   );
-  assert.ok(extend.seconds >= 0.006 && decode.seconds >= 0.009, 'the time is that of the steps');
+  // Timers have whole milliseconds and may fire a little early.
+  assert.ok(extend.seconds >= 0.004 && decode.seconds >= 0.006, 'the time is that of the steps');
 });
