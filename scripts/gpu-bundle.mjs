@@ -39,7 +39,8 @@ const TEST_PACKAGES = ['tsx'];
 const UNCHECKED =
   /^(models\/|test\/(?!native\/reference-models\.|reference\/|support\/|fixtures\/(models|configs)\/|tsconfig))/;
 /** Parts of packages that no check there needs. esbuild's own package has a second copy of the platform's program. */
-const SUPERFLUOUS = /\/dist\/(browser|commonjs)$|@huggingface\/hub\/dist\/[^/]+\.js$|(\.map|\.d\.[cm]?ts|\.md|node_modules\/esbuild\/bin\/esbuild|node_modules\/[^@/]+\/tests?)$/;
+const SUPERFLUOUS =
+  /\/dist\/(browser|commonjs)$|@huggingface\/hub\/dist\/[^/]+\.js$|(\.map|\.d\.[cm]?ts|\.md|node_modules\/esbuild\/bin\/esbuild|node_modules\/[^@/]+\/tests?)$/;
 
 const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
 
