@@ -10,7 +10,7 @@ import { loadAddon } from '#vitrine/native/load.js';
 import { TestEngine, TestSequence } from '../support/native-engine.js';
 import { createRandom } from '../support/random.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { writeRandomModel } from './random-model.js';
+import { LLAMA, writeRandomModel } from './random-model.js';
 import { ReferenceDecoder, referenceLogits } from './reference-decoder.js';
 import { ENGINE_DEFAULTS } from './reference-files.js';
 
@@ -19,19 +19,6 @@ const TOLERANCE = 4e-3;
 /** What the same without float8 differs by, at least. */
 const EFFECT = 2e-2;
 
-const LLAMA = {
-  architectures: ['LlamaForCausalLM'],
-  hidden_size: 40,
-  intermediate_size: 52,
-  num_hidden_layers: 2,
-  num_attention_heads: 5,
-  num_key_value_heads: 1,
-  vocab_size: 131,
-  max_position_embeddings: 128,
-  rms_norm_eps: 1e-5,
-  rope_theta: 10000,
-  tie_word_embeddings: false,
-};
 const FLOAT = { num_bits: 8, type: 'float', symmetric: true };
 const COMPRESSED = {
   quant_method: 'compressed-tensors',

@@ -6,26 +6,13 @@ import { prepareModel } from '#vitrine/model/prepare-model.js';
 import { TestEngine, TestSequence } from '../support/native-engine.js';
 import { createRandom } from '../support/random.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
-import { writeRandomModel } from './random-model.js';
+import { LLAMA, writeRandomModel } from './random-model.js';
 import { referenceLogits } from './reference-decoder.js';
 import { ENGINE_DEFAULTS } from './reference-files.js';
 
 /** Logits have a standard deviation of 1 to 6; float32 leaves differences of about 1e-6. */
 const TOLERANCE = 5e-5;
 
-const LLAMA = {
-  architectures: ['LlamaForCausalLM'],
-  hidden_size: 40,
-  intermediate_size: 52,
-  num_hidden_layers: 2,
-  num_attention_heads: 5,
-  num_key_value_heads: 1,
-  vocab_size: 131,
-  max_position_embeddings: 128,
-  rms_norm_eps: 1e-5,
-  rope_theta: 10000,
-  tie_word_embeddings: false,
-};
 const of = (architecture: string) => ({ ...LLAMA, architectures: [architecture] });
 const MOE = { num_experts: 5, num_experts_per_tok: 3, moe_intermediate_size: 28, head_dim: 8 };
 

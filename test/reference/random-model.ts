@@ -8,6 +8,21 @@ import { createRandom } from '../support/random.js';
 import { float8Code, rowScale } from './float8.js';
 import { ENGINE_DEFAULTS } from './reference-files.js';
 
+/** A small config of a Llama, of sizes that are no multiples of a vector. */
+export const LLAMA = {
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 40,
+  intermediate_size: 52,
+  num_hidden_layers: 2,
+  num_attention_heads: 5,
+  num_key_value_heads: 1,
+  vocab_size: 131,
+  max_position_embeddings: 128,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  tie_word_embeddings: false,
+};
+
 export type StoredAs = 'F32' | 'BF16';
 
 interface TensorBytes {
