@@ -118,7 +118,7 @@ class WeightLoader {
       const int64_t index = stored.count == 1 ? 0 : row;
       const float scale = read_float(bytes + index * size, stored.dtype);
       require(std::isfinite(scale) && scale >= 0, file.path(), ": tensor ", stored.source,
-              ": expected scales that are not negative, got ", scale, " at ", index);
+              ": expected finite scales that are not negative, got ", scale, " at ", index);
       scales[static_cast<size_t>(row)] = scale;
     }
     return scales;

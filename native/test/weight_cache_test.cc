@@ -130,6 +130,16 @@ std::vector<TinyModel> tiny_models() {
   return {{"plain", tiny_spec()}, {"biases, norms, tied", biases}, {"experts", experts}, {"float8", float8}};
 }
 
+/// A folder, and what a cache of the tiny model's weights needs.
+struct CacheFixture {
+  TemporaryFolder folder;
+  ModelSpec spec = tiny_spec();
+  ThreadPool pool{1};
+  std::unique_ptr<Backend> backend = make_cpu_backend(supported_cpu_isas().back(), pool);
+  Weights weights;
+  std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+};
+
 }  // namespace
 
 TEST("weight_cache: what is mapped is what is packed, for every instruction set and type, in one file") {
@@ -303,12 +313,8 @@ TEST("weight_cache: what one writer names is its own file, also when its folder 
 }
 
 TEST("weight_cache: who writes one file keeps nobody from another") {
-  const TemporaryFolder folder;
-  const ModelSpec spec = tiny_spec();
-  ThreadPool pool(1);
-  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
-  Weights weights;
-  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  CacheFixture fixture;
+  auto& [folder, spec, pool, backend, weights, slots] = fixture;
   WeightCache first({folder.path(), "one"}, slots, *backend);
   first.lock();
   first.create();
@@ -318,12 +324,8 @@ TEST("weight_cache: who writes one file keeps nobody from another") {
 }
 
 TEST("weight_cache: a file has no header before all else is written") {
-  const TemporaryFolder folder;
-  const ModelSpec spec = tiny_spec();
-  ThreadPool pool(1);
-  const auto backend = make_cpu_backend(supported_cpu_isas().back(), pool);
-  Weights weights;
-  const std::vector<ParameterSlot> slots = parameter_slots(spec, weights);
+  CacheFixture fixture;
+  auto& [folder, spec, pool, backend, weights, slots] = fixture;
   WeightCache cache({folder.path(), "id"}, slots, *backend);
   cache.lock();
   cache.create();

@@ -145,7 +145,7 @@ TEST("weight_loader: float8 rows with one scale or one each, beside rows that ar
   pieces[1].scales->offset = bad;
   CHECK_THROWS_WITH(load(), "tensor b_scale (15 rows of 2 bytes at offset " + std::to_string(bad) + ") ends outside");
   pieces[1].scales = PieceScales{0, bad, DType::kFloat32, 1, "b_scale"};
-  CHECK_THROWS_WITH(load(), "tensor b_scale: expected scales that are not negative, got -1 at 0");
+  CHECK_THROWS_WITH(load(), "tensor b_scale: expected finite scales that are not negative, got -1 at 0");
   pieces[1].scales.reset();
   CHECK_THROWS_WITH(load(), "tensor b: expected scales for float8_e4m3fn");
   pieces[1] = {0, first, DType::kBFloat16, 15, "b", PieceScales{0, scale, DType::kFloat32, 1, "b_scale"}};
