@@ -1,4 +1,4 @@
-// scripts/gpu-bundle [--prebuilt] [FILE]: makes vitrine-gpu.tar.gz from what git knows and gpu-check needs, the compiled
+// scripts/gpu-bundle [--prebuilt] [FILE]: makes vitrine-gpu.tar.xz from what git knows and gpu-check needs, the compiled
 // TypeScript, the packages that run and test it, and a stripped Node. --prebuilt adds what was built here, for a machine
 // whose time is too dear for compilers (and whose C library is not older). Fails above 60 MiB, the most that such a
 // machine may be sent.
@@ -25,7 +25,7 @@ const { values: options, positionals } = parseArgs({
   options: { prebuilt: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
-const target = resolve(positionals[0] ?? 'vitrine-gpu.tar.gz');
+const target = resolve(positionals[0] ?? 'vitrine-gpu.tar.xz');
 /** What gpu-check's build part makes, but for what only a compiler needs. */
 const PRODUCTS = [
   'build/cuda/libvitrine_cuda.so',
@@ -108,8 +108,11 @@ try {
   }
   const changed = git('status', '--porcelain') === '' ? '' : '+changes';
   writeFileSync(join(home, 'COMMIT'), `${git('rev-parse', 'HEAD')}${changed}\n`);
-  const { status } = spawnSync('tar', ['-C', folder, '-czf', target, ...readdirSync(folder)], { stdio: 'inherit' });
-  if (status !== 0) throw new Error('tar failed');
+  const { status } = spawnSync('tar', ['-C', folder, '-cJf', target, ...readdirSync(folder)], {
+    stdio: 'inherit',
+    env: { ...process.env, XZ_OPT: '-T0 -6' },
+  });
+  if (status !== 0) throw new Error('tar failed (it needs xz)');
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
