@@ -16,6 +16,7 @@ serve({
     vocab = shape.vocab;
     const options = resolveOptions(SCHEDULER_OPTIONS, {
       modelPath: directory,
+      device: 'cpu',
       dtype: shape.dtype,
       cpuThreads: threads,
       contextLength: shape.contextLength,

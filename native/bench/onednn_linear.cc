@@ -1,78 +1,38 @@
 #include "bench/onednn_linear.h"
 
-#ifdef VITRINE_ONEDNN
-#include <omp.h>
+#include <dlfcn.h>
 
-#include <algorithm>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <vector>
-#endif
+#include <filesystem>
+
+#include "bench/onednn_module.h"
 
 namespace vitrine::bench {
-
-#ifdef VITRINE_ONEDNN
 namespace {
 
-using dnnl::memory;
-
-class PackedMatmul final : public OneDnnLinear {
- public:
-  PackedMatmul(int64_t m, int64_t n, int64_t k, memory::data_type type, int64_t copies)
-      : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
-    const memory::desc x({m, k}, type, memory::format_tag::ab);
-    const memory::desc weight({k, n}, type, memory::format_tag::any);
-    const memory::desc out({m, n}, memory::data_type::f32, memory::format_tag::ab);
-    const dnnl::matmul::primitive_desc plan(dnnl::matmul::desc(x, weight, out), engine_);
-    matmul_ = dnnl::matmul(plan);
-    x_ = memory(plan.src_desc(), engine_);
-    out_ = memory(plan.dst_desc(), engine_);
-    for (int64_t i = 0; i < copies; ++i) weights_.emplace_back(plan.weights_desc(), engine_);
-    for (memory& each : weights_) fill(each);
-    fill(x_);
-  }
-
-  void run() override {
-    memory& weight = weights_[next_++ % weights_.size()];
-    matmul_.execute(stream_, {{DNNL_ARG_SRC, x_}, {DNNL_ARG_WEIGHTS, weight}, {DNNL_ARG_DST, out_}});
-    stream_.wait();
-  }
-
- private:
-  /// 1.0 in the upper half of a float32 is 1.0 as bfloat16; as pairs of it, a normal float32.
-  static void fill(memory& each) {
-    auto* words = static_cast<uint16_t*>(each.get_data_handle());
-    std::fill_n(words, each.get_desc().get_size() / 2, uint16_t{0x3f80});
-  }
-
-  dnnl::engine engine_;
-  dnnl::stream stream_;
-  dnnl::matmul matmul_;
-  memory x_;
-  memory out_;
-  std::vector<memory> weights_;
-  size_t next_ = 0;
-};
+/// Null where it was not built, or oneDNN is not there to be loaded.
+const OneDnnModule* module() {
+  static const OneDnnModule* const found = [] {
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
+    void* const library = dlopen((program.parent_path() / "onednn_linear.so").c_str(), RTLD_NOW | RTLD_LOCAL);
+    return library == nullptr ? nullptr : static_cast<const OneDnnModule*>(dlsym(library, kOneDnnModuleSymbol));
+  }();
+  return found;
+}
 
 }  // namespace
 
 void OneDnnLinear::start(int threads) {
-  omp_set_num_threads(threads);
-#pragma omp parallel
-  {}
+  if (module() != nullptr) module()->start(threads);
 }
 
 std::unique_ptr<OneDnnLinear> OneDnnLinear::create(int64_t m, int64_t n, int64_t k, DType dtype, int64_t copies) {
-  if (dtype == DType::kFloat16 || m == 0 || n == 0 || k == 0) return nullptr;
-  const auto type = dtype == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
-  try {
-    return std::make_unique<PackedMatmul>(m, n, k, type, copies);
-  } catch (const dnnl::error&) {
-    return nullptr;  // a CPU without bfloat16
-  }
+  if (module() == nullptr || dtype == DType::kFloat16 || m == 0 || n == 0 || k == 0) return nullptr;
+  void* const product = module()->create(m, n, k, dtype == DType::kBFloat16, copies);
+  return product == nullptr ? nullptr : std::unique_ptr<OneDnnLinear>(new OneDnnLinear(product));
 }
-#else
-void OneDnnLinear::start(int) {}
-std::unique_ptr<OneDnnLinear> OneDnnLinear::create(int64_t, int64_t, int64_t, DType, int64_t) { return nullptr; }
-#endif
+
+OneDnnLinear::~OneDnnLinear() { module()->destroy(product_); }
+
+void OneDnnLinear::run() { module()->run(product_); }
 
 }  // namespace vitrine::bench

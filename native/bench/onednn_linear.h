@@ -1,5 +1,5 @@
-// oneDNN's matrix product beside ours, where oneDNN is installed when the benches are built: the strongest CPU library
-// we know of.
+// oneDNN's matrix product beside ours, where oneDNN is installed: the strongest CPU library we know of. It is reached
+// through onednn_linear.so beside the program, so that the program runs where oneDNN is not.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,16 @@ class OneDnnLinear {
  public:
   /// Starts its threads: before the calling thread is pinned, for they inherit where it may run.
   static void start(int threads);
-  /// Null for a dtype that oneDNN does not multiply on this CPU, and for an empty product. `copies` of the weight are
-  /// used in turn.
+  /// Null without oneDNN, for a dtype that it does not multiply on this CPU, and for an empty product. `copies` of the
+  /// weight are used in turn.
   static std::unique_ptr<OneDnnLinear> create(int64_t m, int64_t n, int64_t k, DType dtype, int64_t copies);
 
-  virtual ~OneDnnLinear() = default;
-  virtual void run() = 0;
+  ~OneDnnLinear();
+  void run();
+
+ private:
+  explicit OneDnnLinear(void* product) : product_(product) {}
+  void* product_;
 };
 
 }  // namespace vitrine::bench

@@ -29,6 +29,11 @@ uint32_t common_alignment(std::initializer_list<const void*> addresses) {
   return static_cast<uint32_t>(bits & (~bits + 1));
 }
 
+bool rows_aligned_16(const Gemm& job) {
+  return job.k * static_cast<int64_t>(dtype_bytes(job.dtype)) % 16 == 0 &&
+         job.n * static_cast<int64_t>(dtype_bytes(job.out_dtype)) % 16 == 0;
+}
+
 void check_lt(lt::Status status, const char* what) { require(status == lt::kSuccess, what, ": status ", status); }
 
 }  // namespace
@@ -105,6 +110,8 @@ bool Linear::multiply_by_library(const Gemm& job, const void* bias, cudaStream_t
   if (handle_ == nullptr || job.m == 0 || job.n == 0 || job.k == 0) return false;
   // Beside float8 operands cublasLt takes the bias of a float32 output for bfloat16.
   if (job.dtype == VITRINE_FLOAT8_E4M3 && job.out_dtype == VITRINE_FLOAT32 && bias != nullptr) return false;
+  // For rows that are not of whole 16 bytes its kernels round the sum to 16 bits before they add the bias (13.1, H100).
+  if (bias != nullptr && !rows_aligned_16(job)) return false;
   Plan& plan = plan_for(job, bias);
   if (!plan.usable) return false;
   const lt::Library& library = lt::library();

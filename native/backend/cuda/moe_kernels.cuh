@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
   float largest = -INFINITY;
   for (int e = lane; e < routing.num_experts; e += 32) largest = fmaxf(largest, logit(e));
   largest = warp_max(largest);
-  float total = 0;
+  Sum<T> total = 0;
   for (int e = lane; e < routing.num_experts; e += 32) total += expf(to_float(row[e]) - largest);
   total = warp_sum(total);
   const bool finite = isfinite(total) && isfinite(largest);
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
   float* const weights = routing.expert_weights + token * routing.top_k;
   float last = INFINITY;  // the expert chosen before
   int last_id = -1;
-  float chosen = 0;
+  Sum<T> chosen = 0;
   for (int k = 0; k < routing.top_k; ++k) {
     float best = -INFINITY;
     int best_id = routing.num_experts;
@@ -65,9 +65,9 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
       weights[k] = weight;
     }
   }
-  const float divisor = routing.normalize != 0 ? chosen : total;
+  const Sum<T> divisor = routing.normalize != 0 ? chosen : total;
   __syncwarp();  // the weights are there for all lanes
-  for (int k = lane; k < routing.top_k; k += 32) weights[k] = finite ? weights[k] / divisor : NAN;
+  for (int k = lane; k < routing.top_k; k += 32) weights[k] = finite ? static_cast<float>(weights[k] / divisor) : NAN;
 }
 
 /// One block; dynamic shared memory: num_experts ints.

@@ -46,9 +46,9 @@ template <class T, class C>
 __device__ void rotate_head(const Job& job, T* head, const float* gain, const float* cos_sin, int lane, C* stored) {
   float scale = 1.0f;
   if (gain != nullptr) {
-    float squares = 0;
-    for (int32_t i = lane; i < job.head_dim; i += 32) squares += to_float(head[i]) * to_float(head[i]);
-    scale = rsqrtf(warp_sum(squares) / static_cast<float>(job.head_dim) + job.eps);
+    Sum<T> squares = 0;
+    for (int32_t i = lane; i < job.head_dim; i += 32) squares += Sum<T>{to_float(head[i])} * to_float(head[i]);
+    scale = inverse_root(warp_sum(squares) / static_cast<Sum<T>>(job.head_dim) + job.eps);
   }
   const auto normed = [&](int32_t i) {
     const float value = to_float(head[i]);
