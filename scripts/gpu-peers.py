@@ -44,7 +44,8 @@ def our_times(report):
         if dtype == "bfloat16":
             times[name] = case["median_us"]
     for row in parts.get("steps", {}).get("rows", []):
-        if row.get("median_decode_latency") and row.get("input_len") == STEP_CONTEXT:
+        quantized = row.get("quantization") is not None  # transformers runs in bfloat16
+        if not quantized and row.get("median_decode_latency") and row.get("input_len") == STEP_CONTEXT:
             times[f"decode step b{row['batch_size']} s{row['input_len']}"] = row["median_decode_latency"] * 1e6
     return times
 

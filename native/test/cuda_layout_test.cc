@@ -153,6 +153,10 @@ TEST("cuda attention plan: few long requests are split over the device, many are
   CHECK_EQ(plan.partial_rows, 32 * 4);
   plan_attention(tiling, one.query_start, one.seq_lens, 512, plan);
   CHECK_EQ(plan.short_items.size(), size_t{4});  // the window, in parts of kShortestPart
+  Batch some;
+  for (int i = 0; i < 8; ++i) some.add(16383, 1);
+  plan_attention(tiling, some.query_start, some.seq_lens, 0, plan);
+  CHECK_EQ(plan.short_items.size(), size_t{32});  // a fifth part of each would be 40 for the 33 slots of a kv head
   Batch many;
   for (int i = 0; i < 64; ++i) many.add(4095, 1);
   plan_attention(tiling, many.query_start, many.seq_lens, 0, plan);

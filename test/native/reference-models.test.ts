@@ -61,8 +61,21 @@ function prefillOf(engine: TestEngine, sequence: TestSequence, prompt: readonly 
   return engine.step([sequence.next(prompt, { rows, flags })], { sections: { topLogprobs: [5] } });
 }
 
-async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<void> {
-  const { prompt_ids: prompt, greedy_ids: greedy } = reference;
+/**
+ * After 22 tokens of its prompt of one token two router logits of tiny-mixtral are 5.9e-7 apart (in float64): which expert
+ * is chosen hangs on the order of sums in float32. The CPU's order gives the reference's choice, a GPU's may not.
+ */
+const NEAR_TIE = { model: 'tiny-mixtral', promptTokens: 1, sureTokens: 22 };
+
+function sureTokens(name: string, { prompt_ids, greedy_ids }: ReferenceCase, { device = 'cpu' }: EngineSettings) {
+  const { model, promptTokens, sureTokens } = NEAR_TIE;
+  return device === 'cuda' && name === model && prompt_ids.length === promptTokens ? sureTokens : greedy_ids.length;
+}
+
+/** `count`: of the greedy tokens, how many must be the reference's. */
+async function checkCase(engine: TestEngine, reference: ReferenceCase, count: number): Promise<void> {
+  const prompt = reference.prompt_ids;
+  const greedy = reference.greedy_ids.slice(0, count);
   const sequence = new TestSequence(3, engine.blocksFor(1, prompt.length + greedy.length));
   const prefill = await prefillOf(engine, sequence, prompt);
   const last = prompt.length - 1;
@@ -83,7 +96,7 @@ async function checkCase(engine: TestEngine, reference: ReferenceCase): Promise<
     tokenLogprobs.push(output.floats('rowLogprobs')[0]!);
   }
   assert.deepEqual(tokens, greedy);
-  assertClose(tokenLogprobs, reference.greedy_logprobs, LOGPROB_TOLERANCE, 'greedy');
+  assertClose(tokenLogprobs, reference.greedy_logprobs.slice(0, count), LOGPROB_TOLERANCE, 'greedy');
 }
 
 /** Prompt and greedy tokens in one step, and again token by token: close to the reference, and to each other. */
@@ -162,7 +175,7 @@ for (const setting of settings()) {
         );
         try {
           for (const reference of readReference(name).cases) {
-            if (tolerance === null) await checkCase(engine, reference);
+            if (tolerance === null) await checkCase(engine, reference, sureTokens(name, reference, engineSettings));
             else await checkRoundedCase(engine, reference, tolerance);
           }
         } finally {

@@ -41,6 +41,7 @@ describe('gpu-peers.py', { skip: noPython }, () => {
         steps: {
           rows: [
             { batch_size: 1, input_len: 1024, median_decode_latency: 0.005 },
+            { batch_size: 1, input_len: 1024, median_decode_latency: 0.003, quantization: 'fp8' }, // theirs has 16 bits
             { batch_size: 32, input_len: 512, median_decode_latency: 0.006 }, // another context
           ],
         },

@@ -18,8 +18,8 @@ void launch(const VitrineTensor& gate_up, const VitrineTensor& out, cudaStream_t
   const dim3 grid(static_cast<unsigned>(ceil_div<int64_t>(per_row, kThreads)),
                   static_cast<unsigned>(std::min(out.rows, kMaxGridYZ)));
   const auto kernel = vectors ? gated_kernel<T, kActivation, kVec> : gated_kernel<T, kActivation, 1>;
-  kernel<<<grid, kThreads, 0, stream>>>(static_cast<const T*>(gate_up.data), out.rows, out.cols,
-                                        static_cast<T*>(out.data));
+  launch_kernel("gated_activation", kernel, grid, kThreads, 0, stream, static_cast<const T*>(gate_up.data), out.rows,
+                out.cols, static_cast<T*>(out.data));
 }
 
 }  // namespace
@@ -35,7 +35,6 @@ void gated_activation(const VitrineTensor& gate_up, int activation, const Vitrin
       default: fail(VITRINE_CUDA_ERROR, "unknown activation ", activation);
     }
   });
-  check_launch("gated_activation");
 }
 
 }  // namespace vitrine::cuda

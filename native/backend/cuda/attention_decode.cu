@@ -20,11 +20,10 @@ void attention_decode(const AttentionTypes& types, const AttentionArgs& args, co
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
   const bool launched = for_fast_shape(types, args.head_dim, [&](auto value, auto cached, auto size) {
     using Shape = DecodeShape<size(), sizeof(cached)>;
-    attention_decode_kernel<decltype(value), decltype(cached), size()>
-        <<<grid, Shape::kWarps * 32, Shape::kSharedBytes, stream>>>(args, work);
+    launch_kernel("attention_decode", attention_decode_kernel<decltype(value), decltype(cached), size()>, grid,
+                  Shape::kWarps * 32, Shape::kSharedBytes, stream, args, work);
   });
   require(launched, "attention_decode: no kernel for head_dim ", args.head_dim, " of dtype ", types.values);
-  check_launch("attention_decode");
 }
 
 }  // namespace vitrine::cuda

@@ -98,6 +98,7 @@ __device__ __forceinline__ void merge_warps(const AttentionArgs& args, const Att
 /// Grid (any, kv heads), DecodeShape::kWarps * 32 threads. C: elements of the cache, T or Float8.
 template <class T, class C, int kHeadDim>
 __global__ void __launch_bounds__(128, 2) attention_decode_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
+  wait_for_earlier_kernels();
   using Shape = DecodeShape<kHeadDim, sizeof(C)>;
   constexpr int kKeys = Shape::kKeys;
   constexpr int kStages = Shape::kStages;

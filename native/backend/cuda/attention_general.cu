@@ -32,10 +32,9 @@ void attention_general(const AttentionTypes& types, const AttentionArgs& args, c
   if (blocks == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
   for_types(types, [&](auto value, auto cached) {
-    const auto kernel = general_kernel<decltype(value), decltype(cached)>(args.head_dim);
-    kernel<<<grid, kThreads, general_shared_bytes(args.head_dim), stream>>>(args, work);
+    launch_kernel("attention_general", general_kernel<decltype(value), decltype(cached)>(args.head_dim), grid, kThreads,
+                  general_shared_bytes(args.head_dim), stream, args, work);
   });
-  check_launch("attention_general");
 }
 
 void attention_merge(int dtype, const AttentionArgs& args, const WorkList<AttentionMerge>& work, int32_t blocks,
@@ -43,9 +42,8 @@ void attention_merge(int dtype, const AttentionArgs& args, const WorkList<Attent
   if (blocks == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
   for_dtype(dtype, [&](auto element) {
-    attention_merge_kernel<decltype(element)><<<grid, kThreads, 0, stream>>>(args, work);
+    launch_kernel("attention_merge", attention_merge_kernel<decltype(element)>, grid, kThreads, 0, stream, args, work);
   });
-  check_launch("attention_merge");
 }
 
 }  // namespace vitrine::cuda

@@ -26,6 +26,7 @@ constexpr size_t general_shared_bytes(int32_t head_dim) {
 template <class T, class C, int kColumns>
 __global__ void __launch_bounds__(128, kColumns <= 8 ? 4 : 3)
     attention_general_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
+  wait_for_earlier_kernels();
   const int head_dim = args.head_dim;
   const int stride = general_stride(head_dim);
   float* const queries = reinterpret_cast<float*>(dynamic_shared());
@@ -132,10 +133,56 @@ __global__ void __launch_bounds__(128, kColumns <= 8 ? 4 : 3)
   }
 }
 
-/// out = sum over parts of 2^(lse - total) * part, total = log2 of the sum of 2^lse. Grid (any, kv heads), one warp a
-/// row.
+/// A row of out = sum over parts of 2^(lse - total) * part, total = log2 of the sum of 2^lse. A lane takes kVec
+/// neighbouring columns at a time.
+template <class T, int kVec>
+__device__ void merge_row(const AttentionArgs& args, const AttentionMerge& merge, int row, int kv_head, int lane) {
+  const auto partial = [&](int part) {
+    return partial_index(args, merge.first_partial + part * merge.num_rows + row, kv_head);
+  };
+  float largest = kMinusInfinity;
+  for (int p = lane; p < merge.num_parts; p += 32) largest = fmaxf(largest, args.partial_lse[partial(p)]);
+  largest = warp_max(largest);  // finite: every row sees its own key
+  const auto factor_of = [&](int part) {
+    return part < merge.num_parts ? exp2f(args.partial_lse[partial(part)] - largest) : 0.0f;
+  };
+  float sum = 0;
+  for (int p = lane; p < merge.num_parts; p += 32) sum += factor_of(p);
+  const float inverse = 1.0f / warp_sum(sum);
+  T* const to = output_row<T>(args, merge.first_token, merge.first_row + row, kv_head);
+  for (int first = 0; first < args.head_dim; first += 32 * kVec) {
+    const int d = first + lane * kVec;
+    const bool inside = d < args.head_dim;
+    const float* const from = args.partial_out + (inside ? d : 0);
+    float out[kVec] = {};
+    for (int base = 0; base < merge.num_parts; base += 32) {
+      const float factor = factor_of(base + lane);  // each lane of one part, for all lanes
+      const int count = min(32, merge.num_parts - base);
+#pragma unroll 8
+      for (int p = 0; p < count; ++p) {
+        const float of_part = __shfl_sync(kAllLanes, factor, p);
+        const float* const values = from + partial(base + p) * args.head_dim;
+        if constexpr (kVec == 4) {
+          const float4 four = *reinterpret_cast<const float4*>(values);
+          out[0] = fmaf(of_part, four.x, out[0]);
+          out[1] = fmaf(of_part, four.y, out[1]);
+          out[2] = fmaf(of_part, four.z, out[2]);
+          out[3] = fmaf(of_part, four.w, out[3]);
+        } else {
+          out[0] = fmaf(of_part, values[0], out[0]);
+        }
+      }
+    }
+    if (!inside) continue;
+#pragma unroll
+    for (int j = 0; j < kVec; ++j) to[d + j] = from_float<T>(out[j] * inverse);
+  }
+}
+
+/// Grid (any, kv heads), one warp a row.
 template <class T>
 __global__ void __launch_bounds__(128) attention_merge_kernel(AttentionArgs args, WorkList<AttentionMerge> work) {
+  wait_for_earlier_kernels();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warps = static_cast<int>(blockDim.x) / 32;
   const int kv_head = static_cast<int>(blockIdx.y);
@@ -143,23 +190,10 @@ __global__ void __launch_bounds__(128) attention_merge_kernel(AttentionArgs args
   for (int i = static_cast<int>(blockIdx.x); i < count; i += static_cast<int>(gridDim.x)) {
     const AttentionMerge merge = work.items[i];
     for (int row = static_cast<int>(threadIdx.x) / 32; row < merge.num_rows; row += warps) {
-      const auto partial = [&](int part) {
-        return partial_index(args, merge.first_partial + part * merge.num_rows + row, kv_head);
-      };
-      float largest = kMinusInfinity;
-      for (int p = lane; p < merge.num_parts; p += 32) largest = fmaxf(largest, args.partial_lse[partial(p)]);
-      largest = warp_max(largest);  // finite: every row sees its own key
-      float sum = 0;
-      for (int p = lane; p < merge.num_parts; p += 32) sum += exp2f(args.partial_lse[partial(p)] - largest);
-      const float inverse = 1.0f / warp_sum(sum);
-      T* const to = output_row<T>(args, merge.first_token, merge.first_row + row, kv_head);
-      for (int d = lane; d < args.head_dim; d += 32) {
-        float value = 0;
-        for (int p = 0; p < merge.num_parts; ++p) {
-          const int64_t at = partial(p);
-          value = fmaf(exp2f(args.partial_lse[at] - largest), args.partial_out[at * args.head_dim + d], value);
-        }
-        to[d] = from_float<T>(value * inverse);
+      if (args.head_dim % 4 == 0) {
+        merge_row<T, 4>(args, merge, row, kv_head, lane);
+      } else {
+        merge_row<T, 1>(args, merge, row, kv_head, lane);
       }
     }
   }

@@ -45,11 +45,10 @@ void attention_hopper(const AttentionTypes& types, const AttentionArgs& args, co
   if (blocks == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
   const bool launched = for_hopper_shape(types, args.head_dim, [&](auto element, auto size) {
-    attention_hopper_kernel<decltype(element), size()>
-        <<<grid, HopperShape<size()>::kThreads, kHopperSharedBytes<size()>, stream>>>(args, work);
+    launch_kernel("attention_hopper", attention_hopper_kernel<decltype(element), size()>, grid,
+                  HopperShape<size()>::kThreads, kHopperSharedBytes<size()>, stream, args, work);
   });
   require(launched, "attention_hopper: no kernel for head_dim ", args.head_dim, " of dtype ", types.values);
-  check_launch("attention_hopper");
 }
 
 }  // namespace vitrine::cuda

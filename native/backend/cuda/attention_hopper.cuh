@@ -360,6 +360,7 @@ __global__ void __launch_bounds__(HopperShape<kHeadDim>::kThreads, 1)
       barrier_init(&shared.values_empty[stage], kConsumerWarps);
     }
   }
+  wait_for_earlier_kernels();
   __syncthreads();
   const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
   if (warpgroup == 0) {

@@ -30,11 +30,35 @@ void add_tiles(const AttentionTiling& tiling, AttentionItem item, int32_t tokens
   }
 }
 
+/// The most keys of a part. With a slot for every tile, the least with which there is one for every part as well: a
+/// part more would wait for a whole other part. Else the mean load of a slot.
+int32_t longest_part(int32_t slots_per_head, const std::vector<AttentionItem>& tiles) {
+  int64_t total = 0;
+  int32_t longest_tile = 0;
+  for (const AttentionItem& tile : tiles) {
+    total += keys_of(tile);
+    longest_tile = std::max(longest_tile, keys_of(tile));
+  }
+  const int32_t mean = rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots_per_head)));
+  if (tiles.size() > static_cast<size_t>(slots_per_head)) return mean;
+  const auto has_slots = [&](int32_t longest) {
+    int64_t parts = 0;
+    for (const AttentionItem& tile : tiles) parts += ceil_div(keys_of(tile), longest);
+    return parts <= slots_per_head;
+  };
+  // In steps: too_few has not slots enough, enough has.
+  int32_t too_few = mean / kPartStep - 1;
+  int32_t enough = std::max(too_few + 1, rounded_up(longest_tile) / kPartStep);
+  while (enough - too_few > 1) {
+    const int32_t middle = too_few + (enough - too_few) / 2;
+    (has_slots(middle * kPartStep) ? enough : too_few) = middle;
+  }
+  return enough * kPartStep;
+}
+
 /// Replaces the tiles by their parts.
 void split_tiles(int32_t slots_per_head, std::vector<AttentionItem>& tiles, AttentionPlan& plan) {
-  int64_t total = 0;
-  for (const AttentionItem& tile : tiles) total += keys_of(tile);
-  const int32_t longest = rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots_per_head)));
+  const int32_t longest = longest_part(slots_per_head, tiles);
   const size_t count = tiles.size();
   for (size_t i = 0; i < count; ++i) {
     const AttentionItem tile = tiles[i];

@@ -20,11 +20,10 @@ void attention_prefill(const AttentionTypes& types, const AttentionArgs& args, c
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(args.kv_heads));
   const bool launched = for_fast_shape(types, args.head_dim, [&](auto value, auto cached, auto size) {
     using Shape = PrefillShape<size(), sizeof(cached)>;
-    attention_prefill_kernel<decltype(value), decltype(cached), size()>
-        <<<grid, Shape::kWarps * 32, Shape::kSharedBytes, stream>>>(args, work);
+    launch_kernel("attention_prefill", attention_prefill_kernel<decltype(value), decltype(cached), size()>, grid,
+                  Shape::kWarps * 32, Shape::kSharedBytes, stream, args, work);
   });
   require(launched, "attention_prefill: no kernel for head_dim ", args.head_dim, " of dtype ", types.values);
-  check_launch("attention_prefill");
 }
 
 }  // namespace vitrine::cuda

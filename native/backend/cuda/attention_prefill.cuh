@@ -28,6 +28,7 @@ struct PrefillShape {
 /// Grid (any, kv heads), PrefillShape::kWarps * 32 threads. C: elements of the cache, T or Float8.
 template <class T, class C, int kHeadDim>
 __global__ void __launch_bounds__(128, 2) attention_prefill_kernel(AttentionArgs args, WorkList<AttentionItem> work) {
+  wait_for_earlier_kernels();
   using Shape = PrefillShape<kHeadDim, sizeof(C)>;
   constexpr int kKeys = Shape::kKeys;
   constexpr int kStepKeys = Shape::kStepKeys;

@@ -46,7 +46,9 @@ struct VitrineCudaContext {
         linear(description.compute_major, fixed_memory),
         sampler(inputs, results),
         attention(inputs, fixed_memory, dtype, description.multiprocessors),
-        experts(transfers, fixed_memory) {}
+        experts(transfers, fixed_memory) {
+    vitrine::cuda::launches_overlap();  // refuses what VITRINE_CUDA_PDL may not be
+  }
 
   /// The stream to queue an op on: what the step has uploaded before is there.
   cudaStream_t queue() {

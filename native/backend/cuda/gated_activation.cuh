@@ -10,6 +10,7 @@ constexpr int kThreads = 256;
 
 template <class T, int kActivation, int kVec>
 __global__ void __launch_bounds__(kThreads) gated_kernel(const T* gate_up, int64_t rows, int64_t cols, T* out) {
+  wait_for_earlier_kernels();
   const int64_t i = (blockIdx.x * int64_t{kThreads} + threadIdx.x) * kVec;
   if (i >= cols) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {

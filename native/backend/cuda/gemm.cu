@@ -19,8 +19,8 @@ template <class T, int kTileM, bool kAligned, class Store>
 void launch_tile(const Gemm& job, int64_t k, Store store, cudaStream_t stream) {
   constexpr size_t kShared = size_t{kTileM + kTileN} * kTileK * sizeof(T) * kStages;
   static_assert(kShared <= 48 * 1024, "more needs cudaFuncSetAttribute");
-  gemm_kernel<T, kTileM, kAligned><<<grid_of(job, kTileN, kTileM), kThreads, kShared, stream>>>(
-      static_cast<const T*>(job.x), static_cast<const T*>(job.weight), job.m, job.n, k, store);
+  launch_kernel("linear", gemm_kernel<T, kTileM, kAligned, Store>, grid_of(job, kTileN, kTileM), kThreads, kShared,
+                stream, static_cast<const T*>(job.x), static_cast<const T*>(job.weight), job.m, job.n, k, store);
 }
 
 template <class T, bool kAligned, class Store>
@@ -45,9 +45,9 @@ void launch_8(const Gemm& job, cudaStream_t stream) {
 }
 
 void launch_32(const Gemm& job, cudaStream_t stream) {
-  gemm_kernel_f32<<<grid_of(job, kTile32, kTile32), kThreads, 0, stream>>>(
-      static_cast<const float*>(job.x), static_cast<const float*>(job.weight), job.m, job.n, job.k,
-      PlainStore<float>{static_cast<float*>(job.out), job.bias});
+  launch_kernel("linear", gemm_kernel_f32, grid_of(job, kTile32, kTile32), kThreads, 0, stream,
+                static_cast<const float*>(job.x), static_cast<const float*>(job.weight), job.m, job.n, job.k,
+                PlainStore<float>{static_cast<float*>(job.out), job.bias});
 }
 
 }  // namespace
@@ -70,7 +70,6 @@ void gemm(const Gemm& job, cudaStream_t stream) {
         launch_8(part, stream);
         break;
     }
-    check_launch("linear");
   }
 }
 

@@ -46,6 +46,7 @@ __device__ void load_tile(T* tile, const T* from, int64_t first, int64_t rows, i
 template <class T, int kTileM, bool kAligned, class Store>
 __global__ void __launch_bounds__(kThreads, 1)
     gemm_kernel(const T* __restrict__ x, const T* __restrict__ weight, int64_t m, int64_t n, int64_t k, Store store) {
+  wait_for_earlier_kernels();
   constexpr int kStageElements = (kTileM + kTileN) * kTileK;
   constexpr int kBlocksM = kTileM / 2 / 16;
   T* stages = reinterpret_cast<T*>(dynamic_shared());
@@ -120,6 +121,7 @@ constexpr int kDepth32 = 16;
 __global__ void __launch_bounds__(kThreads)
     gemm_kernel_f32(const float* __restrict__ x, const float* __restrict__ weight, int64_t m, int64_t n, int64_t k,
                     PlainStore<float> store) {
+  wait_for_earlier_kernels();
   __shared__ float x_tile[kDepth32][kTile32 + 1];
   __shared__ float w_tile[kDepth32][kTile32 + 1];
   const int column = threadIdx.x % 16;

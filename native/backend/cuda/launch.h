@@ -1,10 +1,10 @@
 // What every launcher of this library shares: errors, the choice of a dtype, grid sizes.
 //
 // A launcher is a plain host function in namespace vitrine::cuda that ends in (..., cudaStream_t stream): it chooses
-// the kernel's template arguments, launches on `stream` and calls check_launch("name of the op"). It takes the structs
-// of cuda_api.h, allocates nothing and never synchronises, so that it can be captured in a graph; memory it needs
-// beside its tensors is a parameter. A kernel template is instantiated and launched in one .cu file. A launcher with
-// nothing to do (no rows) returns before launching: an empty grid is an error of CUDA.
+// the kernel's template arguments and calls launch_kernel("name of the op", ...). It takes the structs of cuda_api.h,
+// allocates nothing and never synchronises, so that it can be captured in a graph; memory it needs beside its tensors
+// is a parameter. A kernel template is instantiated and launched in one .cu file. A launcher with nothing to do (no
+// rows) returns before launching: an empty grid is an error of CUDA.
 //
 // Errors are exceptions within the library; api.cc turns them into codes.
 #pragma once
@@ -18,6 +18,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "backend/cuda/cuda_api.h"
 
@@ -48,9 +49,21 @@ void require(bool condition, const Parts&... parts) {
 /// Throws when a CUDA call failed; `what` names it. Takes the error from the runtime's own memory of it.
 void check(cudaError_t code, const char* what);
 
-/// After a launch: `what` names the op. Does not wait: what goes wrong while the kernel runs comes out later.
-inline void check_launch(const char* what) {
-  if (const cudaError_t code = cudaGetLastError(); code != cudaSuccess) [[unlikely]]
+/// Whether kernels may start before the one before them on the stream has ended (programmatic dependent launch): on the
+/// current device, from compute capability 9.0 on, unless VITRINE_CUDA_PDL=off.
+bool launches_overlap();
+
+/// Launches a kernel that begins with wait_for_earlier_kernels(). `what` names the op.
+template <class... Parameters>
+void launch_kernel(const char* what, void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared,
+                   cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  const cudaLaunchConfig_t config{grid, dim3(threads), shared, stream, &overlap, launches_overlap() ? 1U : 0U};
+  if (const cudaError_t code = cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
+      code != cudaSuccess) [[unlikely]]
     check(code, what);
 }
 

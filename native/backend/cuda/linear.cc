@@ -9,6 +9,7 @@
 namespace vitrine::cuda {
 namespace {
 
+constexpr int64_t kFewTokens = 8;    // up to which our streaming of 16-bit weights is the faster (H100)
 constexpr size_t kMostPlans = 4096;  // prefill brings ever new token counts
 constexpr size_t kWorkspaceBytes = size_t{4} << 20;
 constexpr size_t kWorkspaceBytesHopper = size_t{32} << 20;  // as NVIDIA recommends for each
@@ -88,10 +89,12 @@ void Linear::run(const VitrineCudaWeight& weight, const VitrineCudaWeight* bias,
     job.token_scales = scales;
     job.row_scales = weight.scales;
   }
-  if (supports_streaming(job)) {
+  const void* const library_bias = bias == nullptr ? nullptr : bias->activation_copy;
+  const bool streams = supports_streaming(job);
+  if (streams && (job.m <= kFewTokens || float8)) {
     streaming_gemm(job, stream);
-  } else if (!multiply_by_library(job, bias == nullptr ? nullptr : bias->activation_copy, stream)) {
-    gemm(job, stream);
+  } else if (!multiply_by_library(job, library_bias, stream)) {
+    streams ? streaming_gemm(job, stream) : gemm(job, stream);
   }
 }
 

@@ -22,7 +22,7 @@ template <class T, class Shape>
 void launch_gemm(bool gated, const GroupedGemm& job, cudaStream_t stream) {
   const auto kernel = gated ? moe_gemm_kernel<T, Shape, true> : moe_gemm_kernel<T, Shape, false>;
   const int columns = gated ? Shape::kColumns / 2 : Shape::kColumns;
-  kernel<<<gemm_grid(job, columns), Shape::kThreads, Shape::kSharedBytes, stream>>>(job);
+  launch_kernel("moe_gemm", kernel, gemm_grid(job, columns), Shape::kThreads, Shape::kSharedBytes, stream, job);
 }
 
 template <class T>
@@ -37,7 +37,8 @@ void launch_tensor_gemm(bool gated, const GroupedGemm& job, cudaStream_t stream)
 template <class T>
 void launch_plain_gemm(bool gated, const GroupedGemm& job, cudaStream_t stream) {
   const auto kernel = gated ? moe_plain_gemm_kernel<T, true> : moe_plain_gemm_kernel<T, false>;
-  kernel<<<gemm_grid(job, gated ? kPlainColumns / 2 : kPlainColumns), kPlainThreads, 0, stream>>>(job);
+  launch_kernel("moe_gemm", kernel, gemm_grid(job, gated ? kPlainColumns / 2 : kPlainColumns), kPlainThreads, 0, stream,
+                job);
 }
 
 }  // namespace
@@ -49,10 +50,9 @@ void moe_route(const VitrineTensor& router_logits, const VitrineMoeRouting& rout
   if (router_logits.rows == 0) return;
   for_dtype(router_logits.dtype, [&](auto element) {
     using T = decltype(element);
-    moe_route_kernel<T><<<grid_x(ceil_div<int64_t>(router_logits.rows, 4)), 128, 0, stream>>>(
-        static_cast<const T*>(router_logits.data), router_logits.rows, routing);
+    launch_kernel("moe_route", moe_route_kernel<T>, grid_x(ceil_div<int64_t>(router_logits.rows, 4)), 128, 0, stream,
+                  static_cast<const T*>(router_logits.data), router_logits.rows, routing);
   });
-  check_launch("moe_route");
 }
 
 int32_t moe_tile_rows(int dtype, bool aligned, int64_t choices, int32_t experts) {
@@ -63,8 +63,7 @@ int32_t moe_tile_rows(int dtype, bool aligned, int64_t choices, int32_t experts)
 
 void moe_group(const int32_t* expert_ids, const ExpertGroups& groups, cudaStream_t stream) {
   const auto shared = static_cast<size_t>(groups.num_experts) * sizeof(int32_t);
-  moe_group_kernel<<<1, 1024, shared, stream>>>(expert_ids, groups);
-  check_launch("moe_group");
+  launch_kernel("moe_group", moe_group_kernel, 1, 1024, shared, stream, expert_ids, groups);
 }
 
 void moe_gemm(int dtype, bool aligned, bool gated, const GroupedGemm& job, cudaStream_t stream) {
@@ -76,7 +75,6 @@ void moe_gemm(int dtype, bool aligned, bool gated, const GroupedGemm& job, cudaS
   } else {
     launch_tensor_gemm<__nv_bfloat16>(gated, job, stream);
   }
-  check_launch("moe_gemm");
 }
 
 void moe_combine(const void* results, const int32_t* row_of_choice, const float* weights, int32_t top_k,
@@ -87,10 +85,9 @@ void moe_combine(const void* results, const int32_t* row_of_choice, const float*
     constexpr int kVec = Vec16<T>::kSize;
     const bool vectors = out.cols % kVec == 0 && aligned_16(out.data);
     const auto kernel = vectors ? moe_combine_kernel<T, kVec> : moe_combine_kernel<T, 1>;
-    kernel<<<grid_x(out.rows), 256, 0, stream>>>(static_cast<const T*>(results), row_of_choice, weights, top_k,
-                                                 static_cast<int>(out.cols), static_cast<T*>(out.data));
+    launch_kernel("moe_combine", kernel, grid_x(out.rows), 256, 0, stream, static_cast<const T*>(results),
+                  row_of_choice, weights, top_k, static_cast<int>(out.cols), static_cast<T*>(out.data));
   });
-  check_launch("moe_combine");
 }
 
 }  // namespace vitrine::cuda

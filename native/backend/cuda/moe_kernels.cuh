@@ -16,6 +16,7 @@ namespace vitrine::cuda {
 /// weights NaN (a GPU cannot refuse them as the CPU does), the ids stay in range.
 template <class T>
 __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t tokens, VitrineMoeRouting routing) {
+  wait_for_earlier_kernels();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t token = int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   if (token >= tokens) return;
@@ -27,7 +28,7 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
   float largest = -INFINITY;
   for (int e = lane; e < routing.num_experts; e += 32) largest = fmaxf(largest, logit(e));
   largest = warp_max(largest);
-  Sum<T> total = 0;
+  float total = 0;
   for (int e = lane; e < routing.num_experts; e += 32) total += expf(to_float(row[e]) - largest);
   total = warp_sum(total);
   const bool finite = isfinite(total) && isfinite(largest);
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
   float* const weights = routing.expert_weights + token * routing.top_k;
   float last = INFINITY;  // the expert chosen before
   int last_id = -1;
-  Sum<T> chosen = 0;
+  float chosen = 0;
   for (int k = 0; k < routing.top_k; ++k) {
     float best = -INFINITY;
     int best_id = routing.num_experts;
@@ -65,13 +66,14 @@ __global__ void __launch_bounds__(128) moe_route_kernel(const T* logits, int64_t
       weights[k] = weight;
     }
   }
-  const Sum<T> divisor = routing.normalize != 0 ? chosen : total;
+  const float divisor = routing.normalize != 0 ? chosen : total;
   __syncwarp();  // the weights are there for all lanes
-  for (int k = lane; k < routing.top_k; k += 32) weights[k] = finite ? static_cast<float>(weights[k] / divisor) : NAN;
+  for (int k = lane; k < routing.top_k; k += 32) weights[k] = finite ? weights[k] / divisor : NAN;
 }
 
 /// One block; dynamic shared memory: num_experts ints.
 __global__ void __launch_bounds__(1024) moe_group_kernel(const int32_t* expert_ids, ExpertGroups groups) {
+  wait_for_earlier_kernels();
   int32_t* const cursor = reinterpret_cast<int32_t*>(dynamic_shared());
   const int thread = static_cast<int>(threadIdx.x);
   const int threads = static_cast<int>(blockDim.x);
@@ -181,6 +183,7 @@ using ManyRows = ExpertGemmShape<2, 4, 4, 4, 32, 3>;
 /// 16-bit elements, n and k multiples of 8, addresses aligned to 16 bytes. Grid (columns, tiles).
 template <class T, class Shape, bool kGated>
 __global__ void __launch_bounds__(Shape::kThreads) moe_gemm_kernel(GroupedGemm job) {
+  wait_for_earlier_kernels();
   constexpr int kChunks = Shape::kDepth / kChunkElements;
   constexpr int kBlocksM = Shape::kBlocksM;
   constexpr int kBlocksN = Shape::kBlocksN;
@@ -305,6 +308,7 @@ constexpr int kPlainThreads = 128;
 
 template <class T, bool kGated>
 __global__ void __launch_bounds__(kPlainThreads, 8) moe_plain_gemm_kernel(GroupedGemm job) {
+  wait_for_earlier_kernels();
   __shared__ float x_tile[kPlainDepth][kPlainRows + 1];
   __shared__ float w_tile[kPlainDepth][kPlainColumns + 1];
   const ExpertTile tile = expert_tile(job.groups, static_cast<int>(blockIdx.y));
@@ -364,6 +368,7 @@ __global__ void __launch_bounds__(kPlainThreads, 8) moe_plain_gemm_kernel(Groupe
 template <class T, int kVec>
 __global__ void __launch_bounds__(256) moe_combine_kernel(const T* results, const int32_t* row_of_choice,
                                                           const float* weights, int top_k, int hidden, T* out) {
+  wait_for_earlier_kernels();
   const int64_t token = blockIdx.x;
   const int32_t* const rows = row_of_choice + token * top_k;
   for (int at = static_cast<int>(threadIdx.x) * kVec; at < hidden; at += static_cast<int>(blockDim.x) * kVec) {

@@ -8,9 +8,10 @@ namespace vitrine::cuda::norm_kernels {
 template <class T, int kVec, bool kAdd>
 __global__ void __launch_bounds__(1024)
     rms_norm_kernel(T* x, const T* delta, const float* gain, float eps, int64_t cols, T* out) {
-  __shared__ Sum<T> shared[32];
+  wait_for_earlier_kernels();
+  __shared__ float shared[32];
   const int64_t first = blockIdx.x * cols;
-  Sum<T> squares = 0;
+  float squares = 0;
   for (int64_t i = threadIdx.x * kVec; i < cols; i += blockDim.x * kVec) {
     if constexpr (kVec == 1) {
       float value = to_float(x[first + i]);
@@ -19,7 +20,7 @@ __global__ void __launch_bounds__(1024)
         x[first + i] = sum;
         value = to_float(sum);
       }
-      squares += Sum<T>{value} * value;
+      squares += value * value;
     } else {
       Vec16<T> values = load16(x + first + i);
       if constexpr (kAdd) {
@@ -29,10 +30,10 @@ __global__ void __launch_bounds__(1024)
         store16(x + first + i, values);
       }
 #pragma unroll
-      for (int j = 0; j < kVec; ++j) squares += Sum<T>{to_float(values.at[j])} * to_float(values.at[j]);
+      for (int j = 0; j < kVec; ++j) squares += to_float(values.at[j]) * to_float(values.at[j]);
     }
   }
-  const float scale = inverse_root(block_sum(squares, shared) / static_cast<Sum<T>>(cols) + eps);
+  const float scale = rsqrtf(block_sum(squares, shared) / static_cast<float>(cols) + eps);
   // Each thread reads again the elements that it has read or written itself.
   for (int64_t i = threadIdx.x * kVec; i < cols; i += blockDim.x * kVec) {
     if constexpr (kVec == 1) {

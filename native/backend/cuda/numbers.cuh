@@ -6,7 +6,8 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
-#include <type_traits>
+
+#include "backend/cuda/stream_order.cuh"
 
 namespace vitrine::cuda {
 
@@ -65,16 +66,7 @@ __device__ void store16(T* to, const Vec16<T>& value) {
 }
 
 /// Sum over the 32 lanes, the same in all of them.
-/// In what numbers of T are added up: float32 models are held to the last bits, where the order of a sum may decide
-/// which expert a token goes to.
-template <class T>
-using Sum = std::conditional_t<std::is_same_v<T, float>, double, float>;
-
-__device__ inline float inverse_root(float value) { return rsqrtf(value); }
-__device__ inline float inverse_root(double value) { return static_cast<float>(1.0 / sqrt(value)); }
-
-template <class Number>
-__device__ Number warp_sum(Number value) {
+__device__ inline float warp_sum(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
   return value;
 }
@@ -84,16 +76,15 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
-/// Sum over the block, the same in all threads. `shared`: 32 numbers. blockDim.x is a multiple of 32; all threads call.
-template <class Number>
-__device__ Number block_sum(Number value, Number* shared) {
+/// Sum over the block, the same in all threads. `shared`: 32 floats. blockDim.x is a multiple of 32; all threads call.
+__device__ inline float block_sum(float value, float* shared) {
   value = warp_sum(value);
   const int warps = blockDim.x / 32;
   if (warps == 1) return value;
   __syncthreads();  // an earlier sum may still be read
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
-  return warp_sum(static_cast<int>(threadIdx.x % 32) < warps ? shared[threadIdx.x % 32] : Number{0});
+  return warp_sum(static_cast<int>(threadIdx.x % 32) < warps ? shared[threadIdx.x % 32] : 0.0f);
 }
 
 }  // namespace vitrine::cuda

@@ -17,10 +17,10 @@ void quantize_rows(const VitrineTensor& rows, void* codes, float* scales, cudaSt
     const int64_t per_row = ceil_div<int64_t>(rows.cols, vectors ? kVec : 1);
     const auto threads = static_cast<unsigned>(std::clamp<int64_t>(ceil_div<int64_t>(per_row, 32) * 32, 32, 1024));
     const auto kernel = vectors ? quantize_rows_kernel<T, kVec> : quantize_rows_kernel<T, 1>;
-    kernel<<<static_cast<unsigned>(rows.rows), threads, 0, stream>>>(
-        static_cast<const T*>(rows.data), rows.cols, float8_row_bytes(rows.cols), static_cast<Float8*>(codes), scales);
+    launch_kernel("quantize_rows", kernel, static_cast<unsigned>(rows.rows), threads, 0, stream,
+                  static_cast<const T*>(rows.data), rows.cols, float8_row_bytes(rows.cols), static_cast<Float8*>(codes),
+                  scales);
   });
-  check_launch("quantize_rows");
 }
 
 }  // namespace vitrine::cuda

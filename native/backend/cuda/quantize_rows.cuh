@@ -24,6 +24,7 @@ __device__ inline float block_max(float value, float* shared) {
 template <class T, int kVec>
 __global__ void __launch_bounds__(1024)
     quantize_rows_kernel(const T* rows, int64_t cols, int64_t stride, Float8* codes, float* scales) {
+  wait_for_earlier_kernels();
   __shared__ float shared[32];
   const T* const row = rows + blockIdx.x * cols;
   Float8* const to = codes + blockIdx.x * stride;

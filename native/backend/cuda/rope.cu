@@ -23,8 +23,9 @@ void rope_and_store(const VitrineTensor& qkv, int32_t num_heads, const VitrineRo
   for_dtype(qkv.dtype, [&](auto type) {
     const auto launch = [&](auto stored) {
       using C = decltype(stored);
-      rope_kernel<<<static_cast<unsigned>(blocks), kWarps * 32, 0, stream>>>(
-          job, static_cast<decltype(type)*>(qkv.data), static_cast<C*>(cache.k), static_cast<C*>(cache.v));
+      using T = decltype(type);
+      launch_kernel("rope_and_store", rope_kernel<T, C>, static_cast<unsigned>(blocks), kWarps * 32, 0, stream, job,
+                    static_cast<T*>(qkv.data), static_cast<C*>(cache.k), static_cast<C*>(cache.v));
     };
     if (cache.dtype == VITRINE_FLOAT8_E4M3) {
       launch(Float8{});
@@ -32,7 +33,6 @@ void rope_and_store(const VitrineTensor& qkv, int32_t num_heads, const VitrineRo
       for_dtype(cache.dtype, launch);
     }
   });
-  check_launch("rope_and_store");
 }
 
 }  // namespace vitrine::cuda

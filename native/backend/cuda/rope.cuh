@@ -46,9 +46,9 @@ template <class T, class C>
 __device__ void rotate_head(const Job& job, T* head, const float* gain, const float* cos_sin, int lane, C* stored) {
   float scale = 1.0f;
   if (gain != nullptr) {
-    Sum<T> squares = 0;
-    for (int32_t i = lane; i < job.head_dim; i += 32) squares += Sum<T>{to_float(head[i])} * to_float(head[i]);
-    scale = inverse_root(warp_sum(squares) / static_cast<Sum<T>>(job.head_dim) + job.eps);
+    float squares = 0;
+    for (int32_t i = lane; i < job.head_dim; i += 32) squares += to_float(head[i]) * to_float(head[i]);
+    scale = rsqrtf(warp_sum(squares) / static_cast<float>(job.head_dim) + job.eps);
   }
   const auto normed = [&](int32_t i) {
     const float value = to_float(head[i]);
@@ -72,6 +72,7 @@ __device__ void rotate_head(const Job& job, T* head, const float* gain, const fl
 
 template <class T, class C>
 __global__ void __launch_bounds__(kWarps * 32) rope_kernel(Job job, T* qkv, C* k_cache, C* v_cache) {
+  wait_for_earlier_kernels();
   const int32_t heads = job.num_heads + 2 * job.num_kv_heads;
   const int64_t index = blockIdx.x * int64_t{kWarps} + threadIdx.x / 32;
   const int64_t token = index / heads;

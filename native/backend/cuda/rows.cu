@@ -15,8 +15,8 @@ void launch_gather(const void* table, const int32_t* rows, const VitrineTensor& 
                    cudaStream_t stream) {
   const int64_t units = row_bytes / static_cast<int64_t>(sizeof(Unit));
   const auto threads = static_cast<unsigned>(std::clamp<int64_t>(ceil_div<int64_t>(units, 32) * 32, 32, 512));
-  gather_kernel<<<static_cast<unsigned>(out.rows), threads, 0, stream>>>(static_cast<const Unit*>(table), rows, units,
-                                                                         static_cast<Unit*>(out.data));
+  launch_kernel("gather_rows", gather_kernel<Unit>, static_cast<unsigned>(out.rows), threads, 0, stream,
+                static_cast<const Unit*>(table), rows, units, static_cast<Unit*>(out.data));
 }
 
 }  // namespace
@@ -24,8 +24,8 @@ void launch_gather(const void* table, const int32_t* rows, const VitrineTensor& 
 void resolve_token_ids(const int32_t* ids, const int32_t* last_sampled, int32_t count, int32_t* out,
                        cudaStream_t stream) {
   if (count == 0) return;
-  resolve_kernel<<<static_cast<unsigned>(ceil_div(count, 256)), 256, 0, stream>>>(ids, last_sampled, count, out);
-  check_launch("resolve_token_ids");
+  launch_kernel("resolve_token_ids", resolve_kernel, static_cast<unsigned>(ceil_div(count, 256)), 256, 0, stream, ids,
+                last_sampled, count, out);
 }
 
 void gather_rows(const void* table, const int32_t* rows, const VitrineTensor& out, cudaStream_t stream) {
@@ -38,7 +38,6 @@ void gather_rows(const void* table, const int32_t* rows, const VitrineTensor& ou
   } else {
     launch_gather<uint16_t>(table, rows, out, row_bytes, stream);
   }
-  check_launch("gather_rows");
 }
 
 void scatter(const std::vector<ScatterPart>& parts, cudaStream_t stream) {
@@ -50,8 +49,7 @@ void scatter(const std::vector<ScatterPart>& parts, cudaStream_t stream) {
   for (const ScatterPart& part : parts) longest = std::max(longest, part.count);
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(ceil_div<int64_t>(longest, 256), 64)),
                   static_cast<unsigned>(parts.size()));
-  scatter_kernel<<<grid, 256, 0, stream>>>(arguments);
-  check_launch("scatter");
+  launch_kernel("scatter", scatter_kernel, grid, 256, 0, stream, arguments);
 }
 
 void convert(const void* from, int from_dtype, void* to, int to_dtype, int64_t count, cudaStream_t stream) {
@@ -59,11 +57,12 @@ void convert(const void* from, int from_dtype, void* to, int to_dtype, int64_t c
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div<int64_t>(count, 256), 8192));
   for_dtype(from_dtype, [&](auto source) {
     for_dtype(to_dtype, [&](auto target) {
-      convert_kernel<<<blocks, 256, 0, stream>>>(static_cast<const decltype(source)*>(from),
-                                                 static_cast<decltype(target)*>(to), count);
+      using From = decltype(source);
+      using To = decltype(target);
+      launch_kernel("convert", convert_kernel<From, To>, blocks, 256, 0, stream, static_cast<const From*>(from),
+                    static_cast<To*>(to), count);
     });
   });
-  check_launch("convert");
 }
 
 }  // namespace vitrine::cuda

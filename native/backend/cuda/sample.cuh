@@ -334,6 +334,7 @@ __device__ int32_t best_id(Shared& shared, const Row<T>& row) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1) sample_kernel(const T* logits, int64_t vocab, SampleBatch batch) {
+  wait_for_earlier_kernels();
   __shared__ Shared shared;
   const SampleRow job = batch.rows[blockIdx.x];
   SampleResult& result = batch.results[blockIdx.x];
@@ -386,6 +387,7 @@ __device__ void sort_list(Shared& shared) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1) logprobs_kernel(const T* logits, int64_t vocab, LogprobBatch batch) {
+  wait_for_earlier_kernels();
   __shared__ Shared shared;
   __shared__ double warp_totals[kWarps];
   const LogprobRow job = batch.rows[blockIdx.x];

@@ -11,8 +11,9 @@ using namespace streaming_gemm_kernels;
 template <class T, class Store>
 void launch_tensor(const Gemm& job, int64_t k, Store store, cudaStream_t stream) {
   const auto kernel = job.m <= kTileTokens ? streaming_kernel<T, 1, Store> : streaming_kernel<T, 2, Store>;
-  kernel<<<static_cast<unsigned>(ceil_div<int64_t>(job.n, kRows)), kThreads, 0, stream>>>(
-      static_cast<const T*>(job.weight), static_cast<const T*>(job.x), static_cast<int>(job.m), job.n, k, store);
+  launch_kernel("linear", kernel, static_cast<unsigned>(ceil_div<int64_t>(job.n, kRows)), kThreads, 0, stream,
+                static_cast<const T*>(job.weight), static_cast<const T*>(job.x), static_cast<int>(job.m), job.n, k,
+                store);
 }
 
 template <class T>
@@ -33,9 +34,9 @@ void launch_32(const Gemm& job, cudaStream_t stream) {
                       : job.m == 2 ? streaming_kernel_f32<2>
                       : job.m <= 4 ? streaming_kernel_f32<4>
                                    : streaming_kernel_f32<8>;
-  kernel<<<static_cast<unsigned>(ceil_div<int64_t>(job.n, kWarps)), kThreads, 0, stream>>>(
-      static_cast<const float*>(job.weight), static_cast<const float*>(job.x), static_cast<int>(job.m), job.n, job.k,
-      PlainStore<float>{static_cast<float*>(job.out), job.bias});
+  launch_kernel("linear", kernel, static_cast<unsigned>(ceil_div<int64_t>(job.n, kWarps)), kThreads, 0, stream,
+                static_cast<const float*>(job.weight), static_cast<const float*>(job.x), static_cast<int>(job.m), job.n,
+                job.k, PlainStore<float>{static_cast<float*>(job.out), job.bias});
 }
 
 static_assert(kMostTokens16 == 2 * kTileTokens && kMostTokens16 * kRows <= kThreads);
@@ -57,7 +58,6 @@ void streaming_gemm(const Gemm& job, cudaStream_t stream) {
     case VITRINE_BFLOAT16: launch_16<__nv_bfloat16>(job, stream); break;
     default: launch_8(job, stream); break;
   }
-  check_launch("linear");
 }
 
 }  // namespace vitrine::cuda

@@ -49,26 +49,39 @@ __global__ void __launch_bounds__(kThreads)
   };
   constexpr int kTurn = kWarps * kDepth;
   int64_t at = warp * kDepth + lane_k;
-  for (; at - lane_k + (kUnroll - 1) * kTurn + kDepth <= k; at += kUnroll * kTurn) {
-    uint4 a[kUnroll], b[kUnroll], c[kUnroll][kTiles];
+  uint4 a[kUnroll], b[kUnroll];
+  const auto are_whole = [&] { return at - lane_k + (kUnroll - 1) * kTurn + kDepth <= k; };
+  const auto load_weights = [&] {
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       a[u] = load_streaming_16(row_a + at + u * kTurn);
       b[u] = load_streaming_16(row_b + at + u * kTurn);
+    }
+  };
+  bool whole = are_whole();
+  if (whole) load_weights();  // no kernel writes weights: the first are under way before the tokens are there
+  wait_for_earlier_kernels();
+  while (whole) {
+    uint4 c[kUnroll][kTiles];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
 #pragma unroll
       for (int j = 0; j < kTiles; ++j) c[u][j] = load_cached_16(tokens[j] + at + u * kTurn);
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) multiply(a[u], b[u], c[u]);
+    at += kUnroll * kTurn;
+    whole = are_whole();
+    if (whole) load_weights();
   }
   for (; at - lane_k < k; at += kTurn) {
     const bool inside = at < k;  // k is a multiple of 8
-    const uint4 a = inside ? load_streaming_16(row_a + at) : uint4{};
-    const uint4 b = inside ? load_streaming_16(row_b + at) : uint4{};
+    const uint4 last_a = inside ? load_streaming_16(row_a + at) : uint4{};
+    const uint4 last_b = inside ? load_streaming_16(row_b + at) : uint4{};
     uint4 c[kTiles];
 #pragma unroll
     for (int j = 0; j < kTiles; ++j) c[j] = inside ? load_cached_16(tokens[j] + at) : uint4{};
-    multiply(a, b, c);
+    multiply(last_a, last_b, c);
   }
 
   const int pair = threadIdx.x % 4 * 2;
@@ -95,6 +108,7 @@ __global__ void __launch_bounds__(kThreads)
     streaming_kernel_f32(const float* __restrict__ weight, const float* __restrict__ x, int m, int64_t n, int64_t k,
                          PlainStore<float> store) {
   const int64_t row = blockIdx.x * int64_t{kWarps} + threadIdx.x / 32;
+  wait_for_earlier_kernels();
   if (row >= n) return;
   const int lane = threadIdx.x % 32;
   float sums[kTokens] = {};
