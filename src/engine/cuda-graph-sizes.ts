@@ -2,7 +2,6 @@
 import type { EngineOptions } from '../config/tables/engine-options.js';
 import type { DeviceInfo } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
-import type { Log } from '../util/log.js';
 import { gpuDefaults } from './device-options.js';
 
 export interface CudaGraphConfig {
@@ -26,21 +25,9 @@ export function checkGraphSizes({ cudaGraphMaxBs, cudaGraphBs }: GraphOptions): 
 }
 
 /** What to capture for at most `maxRequests` requests in a step. */
-export function cudaGraphConfig(
-  options: GraphOptions,
-  device: DeviceInfo,
-  maxRequests: number,
-  log: Log,
-): CudaGraphConfig {
+export function cudaGraphConfig(options: GraphOptions, device: DeviceInfo, maxRequests: number): CudaGraphConfig {
   const { disableCudaGraph, cudaGraphMaxBs, cudaGraphBs } = options;
-  if (device.kind === 'cpu') {
-    const given = [
-      ...(cudaGraphMaxBs === undefined ? [] : ['--cuda-graph-max-bs']),
-      ...(cudaGraphBs === undefined ? [] : ['--cuda-graph-bs']),
-    ];
-    if (given.length > 0) log.warn(`The model runs on the CPU, where ${given.join(' and ')} can have no effect.`);
-    return { batchSizes: [], capture: false };
-  }
+  if (device.kind === 'cpu') return { batchSizes: [], capture: false };
   const wanted = cudaGraphBs ?? sizesUpTo(cudaGraphMaxBs ?? gpuDefaults(device.totalBytes).cudaGraphMaxBs);
   return { batchSizes: fitting(wanted, maxRequests), capture: !disableCudaGraph };
 }

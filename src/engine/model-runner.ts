@@ -26,6 +26,7 @@ import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-wri
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
 import { GPU_LISTS, type ListLimits, UNBOUNDED_LISTS } from './list-limits.js';
 import { loadWeights } from './load-weights.js';
+import { warnOfOptionsWithoutEffect } from './options-without-effect.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
@@ -90,6 +91,7 @@ export class ModelRunner {
     this.device = info;
     this.options = withDeviceOptions(deps.options, info);
     const { options } = this;
+    warnOfOptionsWithoutEffect(options, info, log);
     checkKvCacheDtype(model.spec, info);
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
@@ -107,7 +109,7 @@ export class ModelRunner {
       loadWeights(this.#engine, model.loadPlan, log);
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
-      const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
+      const graphs = cudaGraphConfig(options, info, cache.maxRequests);
       const lists = info.kind === 'cuda' ? GPU_LISTS : UNBOUNDED_LISTS;
       this.#initCache({
         ...cache,

@@ -42,7 +42,7 @@ export interface RankInfo {
   /** KV capacity in tokens. */
   readonly maxTotalTokens: number;
   readonly maxRunningRequests: number;
-  /** -1: prompts are not cut. */
+  /** -1 or 0: prompts are not cut. */
   readonly chunkedPrefillSize: number;
   readonly memFractionStatic: number;
   readonly contextLength: number;
