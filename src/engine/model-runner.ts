@@ -131,7 +131,7 @@ export class ModelRunner {
       this.#engine.close();
       throw thrown;
     }
-    logLimits(this.limits, model.spec, log);
+    logLimits(this.limits, model, log);
     if (options.enableLayerwiseNvtxMarker) void this.#announceGraphs(log);
   }
 
@@ -285,11 +285,11 @@ function logGraphs(
   );
 }
 
-function logLimits(limits: RunnerLimits, { kvCache }: ModelSpec, log: Log): void {
+function logLimits(limits: RunnerLimits, { spec: { kvCache }, quantization }: PreparedModel, log: Log): void {
   const tokens = limits.numBlocks * limits.blockSize;
   const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
   log.info(
-    `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB, ` +
+    `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB${quantization === null ? '' : ` (${quantization})`}, ` +
       `KV cache ${mib(limits.kvCacheBytes)} MiB of ${kvCache.dtype} for ${tokens} tokens (${limits.numBlocks} pages of ${limits.blockSize})`,
   );
   if (kvCache.dtype === 'float8_e4m3fn' && kvCache.scales.length === 0) {

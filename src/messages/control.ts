@@ -53,8 +53,8 @@ export interface RankInfo {
   readonly dtype: string;
   /** As the engine names it. */
   readonly kvCacheDtype: string;
-  /** How linear layers are held and multiplied; null: in dtype. */
-  readonly quantization: 'w8a8_fp8' | null;
+  /** Of the weights: the method that was asked for, else that of the checkpoint; null: none. */
+  readonly quantization: string | null;
   /** Decode batches that have a CUDA graph, ascending; none on a CPU. */
   readonly cudaGraphBatchSizes: readonly number[];
   readonly device: string;

@@ -28,6 +28,8 @@ export interface PreparedModel {
   /** e.g. `llama`. */
   readonly modelType: string;
   readonly spec: ModelSpec;
+  /** Of the weights: as --quantization says, else as the checkpoint does; null: none. */
+  readonly quantization: string | null;
   readonly loadPlan: LoadPlan;
   /** Longest sequence in tokens: --context-length, else what the config says. */
   readonly contextLength: number;
@@ -85,6 +87,7 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
     architecture: architecture.name,
     modelType: architecture.modelType,
     spec,
+    quantization: quantization?.method ?? null,
     loadPlan:
       weightCacheDir === undefined
         ? loadPlan

@@ -33,7 +33,7 @@ export const FAKE_INFO: RankInfo = {
   graphBytes: 1 << 29,
   dtype: 'float32',
   kvCacheDtype: 'float8_e4m3fn',
-  quantization: 'w8a8_fp8',
+  quantization: 'compressed-tensors',
   cudaGraphBatchSizes: [1, 2, 4],
   device: 'cpu',
   deviceName: 'fake',
