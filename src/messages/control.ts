@@ -6,6 +6,8 @@ export interface PhaseWork {
   readonly steps: number;
   readonly seconds: number;
   readonly flops: number;
+  /** Of these, with what is held in float8. */
+  readonly float8Flops: number;
   readonly bytes: number;
 }
 
