@@ -358,7 +358,7 @@ TEST("weight_cache: a file has no header before all else is written") {
 TEST("weight_cache: a file of tmpfs lies in memory") {
   std::string path = "/dev/shm/vitrine-mapped-XXXXXX";
   struct statfs system;
-  if (statfs("/dev/shm", &system) != 0 || system.f_type != TMPFS_MAGIC) return;
+  if (statfs("/dev/shm", &system) != 0 || system.f_type != TMPFS_MAGIC) SKIP("/dev/shm is no tmpfs");
   const int file = mkstemp(path.data());
   CHECK(file >= 0);
   CHECK_EQ(ftruncate(file, 4096), 0);
