@@ -18,7 +18,7 @@ import { monotonicSeconds } from '../util/clock.js';
 import { hasCode, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
-import { type CudaGraphConfig, checkGraphSizes, cudaGraphConfig } from './cuda-graph-sizes.js';
+import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
 import { type DeviceOptions, withDeviceOptions } from './device-options.js';
 import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
@@ -85,7 +85,6 @@ export class ModelRunner {
   private constructor(deps: RunnerDeps) {
     const { addon, model, log } = deps;
     checkLayout(addon);
-    checkGraphSizes(deps.options);
     const { device, baseGpuId } = deps.options;
     const { info, cudaLibrary } = chooseDevice({ addon, device, baseGpuId, log });
     this.device = info;
