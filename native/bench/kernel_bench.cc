@@ -82,7 +82,8 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-void run_families(const BenchOptions& options, Subject& subject, bool on_gpu) {
+/// Returns how many cases were measured.
+int run_families(const BenchOptions& options, Subject& subject, bool on_gpu) {
   OpBench bench(options, subject, on_gpu);
   bench.print_head();
   bench_linear(bench);
@@ -90,28 +91,32 @@ void run_families(const BenchOptions& options, Subject& subject, bool on_gpu) {
   bench_moe(bench);
   bench_rows(bench);
   bench_logits(bench);
+  return bench.measured();
 }
 
-void run_on_cpu(const Options& options) {
+int run_on_cpu(const Options& options) {
   const auto isa = options.isa.empty() ? best_cpu_isa(supported_cpu_isas()) : parse_cpu_isa(options.isa);
   require(isa.has_value(), "--isa must be avx2, avx512 or avx512_bf16, got ", options.isa);
   ThreadPool pool(options.threads);
   OneDnnLinear::start(pool.size());
   pool.pin_caller();
-  run_families(options.bench, *make_cpu_subject(*isa, pool), false);
+  return run_families(options.bench, *make_cpu_subject(*isa, pool), false);
 }
 
-void run_on_gpu(const Options& options) {
+int run_on_gpu(const Options& options) {
   const CudaLibrary library = test::open_cuda_library();
+  int measured = 0;
   for (const DType dtype : options.dtypes) {
-    run_families(options.bench, *make_cuda_subject(library, dtype), true);
+    measured += run_families(options.bench, *make_cuda_subject(library, dtype), true);
     if (dtype == DType::kFloat32 || std::getenv(kAttentionVariable) != nullptr) continue;  // no other kernel
     setenv(kAttentionVariable, "portable", 1);                                             // read by a new backend
     const auto portable = make_cuda_subject(library, dtype);
     unsetenv(kAttentionVariable);
     OpBench bench(options.bench, *portable, true);
     bench_portable_attention(bench);
+    measured += bench.measured();
   }
+  return measured;
 }
 
 }  // namespace
@@ -121,7 +126,9 @@ int main(int argc, char** argv) {
   using namespace vitrine;
   try {
     const bench::Options options = bench::parse(argc, argv);
-    options.device == "cuda" ? bench::run_on_gpu(options) : bench::run_on_cpu(options);
+    const int measured = options.device == "cuda" ? bench::run_on_gpu(options) : bench::run_on_cpu(options);
+    require(measured > 0, "--filter ", options.bench.filter,
+            ": no case has this in its name; without --filter all cases are named");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

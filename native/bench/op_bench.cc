@@ -65,6 +65,7 @@ double OpBench::warm_up(const std::function<void()>& op, Timing timing) {
 }
 
 void OpBench::measure(const std::string& name, const Work& work, const std::function<void()>& op, Timing timing) {
+  ++measured_;
   const Rates before = subject_.rates(work);
   const double once = warm_up(op, timing);
   const int calls = std::clamp(static_cast<int>(subject_.batch_ns() / once), 1, kMostCalls);

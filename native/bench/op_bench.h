@@ -40,6 +40,8 @@ class OpBench {
   double element_bytes() const { return element_bytes_; }
 
   void print_head();
+  /// How many cases were measured.
+  int measured() const { return measured_; }
   bool wanted(const std::string& name) const { return name.find(options_.filter) != std::string::npos; }
   /// Times `op` and prints its line.
   void measure(const std::string& name, const Work& work, const std::function<void()>& op,
@@ -75,6 +77,7 @@ class OpBench {
   const bool on_gpu_;
   const DType stored_;
   const double element_bytes_;
+  int measured_ = 0;
   std::vector<std::unique_ptr<DeviceBuffer>> buffers_;
 };
 

@@ -10,6 +10,7 @@
 #include "binding/read_config.h"
 #include "core/check.h"
 #include "core/memory_probe.h"
+#include "model/weight_cache.h"
 
 namespace vitrine {
 namespace {
@@ -52,14 +53,20 @@ bool step_to_js(napi_env env, const Step& step, SpanView& span_view, napi_value 
 }
 
 /// What ran out of memory is an error with a code: the caller knows which options to change.
+Napi::Error coded(Napi::Env env, const Error& thrown, const char* code) {
+  const Napi::Error error = Napi::Error::New(env, thrown.what());
+  error.Value().Set("code", code);
+  return error;
+}
+
 template <class Body>
 void with_code(Napi::Env env, Body body) {
   try {
     body();
   } catch (const OutOfMemory& thrown) {
-    const Napi::Error error = Napi::Error::New(env, thrown.what());
-    error.Value().Set("code", "OUT_OF_MEMORY");
-    throw error;
+    throw coded(env, thrown, "OUT_OF_MEMORY");
+  } catch (const WeightCacheLocked& thrown) {
+    throw coded(env, thrown, "WEIGHT_CACHE_LOCKED");
   }
 }
 

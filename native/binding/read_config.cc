@@ -176,6 +176,7 @@ LoadPlan read_load_plan(Napi::Value value) {
   plan.dummy_seed = static_cast<uint64_t>(reader["dummySeed"].integer(0, kMaxSafeInteger));
   if (const ValueReader cache = reader["cache"]; !cache.is_undefined()) {
     plan.cache = WeightCachePlan{cache["directory"].string(), cache["identity"].string()};
+    if (const ValueReader wait = cache["wait"]; !wait.is_undefined()) plan.cache->wait = wait.boolean();
   }
   return plan;
 }

@@ -50,7 +50,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Blocks. Once; an engine whose load failed may try again. Throws OutOfMemory when the device is full.
+  /// Blocks. Once; an engine whose load failed may try again. Throws OutOfMemory when the device is full,
+  /// WeightCacheLocked as load_weights().
   WeightOrigin load_weights(const LoadPlan& plan);
   /// Blocks. Once, after load_weights. No step allocates device memory afterwards. Throws OutOfMemory with the numbers
   /// when the device has no room for all that steps need.

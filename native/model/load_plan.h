@@ -38,6 +38,7 @@ struct ParameterPlan {
 struct WeightCachePlan {
   std::string directory;
   std::string identity;  ///< of all that decides the weights' numbers
+  bool wait = true;      ///< for another process that writes the file, rather than throw WeightCacheLocked
 };
 
 struct LoadPlan {

@@ -29,7 +29,7 @@ int64_t aligned(int64_t offset) { return (offset + kAlignment - 1) / kAlignment 
 }  // namespace
 
 WeightCache::WeightCache(const WeightCachePlan& plan, const std::vector<ParameterSlot>& slots, Backend& backend)
-    : slots_(slots), backend_(backend), directory_(plan.directory) {
+    : slots_(slots), backend_(backend), directory_(plan.directory), wait_(plan.wait) {
   const std::string layout(backend.weight_layout());
   if (layout.empty()) give_up("the weights of ", backend.name(), " cannot be mapped from a file");
   path_ = directory_ + "/" + plan.identity + "." + layout + ".weights";
@@ -96,10 +96,30 @@ void WeightCache::lock() {
     if (lock_ >= 0) close(lock_);
     lock_ = open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock_ < 0) give_up("cannot open ", lock_path_, ": ", std::strerror(errno));
-    while (flock(lock_, LOCK_EX) != 0) {
+    while (flock(lock_, wait_ ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) {
+        const std::string holder = lock_holder();
+        close(lock_);
+        lock_ = -1;  // it is not ours to remove
+        throw WeightCacheLocked(sentence(lock_path_, " is held by ", holder));
+      }
       if (errno != EINTR) give_up("cannot lock ", lock_path_, ": ", std::strerror(errno));
     }
   } while (!lock_has_its_name());
+  sign_lock();
+}
+
+void WeightCache::sign_lock() const {
+  const std::string process = std::to_string(getpid());
+  const bool emptied = ftruncate(lock_, 0) == 0;
+  // What cannot be signed, on a full disk, is a lock all the same.
+  if (emptied && pwrite(lock_, process.data(), process.size(), 0) < 0) return;
+}
+
+std::string WeightCache::lock_holder() const {
+  char process[16];
+  const ssize_t length = pread(lock_, process, sizeof(process), 0);
+  return length > 0 ? "process " + std::string(process, static_cast<size_t>(length)) : "another process";
 }
 
 bool WeightCache::lock_has_its_name() const {

@@ -24,6 +24,13 @@ class WeightCacheError : public Error {
   using Error::Error;
 };
 
+/// Another process writes the file, and the plan says not to wait for it. Names the lock and, where it is known, the
+/// process.
+class WeightCacheLocked : public Error {
+ public:
+  using Error::Error;
+};
+
 class WeightCache {
  public:
   /// Of `slots`, which must outlive it. Throws WeightCacheError when the backend cannot borrow weights.
@@ -42,7 +49,8 @@ class WeightCache {
   WeightPtr borrow(const ParameterSlot& slot, const MappedFile& file) const;
 
   // --- writing: in this order. All throw WeightCacheError --------------------------------------------------------
-  /// Waits for another process that writes the file; held until the end of this.
+  /// Waits for another process that writes the file, or throws WeightCacheLocked, as the plan says; held until the end
+  /// of this.
   void lock();
   /// Starts a file of the right size under a name of its own, and removes those of processes that died.
   void create();
@@ -57,6 +65,8 @@ class WeightCache {
   };
   const Place& place(const ParameterSlot& slot) const { return places_[static_cast<size_t>(&slot - slots_.data())]; }
   bool lock_has_its_name() const;
+  void sign_lock() const;
+  std::string lock_holder() const;
   void remove_leftovers() const;
   void write_bytes(const void* bytes, int64_t count, int64_t offset);
   void sync();
@@ -65,7 +75,8 @@ class WeightCache {
   Backend& backend_;
   std::string directory_;
   std::string path_;
-  std::string lock_path_;  ///< there while somebody holds or awaits it
+  std::string lock_path_;  ///< there while somebody holds or awaits it; says the process that holds it
+  bool wait_;
   std::string part_path_;  ///< the file's name until it is complete
   std::string header_;
   std::vector<Place> places_;  ///< of each slot

@@ -54,7 +54,7 @@ TEST("kv_prefaulter: stays ahead of the slots in use, in every layer, and goes n
   prefaulter.step_uses(std::vector<int32_t>{0});
   if (!kernel_can()) {
     CHECK(!prefaulter.advance());
-    return;
+    SKIP("this kernel has no MADV_POPULATE_WRITE");
   }
   while (prefaulter.advance()) {
   }

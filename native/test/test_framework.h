@@ -1,6 +1,8 @@
-// The whole test framework of native/test: TEST registers, CHECK... report file, line and values and go on.
+// The whole test framework of native/test: TEST registers, CHECK... report file, line and values and go on, SKIP ends a
+// test that this machine cannot run.
 //   native_tests [--device cpu|cuda] [filter]   runs the tests whose name contains `filter`; on a GPU those that were
-//                                               written with OP_TEST. The last line says 'N passed, N failed'
+//                                               written with OP_TEST. The last line says 'N passed, N failed,
+//                                               N skipped'
 #pragma once
 
 #include <atomic>
@@ -32,6 +34,13 @@ inline std::atomic<int>& failed_checks() {
   static std::atomic<int> count{0};
   return count;
 }
+
+/// What SKIP throws.
+struct Skipped {
+  std::string why;
+};
+
+constexpr int kSkippedExit = 77;  ///< nothing could be run, as test drivers take it
 
 struct Registration {
   Registration(const char* name, void (*run)(), bool on_any_device) {
@@ -89,21 +98,26 @@ inline void check_throws(const std::function<void()>& body, std::string_view par
 inline int run_tests(std::string_view filter, bool on_device) {
   int passed = 0;
   int failed = 0;
+  int skipped = 0;
   for (const TestCase& test : test_cases()) {
     if (std::string_view(test.name).find(filter) == std::string_view::npos) continue;
     if (on_device && !test.on_any_device) continue;
     failed_checks() = 0;
+    std::string skip;
     try {
       test.run();
+    } catch (const Skipped& thrown) {
+      skip = ": " + thrown.why;
     } catch (const std::exception& error) {
       report_failure(test.name, 0, std::string("uncaught: ") + error.what());
     }
     const bool ok = failed_checks() == 0;
-    ++(ok ? passed : failed);
-    std::printf("%s  %s\n", ok ? "ok  " : "FAIL", test.name);
+    ++(!ok ? failed : skip.empty() ? passed : skipped);
+    std::printf("%s  %s%s\n", !ok ? "FAIL" : skip.empty() ? "ok  " : "SKIP", test.name, skip.c_str());
     std::fflush(stdout);
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
+  std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+  if (failed == 0 && passed == 0 && skipped > 0) return kSkippedExit;
   return failed == 0 && passed > 0 ? 0 : 1;  // a filter that matches nothing is a mistake
 }
 
@@ -119,6 +133,11 @@ inline int run_tests(std::string_view filter, bool on_device) {
 #define TEST(name) VITRINE_TEST(name, false)
 /// A test of ops by for_each_backend().
 #define OP_TEST(name) VITRINE_TEST(name, true)
+
+/// Ends the test here, on its own thread: it counts as skipped unless a check has failed. `why`: what this machine
+/// lacks.
+#define SKIP(why) \
+  throw ::vitrine::test::Skipped { why }
 
 #define CHECK(condition)                                                               \
   do {                                                                                 \

@@ -6,12 +6,6 @@
 #include "test_device.h"
 #include "test_framework.h"
 
-namespace {
-
-constexpr int kSkipped = 77;  // as test drivers take it
-
-}  // namespace
-
 int main(int argc, char** argv) {
   using namespace vitrine::test;
   std::string device = "cpu";
@@ -32,7 +26,7 @@ int main(int argc, char** argv) {
       cuda_under_test() = open_cuda_library();
     } catch (const std::exception& error) {
       std::printf("skipped: %s\n", error.what());
-      return kSkipped;
+      return kSkippedExit;
     }
   }
   return run_tests(filter, device == "cuda");

@@ -312,6 +312,24 @@ TEST("weight_cache: what one writer names is its own file, also when its folder 
   CHECK(second.publish() != nullptr);
 }
 
+TEST("weight_cache: who does not want to wait is told by whom the lock is held, and takes nothing from it") {
+  CacheFixture fixture;
+  auto& [folder, spec, pool, backend, weights, slots] = fixture;
+  LoadPlan impatient = cached_plan(spec, folder.path());
+  impatient.cache->wait = false;
+  {
+    WeightCache writer({folder.path(), "id"}, slots, *backend);
+    writer.lock();
+    const std::string held = sentence(writer.path(), ".lock is held by process ", getpid());
+    CHECK_THROWS_WITH(load_weights(spec, impatient, *backend, pool), held);
+    CHECK_THROWS_WITH(load_weights(spec, impatient, *backend, pool), held);  // the lock is still there
+    fs::resize_file(writer.path() + ".lock", 0);
+    CHECK_THROWS_WITH(load_weights(spec, impatient, *backend, pool), "is held by another process");
+  }
+  CHECK_EQ(load_weights(spec, impatient, *backend, pool).origin.place, Place::kWritten);
+  CHECK_EQ(folder.files().size(), size_t{1});
+}
+
 TEST("weight_cache: who writes one file keeps nobody from another") {
   CacheFixture fixture;
   auto& [folder, spec, pool, backend, weights, slots] = fixture;
@@ -340,7 +358,7 @@ TEST("weight_cache: a file has no header before all else is written") {
 TEST("weight_cache: a file of tmpfs lies in memory") {
   std::string path = "/dev/shm/vitrine-mapped-XXXXXX";
   struct statfs system;
-  if (statfs("/dev/shm", &system) != 0 || system.f_type != TMPFS_MAGIC) return;
+  if (statfs("/dev/shm", &system) != 0 || system.f_type != TMPFS_MAGIC) SKIP("/dev/shm is no tmpfs");
   const int file = mkstemp(path.data());
   CHECK(file >= 0);
   CHECK_EQ(ftruncate(file, 4096), 0);

@@ -1,8 +1,6 @@
 // The batch sizes of decode steps that get a CUDA graph; batches between two of them are padded to the larger one.
 import type { EngineOptions } from '../config/tables/engine-options.js';
 import type { DeviceInfo } from '../native/addon.js';
-import { VitrineError } from '../util/errors.js';
-import type { Log } from '../util/log.js';
 import { gpuDefaults } from './device-options.js';
 
 export interface CudaGraphConfig {
@@ -14,33 +12,10 @@ export interface CudaGraphConfig {
 
 type GraphOptions = Pick<EngineOptions, 'disableCudaGraph' | 'cudaGraphMaxBs' | 'cudaGraphBs'>;
 
-/** @throws VitrineError INVALID_OPTION when a size that was asked for exceeds the maximum that was asked for. */
-export function checkGraphSizes({ cudaGraphMaxBs, cudaGraphBs }: GraphOptions): void {
-  const tooLarge = cudaGraphBs?.find((size) => cudaGraphMaxBs !== undefined && size > cudaGraphMaxBs);
-  if (tooLarge === undefined) return;
-  throw new VitrineError(
-    'INVALID_OPTION',
-    `--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs ${cudaGraphMaxBs}, got ${tooLarge}`,
-    { param: '--cuda-graph-bs' },
-  );
-}
-
 /** What to capture for at most `maxRequests` requests in a step. */
-export function cudaGraphConfig(
-  options: GraphOptions,
-  device: DeviceInfo,
-  maxRequests: number,
-  log: Log,
-): CudaGraphConfig {
+export function cudaGraphConfig(options: GraphOptions, device: DeviceInfo, maxRequests: number): CudaGraphConfig {
   const { disableCudaGraph, cudaGraphMaxBs, cudaGraphBs } = options;
-  if (device.kind === 'cpu') {
-    const given = [
-      ...(cudaGraphMaxBs === undefined ? [] : ['--cuda-graph-max-bs']),
-      ...(cudaGraphBs === undefined ? [] : ['--cuda-graph-bs']),
-    ];
-    if (given.length > 0) log.warn(`The model runs on the CPU, where ${given.join(' and ')} can have no effect.`);
-    return { batchSizes: [], capture: false };
-  }
+  if (device.kind === 'cpu') return { batchSizes: [], capture: false };
   const wanted = cudaGraphBs ?? sizesUpTo(cudaGraphMaxBs ?? gpuDefaults(device.totalBytes).cudaGraphMaxBs);
   return { batchSizes: fitting(wanted, maxRequests), capture: !disableCudaGraph };
 }

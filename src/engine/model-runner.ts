@@ -18,7 +18,7 @@ import { monotonicSeconds } from '../util/clock.js';
 import { hasCode, toError, VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { BufferPool } from './buffer-pool.js';
-import { type CudaGraphConfig, checkGraphSizes, cudaGraphConfig } from './cuda-graph-sizes.js';
+import { type CudaGraphConfig, cudaGraphConfig } from './cuda-graph-sizes.js';
 import { type DeviceOptions, withDeviceOptions } from './device-options.js';
 import type { ForwardBatch } from './forward-batch.js';
 import { type ForwardMode, LAYOUT_VERSION } from './forward-batch-layout.js';
@@ -26,6 +26,7 @@ import { encodeForwardBatch, type ForwardBatchWriter } from './forward-batch-wri
 import { checkWeightsFit, kvCacheBlocks, requestSlots, type SizedMemory } from './kv-cache-size.js';
 import { GPU_LISTS, type ListLimits, UNBOUNDED_LISTS } from './list-limits.js';
 import { loadWeights } from './load-weights.js';
+import { warnOfOptionsWithoutEffect } from './options-without-effect.js';
 import type { DeviceTracing } from './profiler/gpu-capture.js';
 import { writeGraphMap } from './profiler/graph-map.js';
 import { StepOutput } from './step-output.js';
@@ -84,12 +85,12 @@ export class ModelRunner {
   private constructor(deps: RunnerDeps) {
     const { addon, model, log } = deps;
     checkLayout(addon);
-    checkGraphSizes(deps.options);
     const { device, baseGpuId } = deps.options;
     const { info, cudaLibrary } = chooseDevice({ addon, device, baseGpuId, log });
     this.device = info;
     this.options = withDeviceOptions(deps.options, info);
     const { options } = this;
+    warnOfOptionsWithoutEffect(options, info, log);
     checkKvCacheDtype(model.spec, info);
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
@@ -107,7 +108,7 @@ export class ModelRunner {
       loadWeights(this.#engine, model.loadPlan, log);
       const memory = { device: info.kind, atStart, now: this.#engine.memoryInfo() };
       const cache = cacheConfig(options, model.contextLength, memory);
-      const graphs = cudaGraphConfig(options, info, cache.maxRequests, log);
+      const graphs = cudaGraphConfig(options, info, cache.maxRequests);
       const lists = info.kind === 'cuda' ? GPU_LISTS : UNBOUNDED_LISTS;
       this.#initCache({
         ...cache,
@@ -129,7 +130,7 @@ export class ModelRunner {
       this.#engine.close();
       throw thrown;
     }
-    logLimits(this.limits, model.spec, log);
+    logLimits(this.limits, model, log);
     if (options.enableLayerwiseNvtxMarker) void this.#announceGraphs(log);
   }
 
@@ -283,11 +284,11 @@ function logGraphs(
   );
 }
 
-function logLimits(limits: RunnerLimits, { kvCache }: ModelSpec, log: Log): void {
+function logLimits(limits: RunnerLimits, { spec: { kvCache }, quantization }: PreparedModel, log: Log): void {
   const tokens = limits.numBlocks * limits.blockSize;
   const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
   log.info(
-    `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB, ` +
+    `Model loaded in ${limits.loadSeconds.toFixed(2)} s: weights ${mib(limits.weightBytes)} MiB${quantization === null ? '' : ` (${quantization})`}, ` +
       `KV cache ${mib(limits.kvCacheBytes)} MiB of ${kvCache.dtype} for ${tokens} tokens (${limits.numBlocks} pages of ${limits.blockSize})`,
   );
   if (kvCache.dtype === 'float8_e4m3fn' && kvCache.scales.length === 0) {

@@ -14,11 +14,12 @@ export class WorkTally {
   }
 
   stepDone(batch: ScheduleBatch, seconds: number): void {
-    const { flops, bytes } = this.#work.of(batch.counts, batch.ends, batch.logitRows);
+    const { flops, float8Flops, bytes } = this.#work.of(batch.counts, batch.ends, batch.logitRows);
     const sums = this.#sums[batch.mode];
     sums.steps += 1;
     sums.seconds += seconds;
     sums.flops += flops;
+    sums.float8Flops += float8Flops;
     sums.bytes += bytes;
   }
 
@@ -28,4 +29,4 @@ export class WorkTally {
   }
 }
 
-const none = (): Sums => ({ steps: 0, seconds: 0, flops: 0, bytes: 0 });
+const none = (): Sums => ({ steps: 0, seconds: 0, flops: 0, float8Flops: 0, bytes: 0 });

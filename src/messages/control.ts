@@ -6,6 +6,8 @@ export interface PhaseWork {
   readonly steps: number;
   readonly seconds: number;
   readonly flops: number;
+  /** Of these, with what is held in float8. */
+  readonly float8Flops: number;
   readonly bytes: number;
 }
 
@@ -42,7 +44,7 @@ export interface RankInfo {
   /** KV capacity in tokens. */
   readonly maxTotalTokens: number;
   readonly maxRunningRequests: number;
-  /** -1: prompts are not cut. */
+  /** -1 or 0: prompts are not cut. */
   readonly chunkedPrefillSize: number;
   readonly memFractionStatic: number;
   readonly contextLength: number;
@@ -53,8 +55,8 @@ export interface RankInfo {
   readonly dtype: string;
   /** As the engine names it. */
   readonly kvCacheDtype: string;
-  /** How linear layers are held and multiplied; null: in dtype. */
-  readonly quantization: 'w8a8_fp8' | null;
+  /** Of the weights: the method that was asked for, else that of the checkpoint; null: none. */
+  readonly quantization: string | null;
   /** Decode batches that have a CUDA graph, ascending; none on a CPU. */
   readonly cudaGraphBatchSizes: readonly number[];
   readonly device: string;

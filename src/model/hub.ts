@@ -19,6 +19,8 @@ export interface ResolveOptions {
   /** Branch, tag or commit of a hub id. */
   readonly revision: string;
   readonly what: WantedFiles;
+  /** Looks at a folder that has its config and is yet to get its weights; what it throws keeps them from being downloaded. */
+  readonly beforeWeights?: (directory: string) => Promise<void>;
   readonly log?: Log;
   /** Default: process.env. */
   readonly env?: Environment;
@@ -108,7 +110,7 @@ async function download(id: string, cache: HubCache, options: ResolveOptions, en
     ];
     throw notFound(`${id} (revision ${revision}) on ${hub.hubUrl} has no ${expected}.`);
   }
-  for (const entry of listed.filter(({ path }) => wanted.includes(path))) {
+  const fetch = async (entry: ListFileEntry): Promise<void> => {
     const blob = entry.lfs?.oid ?? entry.oid ?? entry.xetHash;
     if (blob === undefined || !/^\w+$/.test(blob)) throw new Error(`the hub gives no hash for ${entry.path}`);
     await cache.addFile(commit, entry.path, blob, async (path) => {
@@ -119,7 +121,12 @@ async function download(id: string, cache: HubCache, options: ResolveOptions, en
       const { size } = await stat(path);
       if (size !== entry.size) throw new Error(`${entry.path}: got ${size} of ${entry.size} bytes`);
     });
-  }
+  };
+  const isConfig = ({ path }: ListFileEntry): boolean => CONFIG_FILES.includes(path);
+  const entries = listed.filter(({ path }) => wanted.includes(path));
+  for (const entry of entries.filter(isConfig)) await fetch(entry);
+  if (what === 'model') await options.beforeWeights?.(cache.snapshotDirectory(commit));
+  for (const entry of entries.filter((each) => !isConfig(each))) await fetch(entry);
   // Only now: a ref must never lead to a snapshot that is still being filled.
   await cache.writeRef(revision, commit);
   return cache.snapshotDirectory(commit);

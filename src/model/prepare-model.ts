@@ -1,19 +1,21 @@
 // --model-path → everything an engine needs to know about a model before a byte of its weights is read.
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
+import { checkGraphSizes } from '../config/check-graph-sizes.js';
 import type { EngineOptions } from '../config/tables/engine-options.js';
 import type { DType, LoadPlan, ModelSpec } from '../native/addon.js';
 import { VitrineError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { type JsonObject, readJsonObjectIfPresent } from '../util/read-json.js';
-import { openCheckpoint } from './checkpoint.js';
+import type { Architecture } from './architecture.js';
+import { type Checkpoint, openCheckpoint } from './checkpoint.js';
 import { HfConfig } from './hf-config.js';
 import { resolveModelDirectory } from './hub.js';
 import { readKvCacheSpec } from './kv-cache-spec.js';
 import { buildDummyPlan, buildLoadPlan, storedDType } from './load-plan.js';
 import { buildModelSpec, readHeadSizes } from './model-spec.js';
 import { parameterTable } from './parameter-table.js';
-import { readQuantization, withFloat8 } from './quantization.js';
+import { type Quantization, readQuantization, withFloat8 } from './quantization.js';
 import { findArchitecture } from './registry.js';
 import { contextLengthOf, type RopeParameters, readRopeParameters } from './rope.js';
 import { checkWeightCache, planWeightCache } from './weight-cache.js';
@@ -28,6 +30,8 @@ export interface PreparedModel {
   /** e.g. `llama`. */
   readonly modelType: string;
   readonly spec: ModelSpec;
+  /** Of the weights: as --quantization says, else as the checkpoint does; null: none. */
+  readonly quantization: string | null;
   readonly loadPlan: LoadPlan;
   /** Longest sequence in tokens: --context-length, else what the config says. */
   readonly contextLength: number;
@@ -45,38 +49,39 @@ const DTYPE_NAMES: Readonly<Record<string, DType>> = {
   bfloat16: 'bfloat16',
 };
 
+/** What config.json and the options say of a model, and its weight files where they were looked at. */
+interface ModelDescription {
+  readonly config: HfConfig;
+  readonly generationConfig: HfConfig;
+  readonly architecture: Architecture;
+  readonly quantization: Quantization | null;
+  readonly spec: ModelSpec;
+  readonly contextLength: number;
+  readonly checkpoint: Checkpoint | null;
+}
+
 /**
- * Finds (and, for a hub id, downloads) the model, checks config.json and all weight headers.
+ * Finds (and, for a hub id, downloads) the model, checks config.json and all weight headers. What needs no weights to be
+ * refused is refused before they are downloaded.
  * Errors: MODEL_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED, INVALID_OPTION.
  */
 export async function prepareModel(options: EngineOptions, log?: Log): Promise<PreparedModel> {
   checkWeightCache(options);
+  checkGraphSizes(options);
   const dummy = options.loadFormat === 'dummy';
   const directory = await resolveModelDirectory(options.modelPath, {
     revision: options.revision,
     what: dummy ? 'config' : 'model',
+    beforeWeights: async (folder) => void (await describeModel(folder, options, async () => null)),
     ...(log === undefined ? {} : { log }),
   });
-  const config = await HfConfig.read(directory, options.jsonModelOverrideArgs);
-  const architecture = findArchitecture(config);
-  const quantization = readQuantization(config, options.quantization);
-  const heads = readHeadSizes(config, architecture);
-  const rope = readRopeParameters(config, {
-    headDim: heads.headDim,
-    defaultTheta: architecture.defaults.ropeTheta,
-  });
-  const checkpoint = dummy ? null : await openCheckpoint(directory);
-  // Dummy weights of a config that names no dtype: bfloat16, the type of nearly all published checkpoints.
-  const dtype = chooseDType(options.dtype, config, () => (checkpoint === null ? 'bfloat16' : storedDType(checkpoint)));
-  const layers = config.integer('num_hidden_layers', { min: 1 });
-  const kvCache = await readKvCacheSpec(options.kvCacheDtype, dtype, checkpoint, layers);
-  const plainSpec = buildModelSpec(config, architecture, heads, rope, dtype, kvCache);
-  const spec = withFloat8(plainSpec, quantization, config.source);
+  const openWeights = async () => (dummy ? null : openCheckpoint(directory));
+  const description = await describeModel(directory, options, openWeights);
+  const { config, generationConfig, architecture, quantization, spec, contextLength, checkpoint } = description;
   const table = parameterTable(spec, architecture);
-  const generationConfig = await readGenerationConfig(directory);
   const loadPlan =
     checkpoint === null
-      ? buildDummyPlan(table, dtype, options.randomSeed ?? randomInt(2 ** 31))
+      ? buildDummyPlan(table, spec.dtype, options.randomSeed ?? randomInt(2 ** 31))
       : buildLoadPlan(table, checkpoint, spec, quantization?.stored ?? false);
   const { weightCacheDir } = options;
   return {
@@ -85,16 +90,43 @@ export async function prepareModel(options: EngineOptions, log?: Log): Promise<P
     architecture: architecture.name,
     modelType: architecture.modelType,
     spec,
+    quantization: quantization?.method ?? null,
     loadPlan:
       weightCacheDir === undefined
         ? loadPlan
         : { ...loadPlan, cache: await planWeightCache(weightCacheDir, loadPlan, spec) },
-    contextLength: chooseContextLength(options.contextLength, config, rope),
+    contextLength,
     eosTokenIds: readEosTokenIds(
       Object.hasOwn(options.jsonModelOverrideArgs, 'eos_token_id') ? [config] : [generationConfig, config],
     ).filter((id) => id < spec.vocabSize),
     generationDefaults: generationConfig.values,
   };
+}
+
+/** `openWeights`: null where there are none, or none yet. */
+async function describeModel(
+  directory: string,
+  options: EngineOptions,
+  openWeights: () => Promise<Checkpoint | null>,
+): Promise<ModelDescription> {
+  const config = await HfConfig.read(directory, options.jsonModelOverrideArgs);
+  const architecture = findArchitecture(config);
+  const quantization = readQuantization(config, options.quantization);
+  const heads = readHeadSizes(config, architecture);
+  const rope = readRopeParameters(config, {
+    headDim: heads.headDim,
+    defaultTheta: architecture.defaults.ropeTheta,
+  });
+  const contextLength = chooseContextLength(options.contextLength, config, rope);
+  const generationConfig = await readGenerationConfig(directory);
+  const checkpoint = await openWeights();
+  // Without weights, and of a config that names no dtype: bfloat16, the type of nearly all published checkpoints.
+  const dtype = chooseDType(options.dtype, config, () => (checkpoint === null ? 'bfloat16' : storedDType(checkpoint)));
+  const layers = config.integer('num_hidden_layers', { min: 1 });
+  const kvCache = await readKvCacheSpec(options.kvCacheDtype, dtype, checkpoint, layers);
+  const plainSpec = buildModelSpec(config, architecture, heads, rope, dtype, kvCache);
+  const spec = withFloat8(plainSpec, quantization, config.source);
+  return { config, generationConfig, architecture, quantization, spec, contextLength, checkpoint };
 }
 
 function chooseDType(option: string, config: HfConfig, whenSilent: () => DType): DType {

@@ -6,11 +6,16 @@ import { VitrineError } from '../util/errors.js';
 import { describeJson } from '../util/read-json.js';
 import type { HfConfig } from './hf-config.js';
 
-export interface Quantization {
+interface Scheme {
   /** Weights are stored as float8 with their scales; else they are quantized when they are loaded. */
   readonly stored: boolean;
   /** Whether the checkpoint leaves a module, `model.layers.0.self_attn.q_proj`, as it is. */
   readonly ignores: (module: string) => boolean;
+}
+
+export interface Quantization extends Scheme {
+  /** What --quantization says, else the checkpoint's quant_method. */
+  readonly method: string;
 }
 
 /** The modules, below `model.layers.N.`, that are stacked into each native matrix. */
@@ -31,7 +36,7 @@ export function readQuantization(config: HfConfig, option: string | undefined): 
   if (key === undefined) return ofOption(config, option);
   const settings = config.object(key);
   const method = settings.string('quant_method').toLowerCase().replace('_tensors', '-tensors');
-  const quantization = ofCheckpoint(settings, method);
+  const scheme = ofCheckpoint(settings, method);
   if (option !== undefined && option !== method && !COMPATIBLE[method]?.includes(option)) {
     throw new VitrineError(
       'INVALID_OPTION',
@@ -40,7 +45,7 @@ export function readQuantization(config: HfConfig, option: string | undefined): 
       { param: '--quantization' },
     );
   }
-  return quantization;
+  return { method: option ?? method, ...scheme };
 }
 
 function ofOption(config: HfConfig, option: string | undefined): Quantization | null {
@@ -53,10 +58,10 @@ function ofOption(config: HfConfig, option: string | undefined): Quantization | 
       { param: '--quantization' },
     );
   }
-  return { stored: false, ignores: () => false };
+  return { method: option, stored: false, ignores: () => false };
 }
 
-function ofCheckpoint(settings: HfConfig, method: string): Quantization {
+function ofCheckpoint(settings: HfConfig, method: string): Scheme {
   switch (method) {
     case 'fp8':
       return readFp8(settings);
@@ -74,7 +79,7 @@ function ofCheckpoint(settings: HfConfig, method: string): Quantization {
   }
 }
 
-function readFp8(settings: HfConfig): Quantization {
+function readFp8(settings: HfConfig): Scheme {
   expectOneOf(settings, 'activation_scheme', ['dynamic', 'static']);
   if (settings.has('weight_block_size')) {
     throw unsupported(
@@ -89,7 +94,7 @@ function readFp8(settings: HfConfig): Quantization {
   return { stored: true, ignores: (module) => ignored.some((name) => `.${module}.`.includes(name)) };
 }
 
-function readCompressedTensors(settings: HfConfig): Quantization {
+function readCompressedTensors(settings: HfConfig): Scheme {
   if (settings.has('transform_config') && Object.keys(settings.object('transform_config').values).length > 0) {
     throw unsupported(settings, 'transform_config', 'transforms of weights or activations are not supported');
   }

@@ -6,6 +6,8 @@ import { DTYPE_BYTES, matrixBytes } from './dtype-bytes.js';
 export interface Work {
   /** Multiplications and additions. */
   readonly flops: number;
+  /** Of these, with weights or a KV cache held in float8, which a processor may multiply at another rate than the model's dtype. */
+  readonly float8Flops: number;
   /** Weights and KV cache that must come from memory, each once. */
   readonly bytes: number;
 }
@@ -17,6 +19,8 @@ interface LayerKind {
   /** Elements of the matrices that every token meets, and what they take as they are held. */
   readonly dense: number;
   readonly denseBytes: number;
+  /** Elements of those held in float8. */
+  readonly float8: number;
   /** Elements of the matrices of one expert, and of all experts that a token meets. */
   readonly expert: number;
   readonly expertsPerToken: number;
@@ -41,23 +45,26 @@ export class StepWork {
     let tokens = 0;
     for (const count of counts) tokens += count;
     let flops = 2 * head * logitRows;
+    let float8Flops = 0;
     let weights = logitRows > 0 ? head : 0;
     let bytes = 0;
     let keysAndValues = 0;
-    for (const { layer, count: layers, dense, denseBytes, expert, expertsPerToken } of this.#kinds) {
+    for (const { layer, count: layers, dense, denseBytes, float8, expert, expertsPerToken } of this.#kinds) {
       let pairs = 0;
       let cached = 0;
       for (let i = 0; i < counts.length; i++) {
         pairs += visiblePairs(counts[i]!, lengths[i]!, layer.slidingWindow);
         cached += visibleTokens(counts[i]!, lengths[i]!, layer.slidingWindow);
       }
-      flops += layers * (2 * tokens * (dense + expertsPerToken) + 4 * numHeads * headDim * pairs);
+      const attention = 4 * numHeads * headDim * pairs;
+      flops += layers * (2 * tokens * (dense + expertsPerToken) + attention);
+      float8Flops += layers * (2 * tokens * float8 + (kvCache.dtype === 'float8_e4m3fn' ? attention : 0));
       weights += layers * expert * expectedExperts(layer, tokens);
       bytes += layers * denseBytes;
       keysAndValues += layers * 2 * numKvHeads * headDim * cached;
     }
     bytes += weights * DTYPE_BYTES[dtype] + keysAndValues * DTYPE_BYTES[kvCache.dtype];
-    return { flops, bytes };
+    return { flops, float8Flops, bytes };
   }
 }
 
@@ -72,14 +79,16 @@ function kindsOf(spec: ModelSpec): LayerKind[] {
   return [...kinds.values()].map(([first, ...others]) => {
     const { moe } = first!;
     const matrices = denseMatrices(spec, first!);
-    const dense = matrices.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
-    const denseBytes = matrices.reduce((sum, { name, rows, cols }) => {
-      const float8 = first!.float8?.includes(name as Float8Linear);
-      return sum + matrixBytes(float8 ? 'float8_e4m3fn' : spec.dtype, rows, cols);
-    }, 0);
+    let [dense, denseBytes, float8] = [0, 0, 0];
+    for (const { name, rows, cols } of matrices) {
+      const isFloat8 = first!.float8?.includes(name as Float8Linear) ?? false;
+      dense += rows * cols;
+      denseBytes += matrixBytes(isFloat8 ? 'float8_e4m3fn' : spec.dtype, rows, cols);
+      if (isFloat8) float8 += rows * cols;
+    }
     const expert = moe === null ? 0 : 3 * spec.hiddenSize * moe.intermediateSize;
     const expertsPerToken = moe === null ? 0 : moe.topK * expert;
-    return { layer: first!, count: others.length + 1, dense, denseBytes, expert, expertsPerToken };
+    return { layer: first!, count: others.length + 1, dense, denseBytes, float8, expert, expertsPerToken };
   });
 }
 

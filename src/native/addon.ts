@@ -147,6 +147,8 @@ export interface WeightCachePlan {
   readonly directory: string;
   /** Stands for all that decides the weights' numbers; part of the file's name. */
   readonly identity: string;
+  /** For another process that writes the file, rather than throw an Error with the code WEIGHT_CACHE_LOCKED. Default true. */
+  readonly wait?: boolean;
 }
 
 export interface WeightOrigin {

@@ -33,7 +33,7 @@ export function startScheduler(deps: RunnerDeps & { readonly channel: SchedulerC
       graphBytes: limits.graphBytes,
       dtype: model.spec.dtype,
       kvCacheDtype: model.spec.kvCache.dtype,
-      quantization: model.spec.layers.some(({ float8 }) => (float8?.length ?? 0) > 0) ? 'w8a8_fp8' : null,
+      quantization: model.quantization,
       cudaGraphBatchSizes: limits.graphBatchSizes,
       device: device.kind,
       deviceName: device.name,

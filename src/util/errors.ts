@@ -25,6 +25,9 @@ export type ErrorCode =
   | 'TRACE_NOT_WRITTEN' // unwritable directory, full disk, too slow a writer
   | 'INTERNAL';
 
+/** Codes of the addon that no user meets. */
+type NativeErrorCode = 'WEIGHT_CACHE_LOCKED';
+
 const HTTP_STATUS: Record<ErrorCode, number> = {
   INVALID_OPTION: 400,
   INVALID_REQUEST: 400,
@@ -78,7 +81,7 @@ export function toError(thrown: unknown): Error {
 }
 
 /** Whether a thrown thing carries this code: ours, or an error of the addon. */
-export function hasCode(thrown: unknown, code: ErrorCode): boolean {
+export function hasCode(thrown: unknown, code: ErrorCode | NativeErrorCode): boolean {
   return thrown instanceof Error && (thrown as Error & { readonly code?: unknown }).code === code;
 }
 

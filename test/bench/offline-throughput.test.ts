@@ -67,7 +67,7 @@ async function run(
   }
 }
 
-const NO_WORK = { steps: 0, seconds: 0, flops: 0, bytes: 0 };
+const NO_WORK = { steps: 0, seconds: 0, flops: 0, float8Flops: 0, bytes: 0 };
 const STATE = {
   stepWork: { extend: NO_WORK, decode: NO_WORK, mixed: NO_WORK },
   ...{ runningRequests: 0, queuedRequests: 0, usedTokens: 0, cachedTokens: 0, totalTokens: 0, forwardSteps: 0 },

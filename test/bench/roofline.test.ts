@@ -18,19 +18,27 @@ const LIMITS = {
 describe('roofline', () => {
   test('the slower of reading and computing is the bound', () => {
     // 1 GB at 50 GB/s is 20 ms, 1 GFLOP at 500 GFLOP/s is 2 ms.
-    const decode = rooflineOf({ bytes: 1e9, flops: 1e9 }, 0.04, LIMITS, 'float32');
+    const decode = rooflineOf({ bytes: 1e9, flops: 1e9, float8Flops: 0 }, 0.04, LIMITS, 'float32');
     assert.deepEqual(decode, { share: 0.5, bound: 'memory', rate: 25e9, limit: 50e9 });
     assert.equal(describeRoofline(decode), '50 % of the memory limit (25.0 of 50.0 GB/s)');
-    const prefill = rooflineOf({ bytes: 1e9, flops: 200e9 }, 0.8, LIMITS, 'float32');
+    const prefill = rooflineOf({ bytes: 1e9, flops: 200e9, float8Flops: 0 }, 0.8, LIMITS, 'float32');
     assert.deepEqual(prefill, { share: 0.5, bound: 'compute', rate: 250e9, limit: 500e9 });
     assert.equal(describeRoofline(prefill), '50 % of the compute limit (250 of 500 GFLOP/s)');
   });
 
   test('bfloat16 has a limit of its own where the CPU multiplies it', () => {
-    const work = { bytes: 0, flops: 100e9 };
+    const work = { bytes: 0, flops: 100e9, float8Flops: 0 };
     assert.equal(rooflineOf(work, 1, LIMITS, 'bfloat16').limit, 1000e9);
     assert.equal(rooflineOf(work, 1, LIMITS, 'float16').limit, 500e9);
     assert.equal(rooflineOf(work, 1, { ...LIMITS, bfloat16FlopsPerSecond: 0 }, 'bfloat16').limit, 500e9);
+  });
+
+  test('float8 is multiplied as float32, also in a model of bfloat16', () => {
+    const work = { bytes: 0, flops: 100e9, float8Flops: 100e9 };
+    assert.equal(rooflineOf(work, 1, LIMITS, 'bfloat16').limit, 500e9);
+    // 50 GFLOP at 500 GFLOP/s and 100 at 1000: 0.2 s.
+    const mixed = rooflineOf({ bytes: 0, flops: 150e9, float8Flops: 50e9 }, 0.4, LIMITS, 'bfloat16');
+    assert.deepEqual(mixed, { share: 0.5, bound: 'compute', rate: 375e9, limit: 750e9 });
   });
 });
 
@@ -82,7 +90,7 @@ describe('machine limits', () => {
 });
 
 describe('the work of a server', () => {
-  const none = { steps: 0, seconds: 0, flops: 0, bytes: 0 };
+  const none = { steps: 0, seconds: 0, flops: 0, float8Flops: 0, bytes: 0 };
   const info = (decode: object) => ({
     dtype: 'float32',
     internal_states: [{ step_work: { extend: none, decode: { ...none, ...decode }, mixed: none } }],
@@ -99,6 +107,17 @@ describe('the work of a server', () => {
     assert.deepEqual(renderPhaseWork(work), [
       'Decode steps: 10 in 2.00 s, 50 % of the memory limit (25.0 of 50.0 GB/s)',
     ]);
+  });
+
+  test('float8 has the limit of float32', () => {
+    const ofFloat8 = { steps: 3, seconds: 2, flops: 600e9, float8Flops: 599e9, bytes: 5e9 };
+    const counted = (decode: object) => readWorkCounters({ ...info(decode), dtype: 'bfloat16' })!;
+    const { roofline } = workBetween(
+      counted({ steps: 2, seconds: 1, flops: 1e9, bytes: 5e9 }),
+      counted(ofFloat8),
+      LIMITS,
+    ).decode!;
+    assert.equal(roofline!.limit, 500e9);
   });
 
   test('has rates and no shares where the limits are not known', () => {

@@ -46,7 +46,7 @@ describe('flags', () => {
     assert.equal(server(['--api-key=']).apiKey, '');
   });
 
-  test('the seed’s abbreviations', () => {
+  test('the abbreviations of SGLang’s page', () => {
     assert.equal(server(['--mem-frac=0.8']).memFractionStatic, 0.8);
     assert.equal(serving(['--num-prompt', '10']).numPrompts, 10);
     const random = serving(['--random-input', '7', '--random-output', '9']);

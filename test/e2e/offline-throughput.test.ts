@@ -14,7 +14,7 @@ const bench = (flags: readonly string[], options?: RunOptions) => {
 };
 const SMALL = ['--random-input', '16', '--random-output', '8'];
 
-test('the seed’s profile of several batches', async (t) => {
+test('the profile of several batches, as SGLang’s page asks for it', async (t) => {
   const directory = await temporaryDirectory(t);
   const file = join(directory, 'result.jsonl');
   const flags = ['--num-prompts', '10', '--profile', '--mem-frac=0.1', '--result-filename', file, ...SMALL];

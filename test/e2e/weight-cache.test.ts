@@ -1,16 +1,17 @@
 // --weight-cache-dir as it is used: programs that start at once share one file, and a bad folder is a warning.
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { spawn, spawnSync } from 'node:child_process';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { runVitrine } from '../support/run-vitrine.js';
+import { type RunOptions, runVitrine } from '../support/run-vitrine.js';
 import { storiesModel } from '../support/running-server.js';
 import { temporaryDirectory } from '../support/temporary-directory.js';
 
-function generate(weightCacheDir: string, more: readonly string[] = []) {
+function generate(weightCacheDir: string, more: readonly string[] = [], options: RunOptions = {}) {
   const prompt = ['--prompt', 'Once upon a time', '--max-new-tokens', '12', '--temperature', '0'];
   const cache = ['--weight-cache-dir', weightCacheDir, '--log-level', 'info'];
-  return runVitrine(['generate', '--model-path', storiesModel, ...prompt, ...cache, ...more]);
+  return runVitrine(['generate', '--model-path', storiesModel, ...prompt, ...cache, ...more], options);
 }
 
 test('of two programs that start at once one writes the cache, and both say the same', async (t) => {
@@ -33,6 +34,30 @@ test('of two programs that start at once one writes the cache, and both say the 
   const repaired = await generate(directory);
   assert.equal(repaired.out, both[0].out);
   assert.match(repaired.err, /Packed weights written to .*, in place of what was there: .* got 11/);
+});
+
+const noFlock = spawnSync('flock', ['--version']).error === undefined ? false : 'there is no flock program';
+
+test('a program that waits for the one that writes says so once, and goes on', { skip: noFlock }, async (t) => {
+  const directory = await temporaryDirectory(t);
+  const expected = await generate(directory);
+  const file = join(directory, (await readdir(directory))[0]!);
+  await rename(file, `${file}.aside`); // there is nothing to map, and the lock is taken
+  const holder = spawn('flock', [`${file}.lock`, 'sh', '-c', 'echo held; read end'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await new Promise((resolve) => holder.stdout.once('data', resolve));
+  const waited = await generate(directory, [], {
+    onError: (err) => {
+      if (/Waiting for/.test(err)) holder.stdin.end();
+    },
+  });
+  assert.equal(waited.code, 0, waited.err);
+  assert.equal(waited.out, expected.out);
+  const lines = waited.err.split('\n').filter((line) => line.includes('Wait'));
+  assert.equal(lines.length, 2, waited.err);
+  assert.ok(lines[0]!.includes(`another process writes: ${file}.lock is held by another process`), lines[0]);
+  assert.match(lines[1]!, /Waited for them and had the weights after \d+\.\d s/);
 });
 
 test('a folder that cannot be made is a warning, a GPU an error', async (t) => {

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkGraphSizes, cudaGraphConfig } from '#vitrine/engine/cuda-graph-sizes.js';
+import { cudaGraphConfig } from '#vitrine/engine/cuda-graph-sizes.js';
 import type { DeviceInfo } from '#vitrine/native/addon.js';
-import { VitrineError } from '#vitrine/util/errors.js';
-import { type Log, silentLog } from '#vitrine/util/log.js';
 
 const CPU: DeviceInfo = { kind: 'cpu', name: 'a processor', threads: 2, totalBytes: 2 ** 36 };
 const gpu = (gib: number): DeviceInfo => ({
@@ -13,7 +11,7 @@ const gpu = (gib: number): DeviceInfo => ({
 const NONE = { disableCudaGraph: false, cudaGraphMaxBs: undefined, cudaGraphBs: undefined };
 
 const sizes = (options: Partial<Parameters<typeof cudaGraphConfig>[0]>, device = gpu(79), maxRequests = 4096) =>
-  cudaGraphConfig({ ...NONE, ...options }, device, maxRequests, silentLog).batchSizes;
+  cudaGraphConfig({ ...NONE, ...options }, device, maxRequests).batchSizes;
 
 test('the sizes of SGLang, up to what the memory of the GPU is good for', () => {
   assert.deepEqual(sizes({}, gpu(15)), [1, 2, 4, 8]);
@@ -36,28 +34,13 @@ test('a list is taken in order, each size once', () => {
   assert.deepEqual(sizes({ cudaGraphBs: [8, 1, 3, 8] }), [1, 3, 8]);
   assert.deepEqual(sizes({ cudaGraphBs: [8, 1, 3], cudaGraphMaxBs: 8 }), [1, 3, 8]);
   assert.deepEqual(sizes({ cudaGraphBs: [1, 30, 40] }, gpu(79), 20), [1, 20]);
-  assert.throws(
-    () => checkGraphSizes({ ...NONE, cudaGraphBs: [8, 12], cudaGraphMaxBs: 8 }),
-    (error) =>
-      error instanceof VitrineError &&
-      error.code === 'INVALID_OPTION' &&
-      error.message === '--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs 8, got 12',
-  );
 });
 
 test('without graphs steps are padded to the same sizes', () => {
-  const config = cudaGraphConfig({ ...NONE, disableCudaGraph: true, cudaGraphBs: [2, 4] }, gpu(79), 64, silentLog);
+  const config = cudaGraphConfig({ ...NONE, disableCudaGraph: true, cudaGraphBs: [2, 4] }, gpu(79), 64);
   assert.deepEqual(config, { batchSizes: [2, 4], capture: false });
 });
 
-test('on the CPU there are none, and what was asked for is told', () => {
-  const told: string[] = [];
-  const log = { ...silentLog, warn: (text: string) => told.push(text) } as unknown as Log;
-  const off = { batchSizes: [], capture: false };
-  assert.deepEqual(cudaGraphConfig({ ...NONE, disableCudaGraph: true }, CPU, 64, log), off);
-  assert.deepEqual(told, []);
-  assert.deepEqual(cudaGraphConfig({ ...NONE, cudaGraphMaxBs: 4, cudaGraphBs: [4] }, CPU, 64, log), off);
-  assert.deepEqual(told, [
-    'The model runs on the CPU, where --cuda-graph-max-bs and --cuda-graph-bs can have no effect.',
-  ]);
+test('on the CPU there are none', () => {
+  assert.deepEqual(cudaGraphConfig({ ...NONE, cudaGraphBs: [4] }, CPU, 64), { batchSizes: [], capture: false });
 });

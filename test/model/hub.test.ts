@@ -102,17 +102,45 @@ describe('downloading', () => {
     await assert.rejects(resolve('config'), { code: 'INVALID_OPTION', message: /HF_TOKEN must start with "hf_"/ });
   });
 
-  test('prepareModel takes a hub id', async (t) => {
-    const { env } = await hubTest(t);
+  /** For what reads the environment of the process. */
+  function useEnvironment(t: TestContext, env: Record<string, string>): void {
     const before = { ...process.env };
     Object.assign(process.env, env);
     t.after(() => {
       for (const key of Object.keys(env)) delete process.env[key];
       Object.assign(process.env, before);
     });
+  }
+
+  test('prepareModel takes a hub id', async (t) => {
+    const { env } = await hubTest(t);
+    useEnvironment(t, env);
     const prepared = await prepareModel({ ...ENGINE_DEFAULTS, modelPath: ID });
     assert.deepEqual(prepared.eosTokenIds, [2, 3]);
     assert.equal(prepared.loadPlan.files.length, 1);
+  });
+
+  test('prepareModel downloads no weights of a model that it refuses by its config', async (t) => {
+    const { env, hub } = await hubTest(t);
+    useEnvironment(t, env);
+    const prepare = (options: Partial<Parameters<typeof prepareModel>[0]>) =>
+      prepareModel({ ...ENGINE_DEFAULTS, modelPath: ID, ...options });
+    const override = (values: Record<string, unknown>) => prepare({ jsonModelOverrideArgs: values });
+    await assert.rejects(override({ architectures: ['GPT2LMHeadModel'] }), { code: 'MODEL_UNSUPPORTED' });
+    await assert.rejects(override({ hidden_act: 'tanh' }), { code: 'MODEL_UNSUPPORTED' });
+    await assert.rejects(override({ quantization_config: { quant_method: 'awq' } }), { code: 'MODEL_UNSUPPORTED' });
+    await assert.rejects(prepare({ contextLength: 65 }), { param: '--context-length' });
+    const files = () =>
+      hub.requests.filter((request) => request.includes('/resolve/')).map((path) => path.split('/').at(-1));
+    assert.deepEqual([...new Set(files())].toSorted(), ['config.json', 'generation_config.json']);
+    const asked = hub.requests.length;
+    await assert.rejects(prepare({ cudaGraphBs: [8, 12], cudaGraphMaxBs: 8 }), {
+      code: 'INVALID_OPTION',
+      message: '--cuda-graph-bs: expected sizes up to --cuda-graph-max-bs 8, got 12',
+    });
+    assert.equal(hub.requests.length, asked, 'options alone are refused before the hub is asked');
+    await prepare({});
+    assert.ok(files().includes('model.safetensors'));
   });
 });
 

@@ -50,7 +50,9 @@ async function prepare(
 describe('weights that are quantized as they are loaded', () => {
   for (const quantization of ['fp8', 'w8a8_fp8'] as const) {
     test(`--quantization ${quantization}: the linear layers, from weights as they are stored`, async (t) => {
-      const { spec, loadPlan } = await prepare(t, undefined, tinyLlamaTensors('BF16'), quantization);
+      const prepared = await prepare(t, undefined, tinyLlamaTensors('BF16'), quantization);
+      const { spec, loadPlan } = prepared;
+      assert.equal(prepared.quantization, quantization);
       assert.deepEqual(
         spec.layers.map(({ float8 }) => float8),
         [ALL, ALL],
@@ -63,7 +65,8 @@ describe('weights that are quantized as they are loaded', () => {
   }
 
   test('without the option nothing is', async (t) => {
-    const { spec } = await prepare(t, undefined, tinyLlamaTensors());
+    const { spec, quantization } = await prepare(t, undefined, tinyLlamaTensors());
+    assert.equal(quantization, null);
     assert.ok(spec.layers.every(({ float8 }) => float8 === undefined));
   });
 
@@ -164,10 +167,14 @@ describe('checkpoints that are quantized', () => {
   });
 
   test('the option may say the same, and nothing else', async (t) => {
-    await prepare(t, FP8, perTensor(), 'fp8');
-    await prepare(t, COMPRESSED, perRow(), 'compressed-tensors');
-    await prepare(t, COMPRESSED, perRow(), 'w8a8_fp8');
-    await prepare(t, { quant_method: 'w8a8_fp8' }, perRow(), 'w8a8_fp8');
+    const method = async (...given: [unknown, TestTensor[], Parameters<typeof prepare>[3]?]) =>
+      (await prepare(t, ...given)).quantization;
+    assert.equal(await method(FP8, perTensor(), 'fp8'), 'fp8');
+    assert.equal(await method(FP8, perTensor()), 'fp8');
+    assert.equal(await method(COMPRESSED, perRow(), 'compressed-tensors'), 'compressed-tensors');
+    assert.equal(await method(COMPRESSED, perRow(), 'w8a8_fp8'), 'w8a8_fp8');
+    assert.equal(await method(COMPRESSED, perRow()), 'compressed-tensors');
+    assert.equal(await method({ quant_method: 'w8a8_fp8' }, perRow(), 'w8a8_fp8'), 'w8a8_fp8');
     for (const [settings, option] of [
       [FP8, 'w8a8_fp8'],
       [COMPRESSED, 'fp8'],

@@ -73,10 +73,13 @@ describe('the work of a step', () => {
     const some: LayerSpec = { ...whole, float8: ['o_proj', 'gate_up_proj'] };
     const spec = { ...SPEC, layers: [whole, some, some] };
     const [o, gateUp] = [8 * 8, 2 * 8 * 12];
-    const { bytes, flops } = new StepWork(spec).of([1], [4], 0);
+    const { bytes, flops, float8Flops } = new StepWork(spec).of([1], [4], 0);
     const held = 4 * (3 * LAYER - 2 * (o + gateUp)) + 2 * (o + gateUp + 4 * (8 + 2 * 12));
     assert.equal(bytes, held + 3 * 4 * 2 * 4 * 4);
     assert.equal(flops, 3 * (2 * LAYER + 4 * 8 * 4));
+    assert.equal(float8Flops, 2 * 2 * (o + gateUp));
+    const cached = { ...spec, kvCache: { dtype: 'float8_e4m3fn' as const, scales: [] } };
+    assert.equal(new StepWork(cached).of([1], [4], 0).float8Flops, 2 * 2 * (o + gateUp) + 3 * 4 * 8 * 4);
   });
 
   test('weights, and keys and values, are counted in their own dtypes', () => {

@@ -186,6 +186,13 @@ test('state and cache', async () => {
   assert.ok(engine.info.maxTotalTokens > 0);
 });
 
+test('the quantization is told by the name that it was asked for by', async () => {
+  assert.equal(engine.info.quantization, null);
+  const other = await Engine.launch({ ...OPTIONS, quantization: 'fp8' });
+  assert.equal(other.info.quantization, 'fp8');
+  await other.close();
+});
+
 test('closing aborts what runs and refuses what comes', async () => {
   const other = await Engine.launch(OPTIONS);
   const running = other.generate({ prompt: 'Once', samplingParams: { ...greedy, maxNewTokens: 400 } });

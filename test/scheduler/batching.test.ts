@@ -49,14 +49,17 @@ describe('prefill', () => {
     await harness.close();
   });
 
-  test('without chunking whole prompts go in, up to --max-prefill-tokens unless one alone is longer', async () => {
-    const { harness, counts, run } = bind(
-      new Recorder({ chunkedPrefillSize: -1, maxPrefillTokens: 20, disableRadixCache: true }),
-    );
-    await run(...[30, 12, 8, 4].map((length, i) => generateMessage(prompt(length, i), { maxNewTokens: 1 })));
-    assert.deepEqual(counts(), [[30], [12, 8], [4]]);
-    await harness.close();
-  });
+  // As in SGLang, 0 is as good as -1.
+  for (const chunkedPrefillSize of [-1, 0]) {
+    test(`chunks of ${chunkedPrefillSize}: whole prompts go in, up to --max-prefill-tokens unless one alone is longer`, async () => {
+      const { harness, counts, run } = bind(
+        new Recorder({ chunkedPrefillSize, maxPrefillTokens: 20, disableRadixCache: true }),
+      );
+      await run(...[30, 12, 8, 4].map((length, i) => generateMessage(prompt(length, i), { maxNewTokens: 1 })));
+      assert.deepEqual(counts(), [[30], [12, 8], [4]]);
+      await harness.close();
+    });
+  }
 
   test('nothing to generate: prefill only', async () => {
     const { harness, counts, run } = bind(new Recorder({ chunkedPrefillSize: 4 }));

@@ -84,6 +84,7 @@ test('/server_info has all options and what the benches read', async (t) => {
     assert.equal(body.max_total_num_tokens, 8192);
     assert.equal(body.max_req_input_len, 511);
     assert.equal(body.dp_size, 1);
+    assert.equal(body.quantization, 'compressed-tensors');
     assert.equal(body.tokenizer_path, body.model_path);
     assert.match(body.version, /^\d+\.\d+\.\d+/);
     const [state, ...others] = body.internal_states;

@@ -28,6 +28,7 @@ export function fakePreparedModel(contextLength = 512): PreparedModel {
       dtype: 'float32',
       kvCache: { dtype: 'float32', scales: [] },
     },
+    quantization: null,
     loadPlan: { files: [], parameters: [], dummySeed: 0 },
     contextLength,
     eosTokenIds: [FAKE_EOS_ID],

@@ -6,7 +6,7 @@ import type { FinishReason, TokenChunk, TokenLogprobs } from '#vitrine/messages/
 import type { GenerateMessage } from '#vitrine/messages/requests.js';
 import { FakeProfiler, type FakeProfilerOptions } from './fake-profiler.js';
 
-const NO_WORK = { steps: 0, seconds: 0, flops: 0, bytes: 0 };
+const NO_WORK = { steps: 0, seconds: 0, flops: 0, float8Flops: 0, bytes: 0 };
 
 export interface FakeSchedulerOptions {
   /** Output token `index` of a request. Default: the prompt, over and over. */
@@ -33,7 +33,7 @@ export const FAKE_INFO: RankInfo = {
   graphBytes: 1 << 29,
   dtype: 'float32',
   kvCacheDtype: 'float8_e4m3fn',
-  quantization: 'w8a8_fp8',
+  quantization: 'compressed-tensors',
   cudaGraphBatchSizes: [1, 2, 4],
   device: 'cpu',
   deviceName: 'fake',

@@ -10,6 +10,7 @@ interface Counters {
   readonly steps: number;
   readonly seconds: number;
   readonly flops: number;
+  readonly float8Flops: number;
   readonly bytes: number;
 }
 
@@ -38,7 +39,7 @@ export function readWorkCounters(info: unknown): WorkCounters | undefined {
   const work = facts?.internal_states?.[0]?.step_work as Record<string, Counters> | undefined;
   const { dtype } = facts ?? {};
   if (work === undefined || (dtype !== 'float32' && dtype !== 'float16' && dtype !== 'bfloat16')) return undefined;
-  const isCounted = (kind: string): boolean => typeof work[kind]?.flops === 'number';
+  const isCounted = (kind: string): boolean => typeof work[kind]?.float8Flops === 'number';
   if (!Object.keys(KINDS).every(isCounted)) return undefined;
   return { dtype, counters: work as unknown as WorkCounters['counters'] };
 }
@@ -51,7 +52,11 @@ export function workBetween(before: WorkCounters, after: WorkCounters, limits: M
     const steps = to.steps - from.steps;
     const seconds = to.seconds - from.seconds;
     if (steps <= 0 || seconds <= 0) continue;
-    const work = { flops: to.flops - from.flops, bytes: to.bytes - from.bytes };
+    const work = {
+      flops: to.flops - from.flops,
+      float8Flops: to.float8Flops - from.float8Flops,
+      bytes: to.bytes - from.bytes,
+    };
     result[kind] = {
       ...{ steps, seconds, bytes_per_second: work.bytes / seconds, flops_per_second: work.flops / seconds },
       roofline: limits === undefined ? null : rooflineOf(work, seconds, limits, after.dtype),

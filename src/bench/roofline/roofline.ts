@@ -12,15 +12,19 @@ export interface Roofline {
   readonly limit: number;
 }
 
-/** `seconds` that the work took, in a model of this dtype. */
-export function rooflineOf({ flops, bytes }: Work, seconds: number, limits: MachineLimits, dtype: DType): Roofline {
-  const compute = dtype === 'bfloat16' ? limits.bfloat16FlopsPerSecond : 0;
-  const flopsLimit = compute > 0 ? compute : limits.float32FlopsPerSecond;
-  const memory = bytes / limits.readBytesPerSecond;
-  const arithmetic = flops / flopsLimit;
+/**
+ * `seconds` that the work took, in a model of this dtype. A processor may multiply bfloat16 at a rate of its own; all else, float8
+ * too, it multiplies as float32. Where a step has both, `limit` is their mean rate.
+ */
+export function rooflineOf(work: Work, seconds: number, limits: MachineLimits, dtype: DType): Roofline {
+  const { flops, float8Flops, bytes } = work;
+  const { readBytesPerSecond, float32FlopsPerSecond: float32, bfloat16FlopsPerSecond: bfloat16 } = limits;
+  const memory = bytes / readBytesPerSecond;
+  const arithmetic =
+    float8Flops / float32 + (flops - float8Flops) / (dtype === 'bfloat16' && bfloat16 > 0 ? bfloat16 : float32);
   return memory >= arithmetic
-    ? { share: memory / seconds, bound: 'memory', rate: bytes / seconds, limit: limits.readBytesPerSecond }
-    : { share: arithmetic / seconds, bound: 'compute', rate: flops / seconds, limit: flopsLimit };
+    ? { share: memory / seconds, bound: 'memory', rate: bytes / seconds, limit: readBytesPerSecond }
+    : { share: arithmetic / seconds, bound: 'compute', rate: flops / seconds, limit: flops / arithmetic };
 }
 
 /** `62 % of the memory limit (31.2 of 50.3 GB/s)` */

@@ -107,7 +107,7 @@ export const ENGINE_OPTIONS = [
     type: 'integer',
     default: 0,
     min: 0,
-    help: 'Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves.',
+    help: 'Which GPU, counted from 0 among those that CUDA_VISIBLE_DEVICES leaves. On the CPU: no effect, with a warning.',
     group: MEMORY,
   },
   {
@@ -116,7 +116,7 @@ export const ENGINE_OPTIONS = [
     type: 'integer',
     default: 0,
     min: 0,
-    help: 'Compute threads; 0 = every processor this process may use.',
+    help: 'Compute threads; 0 = every processor this process may use. On a GPU they prepare the model (dummy weights, position tables) and compute no step.',
     group: MEMORY,
   },
   {
@@ -126,7 +126,7 @@ export const ENGINE_OPTIONS = [
     default: 'auto',
     choices: ['auto', 'avx2', 'avx512', 'avx512_bf16'],
     env: 'VITRINE_CPU_ISA',
-    help: 'Instruction set of the CPU kernels; auto takes the best this processor has.',
+    help: 'Instruction set of the CPU kernels; auto takes the best this processor has. On a GPU: no effect, with a warning.',
     group: MEMORY,
   },
   {

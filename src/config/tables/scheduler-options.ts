@@ -30,7 +30,7 @@ export const SCHEDULER_OPTIONS = [
     key: 'chunkedPrefillSize',
     type: 'integer',
     min: -1,
-    help: 'Most prompt tokens in one step; longer prompts are cut into chunks. -1: no chunking. Default: 2048; on a GPU 2048 to 16384, by its memory.',
+    help: 'Most prompt tokens in one step; longer prompts are cut into chunks. -1 or 0: no chunking. Default: 2048; on a GPU 2048 to 16384, by its memory.',
     group: SCHEDULING,
   },
   {
@@ -39,7 +39,7 @@ export const SCHEDULER_OPTIONS = [
     type: 'integer',
     default: 16384,
     min: 1,
-    help: 'Most prompt tokens of all requests in one step when --chunked-prefill-size is -1.',
+    help: 'Most prompt tokens of all requests in one step when --chunked-prefill-size is -1 or 0; else without effect, with a warning.',
     group: SCHEDULING,
   },
   {
@@ -48,7 +48,7 @@ export const SCHEDULER_OPTIONS = [
     type: 'string',
     default: 'fcfs',
     choices: ['fcfs', 'lpm'],
-    help: 'Order of waiting requests: first come, or longest prefix match in the cache.',
+    help: 'Order of waiting requests: first come, or longest prefix match in the cache (with --disable-radix-cache that of fcfs, with a warning).',
     group: SCHEDULING,
   },
   {
@@ -66,7 +66,7 @@ export const SCHEDULER_OPTIONS = [
     type: 'number',
     default: 2,
     min: 0,
-    help: 'Prefill chunks that share a step with decodes are cut so that the step takes about this many times a step of those decodes alone, at the cost of longer prefills and lower throughput. 0: only --chunked-prefill-size counts.',
+    help: 'Prefill chunks that share a step with decodes are cut so that the step takes about this many times a step of those decodes alone, at the cost of longer prefills and lower throughput. 0: only --chunked-prefill-size counts. Without --enable-mixed-chunk, or without chunking: no effect, with a warning.',
     group: SCHEDULING,
   },
   {
