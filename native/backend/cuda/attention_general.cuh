@@ -136,7 +136,8 @@ __global__ void __launch_bounds__(128, kColumns <= 8 ? 4 : 3)
 /// A row of out = sum over parts of 2^(lse - total) * part, total = log2 of the sum of 2^lse. A lane takes kVec
 /// neighbouring columns at a time.
 template <class T, int kVec>
-__device__ void merge_row(const AttentionArgs& args, const AttentionMerge& merge, int row, int kv_head, int lane) {
+__device__ __forceinline__ void merge_row(const AttentionArgs& args, const AttentionMerge& merge, int row, int kv_head,
+                                          int lane) {
   const auto partial = [&](int part) {
     return partial_index(args, merge.first_partial + part * merge.num_rows + row, kv_head);
   };
@@ -181,7 +182,7 @@ __device__ void merge_row(const AttentionArgs& args, const AttentionMerge& merge
 
 /// Grid (any, kv heads), one warp a row.
 template <class T>
-__global__ void __launch_bounds__(128) attention_merge_kernel(AttentionArgs args, WorkList<AttentionMerge> work) {
+__global__ void __launch_bounds__(128, 8) attention_merge_kernel(AttentionArgs args, WorkList<AttentionMerge> work) {
   wait_for_earlier_kernels();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warps = static_cast<int>(blockDim.x) / 32;
