@@ -26,6 +26,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 const target = resolve(positionals[0] ?? 'vitrine-gpu.tar.xz');
+if (!target.endsWith('.tar.xz')) throw new Error(`expected a file name that ends in .tar.xz, got ${target}`);
 /** What gpu-check's build part makes, but for what only a compiler needs. */
 const PRODUCTS = [
   'build/cuda/libvitrine_cuda.so',

@@ -113,7 +113,7 @@ void WeightCache::sign_lock() const {
   const std::string process = std::to_string(getpid());
   const bool emptied = ftruncate(lock_, 0) == 0;
   // What cannot be signed, on a full disk, is a lock all the same.
-  if (emptied && pwrite(lock_, process.data(), process.size(), 0) < 0) return;
+  [[maybe_unused]] const bool is_signed = emptied && pwrite(lock_, process.data(), process.size(), 0) > 0;
 }
 
 std::string WeightCache::lock_holder() const {

@@ -157,6 +157,11 @@ TEST("cuda attention plan: few long requests are split over the device, many are
   for (int i = 0; i < 8; ++i) some.add(16383, 1);
   plan_attention(tiling, some.query_start, some.seq_lens, 0, plan);
   CHECK_EQ(plan.short_items.size(), size_t{32});  // a fifth part of each would be 40 for the 33 slots of a kv head
+  Batch mixed;  // a slot for each, but the long one would take as long as all of the device
+  for (int i = 0; i < 32; ++i) mixed.add(127, 1);
+  mixed.add(16383, 1);
+  plan_attention(tiling, mixed.query_start, mixed.seq_lens, 0, plan);
+  for (const AttentionItem& item : plan.short_items) CHECK(item.key_end - item.key_begin <= 640);
   Batch many;
   for (int i = 0; i < 64; ++i) many.add(4095, 1);
   plan_attention(tiling, many.query_start, many.seq_lens, 0, plan);

@@ -49,8 +49,12 @@ function build({ seconds }) {
 
 function nativeTestsPart(filter, env, seconds) {
   const result = run(nativeTests, ['--device', 'cuda', ...filter], { seconds, env });
-  const tests = [...result.stdout.matchAll(/^(ok|FAIL) +(.*)$/gm)];
-  return { ...summaryOf(result), tests: tests.map(([, verdict, name]) => ({ name, ok: verdict === 'ok' })) };
+  const tests = [...result.stdout.matchAll(/^(ok|FAIL|SKIP) +(.*)$/gm)].map(([, verdict, name]) => ({
+    name,
+    ok: verdict !== 'FAIL',
+    ...(verdict === 'SKIP' && { skipped: true }),
+  }));
+  return { ...summaryOf(result), tests };
 }
 
 /** Every reference model in every dtype, against what transformers computed. */

@@ -21,9 +21,10 @@ const REASONS: Partial<Record<keyof SchedulerOptions, Why>> = {
     schedulePolicy === 'lpm' &&
     disableRadixCache &&
     'with --disable-radix-cache there are no cached prefixes to match; requests start in order of arrival',
-  mixedStepStretch: ({ enableMixedChunk, chunkedPrefillSize }) =>
-    (!enableMixedChunk && 'without --enable-mixed-chunk no step holds prefill chunks and decodes') ||
-    (chunkedPrefillSize <= 0 && `--chunked-prefill-size ${chunkedPrefillSize} leaves prompts whole`),
+  mixedStepStretch: ({ mixedStepStretch, enableMixedChunk, chunkedPrefillSize }) =>
+    mixedStepStretch > 0 &&
+    ((!enableMixedChunk && 'without --enable-mixed-chunk no step holds prefill chunks and decodes') ||
+      (chunkedPrefillSize <= 0 && `--chunked-prefill-size ${chunkedPrefillSize} leaves prompts whole`)),
 };
 
 /** An option that has its default value counts as not given. */

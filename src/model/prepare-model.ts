@@ -61,8 +61,8 @@ interface ModelDescription {
 }
 
 /**
- * Finds (and, for a hub id, downloads) the model, checks config.json and all weight headers. What needs no weights to be
- * refused is refused before they are downloaded.
+ * Finds (and, for a hub id, downloads) the model, checks config.json and all weight headers. What the model's config and
+ * the options rule out is refused before weights are downloaded; what the device rules out is not known here.
  * Errors: MODEL_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED, INVALID_OPTION.
  */
 export async function prepareModel(options: EngineOptions, log?: Log): Promise<PreparedModel> {

@@ -12,10 +12,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(`${root}${path}`, 'utf8');
 const pagesIn = (folder: string): string[] => readdirSync(`${root}${folder}`).map((name) => `${folder}/${name}`);
 
-/** Flags of other people's programs: nsys, compute-sanitizer, node. */
+/** Flags of other people's programs: nsys, ncu, compute-sanitizer, node. */
 const FOREIGN_FLAGS = [
   ...['capture-range-end', 'cuda-graph-trace', 'delay', 'duration', 'python-backtrace', 'trace-fork-before-exec'],
-  ...['tool', 'test'],
+  ...['capture-range', 'nvtx', 'nvtx-include', 'profile-from-start', 'tool', 'test'],
 ];
 
 /** Lines of shell blocks, joined and without comments, and the code within the text. */

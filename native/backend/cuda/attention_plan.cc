@@ -1,6 +1,8 @@
 #include "backend/cuda/attention_plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
 
 namespace vitrine::cuda {
 namespace {
@@ -30,40 +32,66 @@ void add_tiles(const AttentionTiling& tiling, AttentionItem item, int32_t tokens
   }
 }
 
-/// The most keys of a part. With a slot for every tile, the least with which there is one for every part as well: a
-/// part more would wait for a whole other part. Else the mean load of a slot.
-int32_t longest_part(int32_t slots_per_head, const std::vector<AttentionItem>& tiles) {
+/// Keys of each of the equal parts (the last may have fewer) of a tile.
+int32_t part_of(int32_t keys, int32_t longest) {
+  return keys <= longest ? keys : rounded_up(ceil_div(keys, ceil_div(keys, longest)));
+}
+
+/// When all parts are done, in keys: the device gives the next longest part to the slot that is free first.
+int64_t finish_of(const std::vector<AttentionItem>& tiles, int32_t longest, int32_t slots) {
+  std::vector<int32_t> parts;
+  for (const AttentionItem& tile : tiles) {
+    const int32_t part = part_of(keys_of(tile), longest);
+    for (int32_t left = keys_of(tile); left > 0; left -= part) parts.push_back(std::min(part, left));
+  }
+  std::sort(parts.begin(), parts.end(), std::greater<>());
+  std::priority_queue<int64_t, std::vector<int64_t>, std::greater<>> free_at(
+      std::greater<>(), std::vector<int64_t>(static_cast<size_t>(slots), 0));
+  int64_t finish = 0;
+  for (const int32_t part : parts) {
+    const int64_t end = free_at.top() + part;
+    free_at.pop();
+    free_at.push(end);
+    finish = std::max(finish, end);
+  }
+  return finish;
+}
+
+/// The most keys of a part: the mean load of a slot, or the least with which there is a slot for every part (where
+/// tiles are alike, a part more would wait for a whole other part), whichever ends sooner.
+int32_t longest_part(const std::vector<AttentionItem>& tiles, int32_t slots) {
   int64_t total = 0;
   int32_t longest_tile = 0;
   for (const AttentionItem& tile : tiles) {
     total += keys_of(tile);
     longest_tile = std::max(longest_tile, keys_of(tile));
   }
-  const int32_t mean = rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots_per_head)));
-  if (tiles.size() > static_cast<size_t>(slots_per_head)) return mean;
+  const int32_t mean = rounded_up(std::max<int64_t>(kShortestPart, ceil_div<int64_t>(total, slots)));
+  if (tiles.size() > static_cast<size_t>(slots) || longest_tile <= mean) return mean;
   const auto has_slots = [&](int32_t longest) {
     int64_t parts = 0;
     for (const AttentionItem& tile : tiles) parts += ceil_div(keys_of(tile), longest);
-    return parts <= slots_per_head;
+    return parts <= slots;
   };
   // In steps: too_few has not slots enough, enough has.
   int32_t too_few = mean / kPartStep - 1;
-  int32_t enough = std::max(too_few + 1, rounded_up(longest_tile) / kPartStep);
+  int32_t enough = rounded_up(longest_tile) / kPartStep;
   while (enough - too_few > 1) {
     const int32_t middle = too_few + (enough - too_few) / 2;
     (has_slots(middle * kPartStep) ? enough : too_few) = middle;
   }
-  return enough * kPartStep;
+  const int32_t one_each = enough * kPartStep;
+  return one_each == mean || finish_of(tiles, mean, slots) < finish_of(tiles, one_each, slots) ? mean : one_each;
 }
 
 /// Replaces the tiles by their parts.
 void split_tiles(int32_t slots_per_head, std::vector<AttentionItem>& tiles, AttentionPlan& plan) {
-  const int32_t longest = longest_part(slots_per_head, tiles);
+  const int32_t longest = longest_part(tiles, slots_per_head);
   const size_t count = tiles.size();
   for (size_t i = 0; i < count; ++i) {
     const AttentionItem tile = tiles[i];
     if (keys_of(tile) <= longest) continue;
-    const int32_t part = rounded_up(ceil_div(keys_of(tile), ceil_div(keys_of(tile), longest)));
+    const int32_t part = part_of(keys_of(tile), longest);
     const int32_t parts = ceil_div(keys_of(tile), part);
     plan.merges.push_back({tile.first_token, tile.first_row, tile.num_rows, plan.partial_rows, parts});
     for (int32_t p = 0; p < parts; ++p) {

@@ -56,8 +56,7 @@ constexpr int32_t kPartStep = 64;       ///< parts begin at multiples of it afte
 
 /// query_start [R+1] and seq_lens [R] as in AttentionBatch, in host memory; `window`: positions a query sees, itself
 /// included, 0 = all. A request with no more rows than a short tile has goes to the short items. Tiles are split so
-/// that one long request does not outlast all others: as far as there is a slot for each part, or, with more tiles than
-/// slots, down to the mean load of a slot. Reuses the memory of `plan`.
+/// that one long request does not outlast all others. Reuses the memory of `plan`.
 void plan_attention(const AttentionTiling& tiling, std::span<const int32_t> query_start,
                     std::span<const int32_t> seq_lens, int32_t window, AttentionPlan& plan);
 

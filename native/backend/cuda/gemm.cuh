@@ -45,7 +45,7 @@ __device__ void load_tile(T* tile, const T* from, int64_t first, int64_t rows, i
 /// The block's warps form 2 x 4: each computes kTileM / 2 tokens x 32 rows of the weight. Float8Pair: k in pairs.
 template <class T, int kTileM, bool kAligned, class Store>
 __global__ void __launch_bounds__(kThreads, 1)
-    gemm_kernel(const T* __restrict__ x, const T* __restrict__ weight, int64_t m, int64_t n, int64_t k, Store store) {
+    gemm_kernel(const T* x, const T* __restrict__ weight, int64_t m, int64_t n, int64_t k, Store store) {
   wait_for_earlier_kernels();
   constexpr int kStageElements = (kTileM + kTileN) * kTileK;
   constexpr int kBlocksM = kTileM / 2 / 16;
@@ -118,9 +118,8 @@ constexpr int kTile32 = 64;
 constexpr int kDepth32 = 16;
 
 /// Each thread computes 4 x 4 outputs, 16 apart, so that threads beside each other read neighbouring floats.
-__global__ void __launch_bounds__(kThreads)
-    gemm_kernel_f32(const float* __restrict__ x, const float* __restrict__ weight, int64_t m, int64_t n, int64_t k,
-                    PlainStore<float> store) {
+__global__ void __launch_bounds__(kThreads) gemm_kernel_f32(const float* x, const float* __restrict__ weight, int64_t m,
+                                                            int64_t n, int64_t k, PlainStore<float> store) {
   wait_for_earlier_kernels();
   __shared__ float x_tile[kDepth32][kTile32 + 1];
   __shared__ float w_tile[kDepth32][kTile32 + 1];

@@ -49,8 +49,8 @@ void require(bool condition, const Parts&... parts) {
 /// Throws when a CUDA call failed; `what` names it. Takes the error from the runtime's own memory of it.
 void check(cudaError_t code, const char* what);
 
-/// Whether kernels may start before the one before them on the stream has ended (programmatic dependent launch): on the
-/// current device, from compute capability 9.0 on, unless VITRINE_CUDA_PDL=off.
+/// Whether kernels may start before the one before them on the stream has ended (programmatic dependent launch): where
+/// the current device runs code for compute capability 9.0 or newer, unless VITRINE_CUDA_PDL=off.
 bool launches_overlap();
 
 /// Launches a kernel that begins with wait_for_earlier_kernels(). `what` names the op.

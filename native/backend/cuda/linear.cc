@@ -93,8 +93,12 @@ void Linear::run(const VitrineCudaWeight& weight, const VitrineCudaWeight* bias,
   const bool streams = supports_streaming(job);
   if (streams && (job.m <= kFewTokens || float8)) {
     streaming_gemm(job, stream);
-  } else if (!multiply_by_library(job, library_bias, stream)) {
-    streams ? streaming_gemm(job, stream) : gemm(job, stream);
+  } else if (multiply_by_library(job, library_bias, stream)) {
+    return;
+  } else if (streams) {
+    streaming_gemm(job, stream);
+  } else {
+    gemm(job, stream);
   }
 }
 

@@ -76,8 +76,9 @@ __device__ inline uint4 load_streaming_16(const void* from) {
   return value;
 }
 
-/// 16 bytes that other warps read as well, likewise.
-__device__ inline uint4 load_cached_16(const void* from) { return __ldg(static_cast<const uint4*>(from)); }
+/// 16 bytes that other warps read as well. A plain load: what the kernel before wrote is there after
+/// wait_for_earlier_kernels(), across which loads of what never changes may be moved.
+__device__ inline uint4 load_cached_16(const void* from) { return *static_cast<const uint4*>(from); }
 
 /// 16 bytes from global to shared memory past the registers; zeros, and no read, where `valid` is false.
 __device__ inline void copy_async_16(void* shared, const void* global, bool valid) {

@@ -1,6 +1,7 @@
 // Programmatic dependent launch: the blocks of a kernel may start while the kernel before it on the stream is still
-// running, so that its launch, and what it reads of constant memory, falls together with that one's end. See
-// launch_kernel().
+// running, so that its launch, and what it reads of the weights, falls together with that one's end. See
+// launch_kernel(). What other kernels write may not be read as if it never changed (const __restrict__, __ldg): such
+// loads may be moved before the wait.
 #pragma once
 
 namespace vitrine::cuda {

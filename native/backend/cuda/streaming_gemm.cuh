@@ -21,7 +21,7 @@ constexpr int kUnroll = 4;  // turns whose loads are under way together
 /// Float8Pair: k in pairs.
 template <class T, int kTiles, class Store>
 __global__ void __launch_bounds__(kThreads)
-    streaming_kernel(const T* __restrict__ weight, const T* __restrict__ x, int m, int64_t n, int64_t k, Store store) {
+    streaming_kernel(const T* __restrict__ weight, const T* x, int m, int64_t n, int64_t k, Store store) {
   constexpr int kTokens = kTiles * kTileTokens;
   __shared__ float partial[kWarps][kTokens][kRows];
   const int warp = threadIdx.x / 32;
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int kTurn = kWarps * kDepth;
   int64_t at = warp * kDepth + lane_k;
   uint4 a[kUnroll], b[kUnroll];
-  const auto are_whole = [&] { return at - lane_k + (kUnroll - 1) * kTurn + kDepth <= k; };
+  const int64_t last_whole = k - (kUnroll - 1) * kTurn - kDepth + lane_k;  // where kUnroll turns are inside
   const auto load_weights = [&] {
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
@@ -58,10 +58,9 @@ __global__ void __launch_bounds__(kThreads)
       b[u] = load_streaming_16(row_b + at + u * kTurn);
     }
   };
-  bool whole = are_whole();
-  if (whole) load_weights();  // no kernel writes weights: the first are under way before the tokens are there
+  if (at <= last_whole) load_weights();  // loaded and waited for before any step: under way before the tokens are there
   wait_for_earlier_kernels();
-  while (whole) {
+  while (at <= last_whole) {
     uint4 c[kUnroll][kTiles];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
@@ -71,8 +70,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) multiply(a[u], b[u], c[u]);
     at += kUnroll * kTurn;
-    whole = are_whole();
-    if (whole) load_weights();
+    if (at <= last_whole) load_weights();
   }
   for (; at - lane_k < k; at += kTurn) {
     const bool inside = at < k;  // k is a multiple of 8
@@ -104,9 +102,8 @@ __device__ inline float4 as_floats(const uint4& bits) {
 
 /// float32: a warp takes one row of the weight.
 template <int kTokens>
-__global__ void __launch_bounds__(kThreads)
-    streaming_kernel_f32(const float* __restrict__ weight, const float* __restrict__ x, int m, int64_t n, int64_t k,
-                         PlainStore<float> store) {
+__global__ void __launch_bounds__(kThreads) streaming_kernel_f32(const float* __restrict__ weight, const float* x,
+                                                                 int m, int64_t n, int64_t k, PlainStore<float> store) {
   const int64_t row = blockIdx.x * int64_t{kWarps} + threadIdx.x / 32;
   wait_for_earlier_kernels();
   if (row >= n) return;

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "backend/cuda/stream_order.cuh"
+
 namespace vitrine::cuda {
 namespace {
 
@@ -15,11 +17,15 @@ bool overlap_wanted() {
   return wanted != "off";
 }
 
-bool device_overlaps(int device) {
-  constexpr int kLeastMajor = 9;
-  int major = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-  return major >= kLeastMajor;
+/// Never launched: its attributes say for which architecture the code was compiled that the current device runs. A
+/// newer device than the library was built for may run code that was compiled for one that knows no waiting.
+__global__ void probe_kernel() { wait_for_earlier_kernels(); }
+
+bool code_waits() {
+  constexpr int kLeastArchitecture = 90;
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, probe_kernel), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= kLeastArchitecture && attributes.binaryVersion >= kLeastArchitecture;
 }
 
 }  // namespace
@@ -33,7 +39,7 @@ bool launches_overlap() {
   thread_local Known known;
   int device = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
-  if (device != known.device) known = {device, wanted && device_overlaps(device)};
+  if (device != known.device) known = {device, wanted && code_waits()};
   return known.overlaps;
 }
 
