@@ -259,7 +259,7 @@ TEST("gemm: shapes that do not fit are refused") {
 }
 
 TEST("cpu_isa: names, and an instruction set that this processor lacks") {
-  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmxBf16}) {
     CHECK(parse_cpu_isa(cpu_isa_name(isa)) == isa);
     const auto supported = supported_cpu_isas();
     ThreadPool pool(1);
@@ -280,8 +280,17 @@ TEST("cpu_isa: what a processor must have, and the line that says so") {
                        .avx512bw = true,
                        .avx512vl = true,
                        .avx512dq = true,
-                       .avx512bf16 = true};
-  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}));
+                       .avx512bf16 = true,
+                       .amx_tile = true,
+                       .amx_bf16 = true};
+  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmxBf16}));
+  for (bool CpuFeatures::*needed : {&CpuFeatures::amx_tile, &CpuFeatures::amx_bf16}) {
+    CpuFeatures without = features;
+    without.*needed = false;
+    CHECK((cpu_isas_of(without) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}));
+    CHECK_THROWS_WITH(check_cpu_isa(CpuIsa::kAmxBf16, cpu_isas_of(without)),
+                      "this processor cannot run amx_bf16 code; its best is avx512_bf16");
+  }
   features.avx512bf16 = false;
   CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512}));
   features.avx512dq = false;
@@ -304,7 +313,7 @@ TEST("cpu_limits: every rate is measured") {
   CHECK_EQ(limits.threads, 2);
   CHECK(limits.read_bytes_per_second > 1e8);
   CHECK(limits.float32_flops_per_second > 1e8);
-  const bool has_bf16 = supported_cpu_isas().back() == CpuIsa::kAvx512Bf16;
+  const bool has_bf16 = has_bf16_products(supported_cpu_isas().back());
   CHECK_EQ(limits.bfloat16_flops_per_second > 1e8, has_bf16);
 }
 
