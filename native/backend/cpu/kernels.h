@@ -19,7 +19,7 @@ inline constexpr int kTileKeys = 64;
 
 /// What a GEMM kernel reads as x: rows in blocks, block b holding rows [b * rows / blocks, (b + 1) * rows / blocks),
 /// each block k-major: [K][block rows] float32, [ceil(K / 2)][block rows] pairs of bfloat16, or, for tiles,
-/// [ceil(K / 32)][block rows][32] bfloat16, 0 beyond K.
+/// [ceil(K / 32)][block rows][32] bfloat16, 0 beyond K, in memory for more.
 struct PackedRows {
   const void* data = nullptr;
   int64_t rows = 0;
@@ -71,6 +71,7 @@ struct AttentionItem {
 /// Products that read x in one packed form.
 struct GemmKernels {
   int max_block_rows;              ///< of PackedRows
+  int max_rows;                    ///< that are multiplied at once: more would leave the second cache level
   bool rounds_x;                   ///< to bfloat16; otherwise one packed row is the row itself
   double products_per_nanosecond;  ///< of one core, roughly: chooses the grain of tasks, nothing else
   int64_t (*packed_row_bytes)(int64_t k);

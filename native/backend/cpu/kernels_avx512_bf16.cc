@@ -18,6 +18,7 @@ static void gemm_pairs(const GemmArgs& args, const GemmRange& range) { gemm_rang
 
 constexpr GemmKernels kPairGemm = {
     .max_block_rows = VT_MAX_ROWS,
+    .max_rows = 512,
     .rounds_x = true,
     .products_per_nanosecond = 60,
     .packed_row_bytes = packed_row_bytes<true>,

@@ -10,7 +10,6 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t{16} << 20;  // of one chunk of x: more would leave the last cache level
-constexpr int64_t kChunkRows = 512;                  // and their partial sums the second one
 constexpr int64_t kTaskGroups = 8;                   // the widest tile of the kernels, the panels they read together
 constexpr int64_t kLeastTaskGroups = 2;              // a panel
 constexpr double kBytesPerNanosecond = 20;           // roughly, of one core: chooses the grain, nothing else
@@ -22,8 +21,8 @@ constexpr int64_t kInlineElements = 32768;  // floats a pass over rows touches b
 
 void Linear::run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
   const int64_t row_bytes = std::max<int64_t>(weight.cols() * static_cast<int64_t>(sizeof(float)), 1);
-  const int64_t most =
-      std::clamp<int64_t>(kPackedBytes / row_bytes, 8 * kernels_for(weight).max_block_rows, kChunkRows);
+  const GemmKernels& kernels = kernels_for(weight);
+  const int64_t most = std::clamp<int64_t>(kPackedBytes / row_bytes, 8 * kernels.max_block_rows, kernels.max_rows);
   const int64_t chunks = (rows + most - 1) / most;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t first = chunk * rows / chunks;
