@@ -202,6 +202,32 @@ TEST("gemm: a row has the same bits alone, in any batch and at any thread count"
   }
 }
 
+TEST("gemm: tiles add 32 inputs at a time, the even and the odd ones apart") {
+  for_each_isa(1, [](Backend& backend, const std::string& isa, CpuIsa which) {
+    if (which != CpuIsa::kAmxBf16) return;
+    const GemmCase shape{19, 40, 300};
+    const auto values = rounded(random_floats(shape.n * shape.k, 9), DType::kBFloat16);
+    const auto x = rounded(random_floats(shape.m * shape.k, 10), DType::kBFloat16);
+    const auto weight = load_matrix(backend, values, shape.n, shape.k, DType::kBFloat16);
+    std::vector<float> expected;
+    for (int64_t i = 0; i < shape.m; ++i) {
+      for (int64_t j = 0; j < shape.n; ++j) {
+        float sum = 0;
+        for (int64_t first = 0; first < shape.k; first += 32) {
+          float parts[2] = {};
+          for (int64_t k = first; k < std::min(first + 32, shape.k); ++k) {
+            parts[k % 2] = std::fma(x[static_cast<size_t>(i * shape.k + k)],
+                                    values[static_cast<size_t>(j * shape.k + k)], parts[k % 2]);
+          }
+          sum += parts[0] + parts[1];
+        }
+        expected.push_back(sum);
+      }
+    }
+    CHECK_MESSAGE(same_bits(multiply(backend, *weight, nullptr, x, shape.m), expected), isa);
+  });
+}
+
 OP_TEST("gemm: infinity and NaN in one row stay there") {
   for_each_backend(1, [](Backend& backend, const std::string& isa) {
     std::vector<DType> dtypes = dtypes_of(backend);
