@@ -6,7 +6,7 @@
 //   plain                build/Release/vitrine.node (the only .node there); build/tests: native_tests, kernel_bench,
 //                        trace_bench and nvtx_log_tool.so, a tool for NVTX_INJECTION64_PATH
 //   --cuda               build/cuda/libvitrine_cuda.so, the GPU kernels, and nothing else; needs nvcc, no GPU
-//   --emulate-bf16       build/bf16: the AVX512-BF16 kernels for processors that have AVX-512 alone, to test them
+//   --emulate-bf16       build/bf16: the AVX512-BF16 and AMX kernels for processors that have AVX-512 alone, to test them
 //   anything else        build/asan, build/ubsan, build/tsan or build/<type>: native_tests, build/Release/vitrine.node
 // To run with such an addon: VITRINE_PREBUILD=$PWD/build/asan, and LD_PRELOAD=$(gcc -print-file-name=libasan.so).
 const { spawnSync } = require('node:child_process');

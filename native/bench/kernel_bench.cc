@@ -96,7 +96,7 @@ int run_families(const BenchOptions& options, Subject& subject, bool on_gpu) {
 
 int run_on_cpu(const Options& options) {
   const auto isa = options.isa.empty() ? best_cpu_isa(supported_cpu_isas()) : parse_cpu_isa(options.isa);
-  require(isa.has_value(), "--isa must be avx2, avx512 or avx512_bf16, got ", options.isa);
+  require(isa.has_value(), "--isa must be avx2, avx512, avx512_bf16 or amx_bf16, got ", options.isa);
   ThreadPool pool(options.threads);
   OneDnnLinear::start(pool.size());
   pool.pin_caller();

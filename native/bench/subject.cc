@@ -23,7 +23,7 @@ class CpuSubject final : public Subject {
     return {probe_.read_rate() / 1e9, (bf16 > 0 ? bf16 : probe_.float32_rate()) / 1e9};
   }
   std::vector<DType> dtypes() const override { return {std::begin(test::kDTypes), std::end(test::kDTypes)}; }
-  bool pairs(DType dtype) const override { return dtype == DType::kBFloat16 && isa_ == CpuIsa::kAvx512Bf16; }
+  bool pairs(DType dtype) const override { return dtype == DType::kBFloat16 && has_bf16_products(isa_); }
   double batch_ns() const override { return 0; }
 
  private:

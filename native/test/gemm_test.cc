@@ -202,6 +202,32 @@ TEST("gemm: a row has the same bits alone, in any batch and at any thread count"
   }
 }
 
+TEST("gemm: tiles add 32 inputs at a time, the even and the odd ones apart") {
+  for_each_isa(1, [](Backend& backend, const std::string& isa, CpuIsa which) {
+    if (which != CpuIsa::kAmxBf16) return;
+    const GemmCase shape{19, 40, 300};
+    const auto values = rounded(random_floats(shape.n * shape.k, 9), DType::kBFloat16);
+    const auto x = rounded(random_floats(shape.m * shape.k, 10), DType::kBFloat16);
+    const auto weight = load_matrix(backend, values, shape.n, shape.k, DType::kBFloat16);
+    std::vector<float> expected;
+    for (int64_t i = 0; i < shape.m; ++i) {
+      for (int64_t j = 0; j < shape.n; ++j) {
+        float sum = 0;
+        for (int64_t first = 0; first < shape.k; first += 32) {
+          float parts[2] = {};
+          for (int64_t k = first; k < std::min(first + 32, shape.k); ++k) {
+            parts[k % 2] = std::fma(x[static_cast<size_t>(i * shape.k + k)],
+                                    values[static_cast<size_t>(j * shape.k + k)], parts[k % 2]);
+          }
+          sum += parts[0] + parts[1];
+        }
+        expected.push_back(sum);
+      }
+    }
+    CHECK_MESSAGE(same_bits(multiply(backend, *weight, nullptr, x, shape.m), expected), isa);
+  });
+}
+
 OP_TEST("gemm: infinity and NaN in one row stay there") {
   for_each_backend(1, [](Backend& backend, const std::string& isa) {
     std::vector<DType> dtypes = dtypes_of(backend);
@@ -259,7 +285,7 @@ TEST("gemm: shapes that do not fit are refused") {
 }
 
 TEST("cpu_isa: names, and an instruction set that this processor lacks") {
-  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmxBf16}) {
     CHECK(parse_cpu_isa(cpu_isa_name(isa)) == isa);
     const auto supported = supported_cpu_isas();
     ThreadPool pool(1);
@@ -280,8 +306,17 @@ TEST("cpu_isa: what a processor must have, and the line that says so") {
                        .avx512bw = true,
                        .avx512vl = true,
                        .avx512dq = true,
-                       .avx512bf16 = true};
-  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}));
+                       .avx512bf16 = true,
+                       .amx_tile = true,
+                       .amx_bf16 = true};
+  CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmxBf16}));
+  for (bool CpuFeatures::*needed : {&CpuFeatures::amx_tile, &CpuFeatures::amx_bf16}) {
+    CpuFeatures without = features;
+    without.*needed = false;
+    CHECK((cpu_isas_of(without) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}));
+    CHECK_THROWS_WITH(check_cpu_isa(CpuIsa::kAmxBf16, cpu_isas_of(without)),
+                      "this processor cannot run amx_bf16 code; its best is avx512_bf16");
+  }
   features.avx512bf16 = false;
   CHECK((cpu_isas_of(features) == std::vector{CpuIsa::kAvx2, CpuIsa::kAvx512}));
   features.avx512dq = false;
@@ -304,7 +339,7 @@ TEST("cpu_limits: every rate is measured") {
   CHECK_EQ(limits.threads, 2);
   CHECK(limits.read_bytes_per_second > 1e8);
   CHECK(limits.float32_flops_per_second > 1e8);
-  const bool has_bf16 = supported_cpu_isas().back() == CpuIsa::kAvx512Bf16;
+  const bool has_bf16 = has_bf16_products(supported_cpu_isas().back());
   CHECK_EQ(limits.bfloat16_flops_per_second > 1e8, has_bf16);
 }
 

@@ -174,9 +174,10 @@ inline std::vector<DType> cache_dtypes_of(const Backend& backend) {
   return dtypes;
 }
 
-/// The AVX-512 BF16 kernels multiply pairs of bfloat16: they round what they multiply with a bfloat16 weight.
+/// Kernels that multiply pairs of bfloat16 round what they multiply with a bfloat16 weight.
 inline bool rounds_x(const Backend& backend, DType dtype) {
-  return dtype == DType::kBFloat16 && backend.name() == cpu_isa_name(CpuIsa::kAvx512Bf16);
+  const auto isa = parse_cpu_isa(backend.name());
+  return dtype == DType::kBFloat16 && isa.has_value() && has_bf16_products(*isa);
 }
 
 }  // namespace vitrine::test

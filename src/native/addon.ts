@@ -224,7 +224,7 @@ export interface BuildInfo {
   readonly layoutVersion: number;
   /** Version of the interface between the addon and libvitrine_cuda.so. */
   readonly cudaAbiVersion: number;
-  /** Instruction sets this CPU can run, slowest first: avx2, avx512, avx512_bf16. */
+  /** Instruction sets this CPU can run, slowest first: avx2, avx512, avx512_bf16, amx_bf16. */
   readonly cpuIsas: readonly string[];
 }
 
@@ -257,7 +257,7 @@ export interface MachineLimits {
   /** Bytes per second of a read loop over a buffer far larger than the caches. */
   readonly readBytesPerSecond: number;
   readonly float32FlopsPerSecond: number;
-  /** 0 where the CPU has no bf16 dot product. */
+  /** By AMX where the CPU has it, else by AVX512-BF16; 0 where it has neither. */
   readonly bfloat16FlopsPerSecond: number;
 }
 

@@ -18,16 +18,14 @@ inline constexpr int kGroupColumns = 16;
 inline constexpr int kTileKeys = 64;
 
 /// What a GEMM kernel reads as x: rows in blocks, block b holding rows [b * rows / blocks, (b + 1) * rows / blocks),
-/// each block k-major: [K][block rows] float32, or [ceil(K / 2)][block rows] pairs of bfloat16.
+/// each block k-major: [K][block rows] float32, [ceil(K / 2)][block rows] pairs of bfloat16, or, for tiles,
+/// [ceil(K / 32)][block rows][32] bfloat16, 0 beyond K, in memory for more.
 struct PackedRows {
   const void* data = nullptr;
   int64_t rows = 0;
   int64_t blocks = 0;
-  int64_t row_bytes = 0;  ///< of one packed row: 4 K, or 4 ceil(K / 2)
+  int64_t block_bytes = 0;  ///< from one block to the next: as many as the largest takes
 };
-
-/// Bytes of one row of PackedRows. Static: each file has its own copy.
-static inline int64_t packed_row_bytes(int64_t k, bool as_pairs) { return as_pairs ? (k + 1) / 2 * 4 : k * 4; }
 
 struct GemmArgs {
   PackedRows x;
@@ -46,7 +44,7 @@ struct GemmRange {
   int64_t end_group = 0;
   int64_t first_block = 0;
   int64_t end_block = 0;
-  float* partial = nullptr;  ///< scratch of the calling thread: CpuKernels::gemm_partial_floats
+  float* partial = nullptr;  ///< scratch of the calling thread: GemmKernels::partial_floats
 };
 
 struct AttentionArgs {
@@ -70,17 +68,23 @@ struct AttentionItem {
   const int32_t* blocks = nullptr;  ///< the request's block table
 };
 
-struct CpuKernels {
-  /// Most rows of one block of PackedRows.
-  int max_block_rows;
-  /// The processor multiplies pairs of bfloat16: then x is rounded to bfloat16 for bfloat16 weights.
-  bool bf16_pairs;
+/// Products that read x in one packed form.
+struct GemmKernels {
+  int max_block_rows;              ///< of PackedRows
+  int max_rows;                    ///< that are multiplied at once: more would leave the second cache level
+  bool rounds_x;                   ///< to bfloat16; otherwise one packed row is the row itself
+  double products_per_nanosecond;  ///< of one core, roughly: chooses the grain of tasks, nothing else
+  int64_t (*packed_row_bytes)(int64_t k);
+  /// Packs rows [0, rows) of x [.., k] (row stride `stride`) into one block.
+  void (*pack_rows)(const float* x, int64_t stride, int64_t rows, int64_t k, void* block);
+  void (*multiply)(const GemmArgs& args, const GemmRange& range);
+  /// What a range of such a product needs: `rows` and `blocks` of all of x.
+  size_t (*partial_floats)(int64_t rows, int64_t blocks, int64_t k);
+};
 
-  /// Packs rows [first, first + rows) of x [.., k] (row stride `stride`) into one block.
-  void (*pack_rows)(const float* x, int64_t stride, int64_t rows, int64_t k, bool as_pairs, void* block);
-  void (*gemm)(const GemmArgs& args, const GemmRange& range);
-  /// What a range of `rows` rows of such a product needs.
-  size_t (*gemm_partial_floats)(int64_t rows, int64_t blocks, int64_t k);
+struct CpuKernels {
+  GemmKernels gemm;           ///< with weights of every other dtype
+  GemmKernels bfloat16_gemm;  ///< with bfloat16 weights
 
   void (*attend)(const AttentionArgs& args, const AttentionItem& item, void* scratch);
   /// Bytes of scratch `attend` needs for an item of `rows` = tokens * group * kv_heads.
@@ -112,7 +116,8 @@ struct CpuKernels {
   /// For measure_cpu_limits: each returns something that depends on all it did.
   float (*read_bytes)(const void* from, size_t bytes);
   float (*float32_flops)(int64_t rounds);   ///< rounds * kFlopsPerRound
-  float (*bfloat16_flops)(int64_t rounds);  ///< null without bf16 pairs; rounds * 2 * kFlopsPerRound
+  float (*bfloat16_flops)(int64_t rounds);  ///< rounds * bfloat16_flops_per_round; null where x is not rounded
+  int64_t bfloat16_flops_per_round;
 };
 
 /// Operations of one round of CpuKernels::float32_flops.
@@ -121,5 +126,6 @@ inline constexpr int64_t kFlopsPerRound = 16 * 16 * 2;
 const CpuKernels& avx2_kernels();
 const CpuKernels& avx512_kernels();
 const CpuKernels& avx512_bf16_kernels();
+const CpuKernels& amx_bf16_kernels();
 
 }  // namespace vitrine

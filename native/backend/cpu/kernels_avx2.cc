@@ -13,11 +13,8 @@ namespace vitrine {
 
 const CpuKernels& avx2_kernels() {
   static constexpr CpuKernels kernels = {
-      .max_block_rows = VT_MAX_ROWS,
-      .bf16_pairs = false,
-      .pack_rows = pack_rows,
-      .gemm = gemm,
-      .gemm_partial_floats = gemm_partial_floats,
+      .gemm = kFloatGemm,
+      .bfloat16_gemm = kFloatGemm,
       .attend = attend,
       .attention_scratch_bytes = attention_scratch_bytes,
       .attention_rows = 48,
@@ -36,6 +33,7 @@ const CpuKernels& avx2_kernels() {
       .read_bytes = read_bytes,
       .float32_flops = float32_flops,
       .bfloat16_flops = nullptr,
+      .bfloat16_flops_per_round = 0,
   };
   return kernels;
 }

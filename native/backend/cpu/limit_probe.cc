@@ -54,7 +54,8 @@ double LimitProbe::flops_rate(float (*kernel)(int64_t), double flops_per_round) 
 double LimitProbe::float32_rate() { return flops_rate(kernels_.float32_flops, kFlopsPerRound); }
 
 double LimitProbe::bfloat16_rate() {
-  return kernels_.bfloat16_flops == nullptr ? 0 : flops_rate(kernels_.bfloat16_flops, 2 * kFlopsPerRound);
+  if (kernels_.bfloat16_flops == nullptr) return 0;
+  return flops_rate(kernels_.bfloat16_flops, static_cast<double>(kernels_.bfloat16_flops_per_round));
 }
 
 }  // namespace vitrine

@@ -10,11 +10,9 @@ namespace vitrine {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t{16} << 20;  // of one chunk of x: more would leave the last cache level
-constexpr int64_t kChunkRows = 512;                  // and their partial sums the second one
 constexpr int64_t kTaskGroups = 8;                   // the widest tile of the kernels, the panels they read together
 constexpr int64_t kLeastTaskGroups = 2;              // a panel
-constexpr double kBytesPerNanosecond = 20;           // rough rates of one core: they choose the grain, nothing else
-constexpr double kProductsPerNanosecond = 60;
+constexpr double kBytesPerNanosecond = 20;           // roughly, of one core: chooses the grain, nothing else
 constexpr double kInlineNanoseconds = 6000;
 constexpr double kTaskNanoseconds = 8000;
 constexpr int64_t kInlineElements = 32768;  // floats a pass over rows touches before the threads are worth waking
@@ -22,8 +20,9 @@ constexpr int64_t kInlineElements = 32768;  // floats a pass over rows touches b
 }  // namespace
 
 void Linear::run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out) {
-  const int64_t row_bytes = std::max<int64_t>(packed_row_bytes(weight.cols(), false), 1);
-  const int64_t most = std::clamp<int64_t>(kPackedBytes / row_bytes, 8 * kernels_.max_block_rows, kChunkRows);
+  const int64_t row_bytes = std::max<int64_t>(weight.cols() * static_cast<int64_t>(sizeof(float)), 1);
+  const GemmKernels& kernels = kernels_for(weight);
+  const int64_t most = std::clamp<int64_t>(kPackedBytes / row_bytes, 8 * kernels.max_block_rows, kernels.max_rows);
   const int64_t chunks = (rows + most - 1) / most;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int64_t first = chunk * rows / chunks;
@@ -59,21 +58,21 @@ void Linear::run_quantized(const PackedMatrix& weight, const float* bias, const 
   });
 }
 
-PackedRows Linear::pack(const float* x, int64_t rows, int64_t k, bool as_pairs) {
+PackedRows Linear::pack(const float* x, int64_t rows, int64_t k, const GemmKernels& kernels) {
   PackedRows packed;
   packed.rows = rows;
-  packed.blocks = (rows + kernels_.max_block_rows - 1) / kernels_.max_block_rows;
-  packed.row_bytes = packed_row_bytes(k, as_pairs);
-  if (rows == 1 && !as_pairs) {  // already k-major
+  packed.blocks = (rows + kernels.max_block_rows - 1) / kernels.max_block_rows;
+  packed.block_bytes = (rows + packed.blocks - 1) / packed.blocks * kernels.packed_row_bytes(k);
+  if (rows == 1 && !kernels.rounds_x) {  // already k-major
     packed.data = x;
     return packed;
   }
-  char* to = static_cast<char*>(packed_.reserve(static_cast<size_t>(rows * packed.row_bytes)));
+  char* to = static_cast<char*>(packed_.reserve(static_cast<size_t>(packed.blocks * packed.block_bytes)));
   packed.data = to;
   const auto pack_block = [&](int64_t block) {
     const int64_t row = block * rows / packed.blocks;
     const int64_t end = (block + 1) * rows / packed.blocks;
-    kernels_.pack_rows(x + row * k, k, end - row, k, as_pairs, to + row * packed.row_bytes);
+    kernels.pack_rows(x + row * k, k, end - row, k, to + block * packed.block_bytes);
   };
   if (rows * k < kInlineElements) {
     for (int64_t block = 0; block < packed.blocks; ++block) pack_block(block);
@@ -88,7 +87,8 @@ void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float
   if (n == 0) return;
   const int64_t k = weight.cols();
   GemmArgs args;
-  args.x = pack(x, rows, k, kernels_.bf16_pairs && weight.dtype() == DType::kBFloat16);
+  const GemmKernels& kernels = kernels_for(weight);
+  args.x = pack(x, rows, k, kernels);
   args.weight = weight.data();
   args.dtype = weight.dtype();
   args.n = n;
@@ -98,14 +98,15 @@ void Linear::run_rows(const PackedMatrix& weight, const float* bias, const float
   args.out = out;
 
   const int64_t groups = (n + kGroupColumns - 1) / kGroupColumns;
-  const double cost = std::max(static_cast<double>(weight.bytes()) / kBytesPerNanosecond,
-                               static_cast<double>(rows * n) * static_cast<double>(k) / kProductsPerNanosecond);
+  const double cost =
+      std::max(static_cast<double>(weight.bytes()) / kBytesPerNanosecond,
+               static_cast<double>(rows * n) * static_cast<double>(k) / kernels.products_per_nanosecond);
   const bool parallel = pool_.size() > 1 && cost >= kInlineNanoseconds;
-  const size_t partial_bytes = kernels_.gemm_partial_floats(rows, args.x.blocks, k) * sizeof(float);
+  const size_t partial_bytes = kernels.partial_floats(rows, args.x.blocks, k) * sizeof(float);
   for (AlignedBuffer& partial : partials_) partial.reserve(partial_bytes);
   const auto run = [&](int64_t lane, int64_t first_group, int64_t end_group, int64_t first_block, int64_t end_block) {
     float* const partial = static_cast<float*>(partials_[static_cast<size_t>(lane)].data());
-    kernels_.gemm(args, {first_group, std::min(groups, end_group), first_block, end_block, partial});
+    kernels.multiply(args, {first_group, std::min(groups, end_group), first_block, end_block, partial});
   };
 
   int64_t unit_groups = kLeastTaskGroups;

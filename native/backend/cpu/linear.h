@@ -19,9 +19,12 @@ class Linear {
   void run(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
 
  private:
+  const GemmKernels& kernels_for(const PackedMatrix& weight) const {
+    return weight.dtype() == DType::kBFloat16 ? kernels_.bfloat16_gemm : kernels_.gemm;
+  }
   void run_quantized(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
   void run_rows(const PackedMatrix& weight, const float* bias, const float* x, int64_t rows, float* out);
-  PackedRows pack(const float* x, int64_t rows, int64_t k, bool as_pairs);
+  PackedRows pack(const float* x, int64_t rows, int64_t k, const GemmKernels& kernels);
 
   const CpuKernels& kernels_;
   ThreadPool& pool_;

@@ -10,11 +10,8 @@
 
 #define VT_INLINE static inline __attribute__((always_inline))
 
-// Bfloat16 pairs are multiplied by the processor, or, in a build for tests (VITRINE_EMULATE_BF16), by what does the
-// same.
-#if defined(__AVX512BF16__) || defined(VITRINE_EMULATE_BF16)
-#define VT_BF16_PAIRS
-#endif
+// With VT_BF16_PAIRS, bfloat16 pairs are multiplied by the processor, or, in a build for tests (VITRINE_EMULATE_BF16),
+// by what does the same.
 
 namespace vitrine {
 namespace {

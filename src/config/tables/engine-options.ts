@@ -124,7 +124,7 @@ export const ENGINE_OPTIONS = [
     key: 'cpuIsa',
     type: 'string',
     default: 'auto',
-    choices: ['auto', 'avx2', 'avx512', 'avx512_bf16'],
+    choices: ['auto', 'avx2', 'avx512', 'avx512_bf16', 'amx_bf16'],
     env: 'VITRINE_CPU_ISA',
     help: 'Instruction set of the CPU kernels; auto takes the best this processor has. On a GPU: no effect, with a warning.',
     group: MEMORY,
