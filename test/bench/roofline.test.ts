@@ -7,6 +7,7 @@ import { after, describe, test } from 'node:test';
 import { machineLimits, refuseRooflineOf } from '#vitrine/bench/roofline/machine-limits.js';
 import { readWorkCounters, renderPhaseWork, workBetween } from '#vitrine/bench/roofline/phase-work.js';
 import { describeRoofline, rooflineOf } from '#vitrine/bench/roofline/roofline.js';
+import { loadAddon } from '#vitrine/native/load.js';
 
 const LIMITS = {
   threads: 2,
@@ -46,10 +47,12 @@ describe('machine limits', () => {
   const directory = mkdtempSync(join(tmpdir(), 'vitrine-limits-'));
   after(() => rmSync(directory, { recursive: true }));
   let measured = 0;
+  let cpuIsas = ['avx2', 'avx512_bf16'];
   const lines: string[] = [];
   const ask = (threads: number, measureAgain = false, cache = directory) =>
     machineLimits({
       addon: {
+        buildInfo: () => ({ ...loadAddon().buildInfo(), cpuIsas }),
         machineLimits: (_seconds, count = 0) => {
           measured += 1;
           return { ...LIMITS, threads: count };
@@ -71,6 +74,14 @@ describe('machine limits', () => {
     assert.deepEqual(await ask(2), first);
     await ask(2, true);
     assert.equal(measured, 3);
+  });
+
+  test('and anew where the processor, or its system, offers other instructions', async () => {
+    const before = measured;
+    cpuIsas = ['avx2', 'avx512_bf16', 'amx_bf16'];
+    await ask(2);
+    await ask(2);
+    assert.equal(measured, before + 1);
   });
 
   test('are those of processors: a model on a GPU is refused', () => {

@@ -90,8 +90,8 @@ CpuIsa best_cpu_isa(const std::vector<CpuIsa>& supported) {
 
 void check_cpu_isa(CpuIsa isa, const std::vector<CpuIsa>& supported) {
   const CpuIsa best = best_cpu_isa(supported);
-  require(std::find(supported.begin(), supported.end(), isa) != supported.end(), "this processor cannot run ",
-          cpu_isa_name(isa), " code; its best is ", cpu_isa_name(best));
+  require(std::find(supported.begin(), supported.end(), isa) != supported.end(),
+          "this processor, or its system, cannot run ", cpu_isa_name(isa), " code; its best is ", cpu_isa_name(best));
 }
 
 }  // namespace vitrine

@@ -15,7 +15,7 @@ export interface KnownLimits extends MachineLimits {
 }
 
 export interface LimitsRequest {
-  readonly addon: Pick<NativeAddon, 'machineLimits'>;
+  readonly addon: Pick<NativeAddon, 'machineLimits' | 'buildInfo'>;
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** 0: as many as an engine takes by itself. */
@@ -39,7 +39,9 @@ export function refuseRooflineOf(device: string): void {
 export async function machineLimits(request: LimitsRequest): Promise<KnownLimits> {
   const { addon, output, environment, threads, measureAgain } = request;
   const file = join(environment.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'vitrine', 'machine-limits.json');
-  const key = `${cpus()[0]?.model ?? 'unknown'}, ${threads === 0 ? 'all' : threads} threads`;
+  // The best instruction set too: virtual machines hide the model's name, and a system may refuse AMX.
+  const isa = addon.buildInfo().cpuIsas.at(-1) ?? 'unknown';
+  const key = `${cpus()[0]?.model ?? 'unknown'}, ${isa}, ${threads === 0 ? 'all' : threads} threads`;
   const known = await readKnown(file);
   const found = known[key];
   if (found !== undefined && !measureAgain) {
