@@ -5,7 +5,7 @@ import type { OfflineThroughputOptions } from '../../config/tables/offline-throu
 import { SCHEDULER_OPTIONS } from '../../config/tables/scheduler-options.js';
 import { parseSamplingParams } from '../../frontend/sampling-params.js';
 import { resolveModelDirectory } from '../../model/hub.js';
-import type { DType, MachineLimits, NativeAddon } from '../../native/addon.js';
+import type { DType, MachineLimits } from '../../native/addon.js';
 import { fromWireSampling, type SamplingOptions } from '../../runtime/engine-request.js';
 import type { Generation } from '../../runtime/generation.js';
 import type { Engine, EngineLaunchOptions } from '../../runtime/local-engine.js';
@@ -17,7 +17,7 @@ import { loadWorkload } from '../datasets/load-workload.js';
 import { Random } from '../random.js';
 import { appendJsonl, prepareJsonl } from '../results/append-jsonl.js';
 import { renderFailures } from '../results/failures.js';
-import { machineLimits, refuseRooflineOf } from '../roofline/machine-limits.js';
+import { type LimitsAddon, machineLimits, refuseRooflineOf } from '../roofline/machine-limits.js';
 import { type PhaseWork, renderPhaseWork, workBetween } from '../roofline/phase-work.js';
 import { sum } from '../statistics/statistics.js';
 import type { Output } from '../terminal/output.js';
@@ -49,7 +49,7 @@ export interface OfflineThroughputDeps {
   readonly interrupt: AbortSignal;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** For --roofline, which measures this machine. */
-  readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
+  readonly addon: () => LimitsAddon;
 }
 
 export interface OfflineThroughputResult {

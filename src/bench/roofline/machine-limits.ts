@@ -14,8 +14,11 @@ export interface KnownLimits extends MachineLimits {
   readonly measuredAt: string;
 }
 
+/** What limits are measured by. */
+export type LimitsAddon = Pick<NativeAddon, 'machineLimits' | 'buildInfo'>;
+
 export interface LimitsRequest {
-  readonly addon: Pick<NativeAddon, 'machineLimits' | 'buildInfo'>;
+  readonly addon: LimitsAddon;
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** 0: as many as an engine takes by itself. */

@@ -1,7 +1,6 @@
 // The bench-serving program: find the server, build the workload, warm up, send, measure, report.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BENCH_SERVING_OPTIONS, type BenchServingOptions } from '../../config/tables/bench-serving-options.js';
-import type { NativeAddon } from '../../native/addon.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { VitrineError } from '../../util/errors.js';
 import { announceWorkload } from '../datasets/announce-workload.js';
@@ -12,6 +11,7 @@ import { HttpClient } from '../http/http-client.js';
 import { prepareJsonl } from '../results/append-jsonl.js';
 import type { ResultRow } from '../results/figures.js';
 import { hideSecrets } from '../results/secrets.js';
+import type { LimitsAddon } from '../roofline/machine-limits.js';
 import { sum } from '../statistics/statistics.js';
 import { withBusyNotice } from '../terminal/busy-notice.js';
 import type { Output } from '../terminal/output.js';
@@ -43,7 +43,7 @@ export interface ServingDeps {
   readonly interrupt: AbortSignal;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** For --roofline, which measures this machine. */
-  readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
+  readonly addon: () => LimitsAddon;
 }
 
 export interface ServingResult {

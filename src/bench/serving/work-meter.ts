@@ -1,7 +1,7 @@
 // --roofline of bench-serving: reads the server's counters of work before and after a run.
 import type { BenchServingOptions } from '../../config/tables/bench-serving-options.js';
-import type { MachineLimits, NativeAddon } from '../../native/addon.js';
-import { machineLimits } from '../roofline/machine-limits.js';
+import type { MachineLimits } from '../../native/addon.js';
+import { type LimitsAddon, machineLimits } from '../roofline/machine-limits.js';
 import { type PhaseWork, readWorkCounters, type WorkCounters, workBetween } from '../roofline/phase-work.js';
 import type { Output } from '../terminal/output.js';
 import type { TargetServer } from './target.js';
@@ -9,7 +9,7 @@ import type { TargetServer } from './target.js';
 export interface WorkMeterDeps {
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly addon: () => Pick<NativeAddon, 'machineLimits'>;
+  readonly addon: () => LimitsAddon;
   readonly interrupt: AbortSignal;
 }
 
