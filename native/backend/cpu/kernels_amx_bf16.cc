@@ -1,43 +1,17 @@
 // The kernel table of AMX: that of AVX-512 with BF16 dot products, but for products with bfloat16 weights. Compiled
 // with the flags of AVX-512: include nothing here that defines inline functions with external linkage.
-#define VT_BF16_PAIRS
-
-#include "backend/cpu/simd_avx512.h"
-
-#define VT_MAX_ROWS 12
-#define VT_ACCUMULATORS 24
-
-#include "backend/cpu/attention.inc"
-#include "backend/cpu/elementwise.inc"
-#include "backend/cpu/gemm.inc"
 #include "backend/cpu/gemm_tiles.inc"
 
 namespace vitrine {
 
 const CpuKernels& amx_bf16_kernels() {
-  static constexpr CpuKernels kernels = {
-      .gemm = kFloatGemm,
-      .bfloat16_gemm = kTileGemm,
-      .attend = attend,
-      .attention_scratch_bytes = attention_scratch_bytes,
-      .attention_rows = 48,
-      .rms_norm = rms_norm,
-      .add_rms_norm = add_rms_norm,
-      .rotate = rotate,
-      .store_row = store_row,
-      .load_row = load_row,
-      .quantize_row = quantize_row,
-      .scale_row = scale_row,
-      .gated = gated,
-      .add_scaled = add_scaled,
-      .finite_max = finite_max,
-      .find_ge = find_ge,
-      .exp_sum = exp_sum,
-      .read_bytes = read_bytes,
-      .float32_flops = float32_flops,
-      .bfloat16_flops = tile_flops,
-      .bfloat16_flops_per_round = kTileFlopsPerRound,
-  };
+  static const CpuKernels kernels = [] {
+    CpuKernels table = avx512_bf16_kernels();
+    table.bfloat16_gemm = kTileGemm;
+    table.bfloat16_flops = tile_flops;
+    table.bfloat16_flops_per_round = kTileFlopsPerRound;
+    return table;
+  }();
   return kernels;
 }
 
