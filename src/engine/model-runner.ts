@@ -91,6 +91,7 @@ export class ModelRunner {
     this.options = withDeviceOptions(deps.options, info);
     const { options } = this;
     warnOfOptionsWithoutEffect(options, info, log);
+    if (info.kind === 'cpu') checkCpuIsa(options.cpuIsa, addon);
     checkKvCacheDtype(model.spec, info);
     const started = monotonicSeconds();
     this.#engine = new addon.Engine(
@@ -241,6 +242,16 @@ function checkLayout(addon: NativeAddon): void {
   throw new VitrineError(
     'NATIVE_UNAVAILABLE',
     `The native addon speaks step layout ${layout}, this package ${LAYOUT_VERSION}: rebuild it with \`npm rebuild vitrine\`.`,
+  );
+}
+
+function checkCpuIsa(cpuIsa: string, addon: NativeAddon): void {
+  const { cpuIsas } = addon.buildInfo();
+  if (cpuIsa === 'auto' || cpuIsas.includes(cpuIsa)) return;
+  throw new VitrineError(
+    'INVALID_OPTION',
+    `--cpu-isa: expected auto, ${cpuIsas.join(' or ')}, which this processor and its system can run, got '${cpuIsa}'`,
+    { param: '--cpu-isa' },
   );
 }
 

@@ -186,6 +186,13 @@ describe('on a GPU', () => {
     create('float16', 'float8_e4m3fn').close();
   });
 
+  test('an instruction set that the processor lacks is refused by its option', () => {
+    assert.throws(() => createRunner({}, { cpuIsa: 'amx_bf16' }), {
+      code: 'INVALID_OPTION',
+      message: /^--cpu-isa: expected auto, .*, which this processor and its system can run, got 'amx_bf16'$/,
+    });
+  });
+
   test('weights that cannot fit are refused before they are loaded', () => {
     const model = fakePreparedModel(256);
     const parameters = [{ name: 'embed_tokens', rows: 1000, cols: 1000, pieces: [] }];
