@@ -2,8 +2,8 @@
 // inline functions with external linkage.
 #include "backend/cpu/simd_avx512.h"
 
-#define VT_MAX_ROWS 12
-#define VT_ACCUMULATORS 24
+#define VT_MAX_ROWS 14
+#define VT_ACCUMULATORS 28
 
 #include "backend/cpu/attention.inc"
 #include "backend/cpu/elementwise.inc"
@@ -17,7 +17,7 @@ const CpuKernels& avx512_kernels() {
       .bfloat16_gemm = kFloatGemm,
       .attend = attend,
       .attention_scratch_bytes = attention_scratch_bytes,
-      .attention_rows = 48,
+      .attention_rows = 56,
       .rms_norm = rms_norm,
       .add_rms_norm = add_rms_norm,
       .rotate = rotate,

@@ -4,8 +4,8 @@
 
 #include "backend/cpu/simd_avx512.h"
 
-#define VT_MAX_ROWS 12
-#define VT_ACCUMULATORS 24
+#define VT_MAX_ROWS 14
+#define VT_ACCUMULATORS 28
 
 #include "backend/cpu/attention.inc"
 #include "backend/cpu/elementwise.inc"
@@ -52,7 +52,7 @@ const CpuKernels& avx512_bf16_kernels() {
       .bfloat16_gemm = kPairGemm,
       .attend = attend,
       .attention_scratch_bytes = attention_scratch_bytes,
-      .attention_rows = 48,
+      .attention_rows = 56,
       .rms_norm = rms_norm,
       .add_rms_norm = add_rms_norm,
       .rotate = rotate,

@@ -50,6 +50,8 @@ VT_INLINE V16 div(V16 a, V16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_
 VT_INLINE V16 fma(V16 a, V16 b, V16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
+/// *a * b + c, rounded once.
+VT_INLINE V16 fma_broadcast(const float* a, V16 b, V16 c) { return fma(set1(*a), b, c); }
 /// c - a * b, rounded once.
 VT_INLINE V16 fnma(V16 a, V16 b, V16 c) {
   return {_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)};

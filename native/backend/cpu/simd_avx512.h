@@ -46,6 +46,12 @@ VT_INLINE V16 mul(V16 a, V16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 VT_INLINE V16 div(V16 a, V16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 /// a * b + c, rounded once.
 VT_INLINE V16 fma(V16 a, V16 b, V16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+/// *a * b + c, rounded once: one instruction, which broadcasts *a. (Of an input that several multiplications take,
+/// compilers make a broadcast of its own.)
+VT_INLINE V16 fma_broadcast(const float* a, V16 b, V16 c) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*a));
+  return c;
+}
 /// c - a * b, rounded once.
 VT_INLINE V16 fnma(V16 a, V16 b, V16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
 /// The larger; b where either is NaN.
